@@ -1,1 +1,16 @@
-//! Placeholder.
+//! Syncline: an embedded, ordered, log-structured key-value store that always knows its own digest.
+
+#![allow(dead_code, unused_imports)] // Lifted when the upper storeys stand.
+
+mod codec;
+mod error;
+mod format;
+mod hash;
+mod types;
+pub mod vfs;
+
+pub use error::{Error, Result};
+pub use types::{
+    Counts, EntryHash, Epoch, Fingerprint, Key, KeyRange, Kind, Location, NodeId, RangeSum, SegmentId, SeqNo,
+    Slice, Stamp, ValueDigest,
+};

@@ -1,0 +1,155 @@
+//! Byte helpers shared by every file format: little-endian integers, LEB128 varints, length-prefixed byte strings.
+//!
+//! Encoding appends to a `Vec<u8>`; decoding goes through [`Reader`], whose every step is checked, so that no decoder
+//! indexes, unwraps or allocates by an unchecked length. A decoder turns [`Malformed`] into `Corruption` with the
+//! file and offset, which only its caller knows.
+
+/// The bytes end too early or say something impossible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Malformed {
+    /// Bytes from the start of the input at which it was noticed.
+    pub(crate) at: usize,
+}
+
+/// A cursor over untrusted bytes.
+#[derive(Debug, Clone)]
+pub(crate) struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Reader<'a> {
+        Reader { bytes, at: 0 }
+    }
+
+    /// Bytes read so far.
+    pub(crate) fn position(&self) -> usize {
+        self.at
+    }
+
+    /// Bytes not read yet.
+    pub(crate) fn remaining(&self) -> usize {
+        self.bytes.len() - self.at
+    }
+
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.remaining() == 0
+    }
+
+    /// An error that names the present position, for a caller that finds a value impossible.
+    pub(crate) fn malformed(&self) -> Malformed {
+        Malformed { at: self.at }
+    }
+
+    /// The next `len` bytes.
+    pub(crate) fn bytes(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
+        let end = self.at.checked_add(len).ok_or(Malformed { at: self.at })?;
+        let bytes = self.bytes.get(self.at..end).ok_or(Malformed { at: self.at })?;
+        self.at = end;
+        Ok(bytes)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let at = self.at;
+        self.bytes(N)?.try_into().map_err(|_| Malformed { at })
+    }
+
+    pub(crate) fn u8(&mut self) -> Result<u8, Malformed> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    pub(crate) fn u16(&mut self) -> Result<u16, Malformed> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    pub(crate) fn u32(&mut self) -> Result<u32, Malformed> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    pub(crate) fn u64(&mut self) -> Result<u64, Malformed> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    pub(crate) fn u128(&mut self) -> Result<u128, Malformed> {
+        self.array().map(u128::from_le_bytes)
+    }
+
+    /// An unsigned LEB128 number of at most 64 bits. Overlong forms are malformed, so every number has one form.
+    pub(crate) fn varint(&mut self) -> Result<u64, Malformed> {
+        let start = self.at;
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.u8()?;
+            let bits = u64::from(byte & 0x7f);
+            if shift == 63 && bits > 1 {
+                return Err(Malformed { at: start });
+            }
+            value |= bits << shift;
+            if byte & 0x80 == 0 {
+                let overlong = byte == 0 && shift > 0;
+                return if overlong { Err(Malformed { at: start }) } else { Ok(value) };
+            }
+        }
+        Err(Malformed { at: start })
+    }
+
+    /// A varint that must fit a `usize` and not exceed `max`.
+    pub(crate) fn len(&mut self, max: usize) -> Result<usize, Malformed> {
+        let at = self.at;
+        let len = usize::try_from(self.varint()?).map_err(|_| Malformed { at })?;
+        if len > max { Err(Malformed { at }) } else { Ok(len) }
+    }
+
+    /// A byte string with its length before it as a varint, of at most `max` bytes.
+    pub(crate) fn len_bytes(&mut self, max: usize) -> Result<&'a [u8], Malformed> {
+        let len = self.len(max)?;
+        self.bytes(len)
+    }
+}
+
+/// Appends `value` as unsigned LEB128: 1 byte below 128, at most 10.
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push((value as u8 & 0x7f) | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// Appends the length of `bytes` as a varint, then the bytes.
+pub(crate) fn put_len_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_varint_has_one_form_and_comes_back() {
+        for value in [0, 1, 127, 128, 300, u64::from(u32::MAX), u64::MAX - 1, u64::MAX] {
+            let mut out = Vec::new();
+            put_varint(&mut out, value);
+            let mut reader = Reader::new(&out);
+            assert_eq!(reader.varint(), Ok(value));
+            assert!(reader.is_at_end());
+            for cut in 0..out.len() {
+                assert!(Reader::new(&out[..cut]).varint().is_err(), "{value} cut to {cut} bytes");
+            }
+        }
+        assert!(Reader::new(&[0x80, 0x00]).varint().is_err(), "overlong zero");
+        assert!(Reader::new(&[0xff; 10]).varint().is_err(), "more than 64 bits");
+    }
+
+    #[test]
+    fn lengths_are_checked_before_bytes_are_taken() {
+        let mut out = Vec::new();
+        put_len_bytes(&mut out, b"abcdef");
+        assert_eq!(Reader::new(&out).len_bytes(6), Ok(&b"abcdef"[..]));
+        assert!(Reader::new(&out).len_bytes(5).is_err());
+        assert!(Reader::new(&out[..4]).len_bytes(6).is_err());
+        assert!(Reader::new(&[]).bytes(usize::MAX).is_err());
+    }
+}

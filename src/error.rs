@@ -1,0 +1,133 @@
+//! The one error type of the engine. Every variant names what a caller would do differently about it, and carries
+//! the facts (file, offset, key length) as fields, so that nobody has to parse text. Unless a variant says
+//! otherwise, the store's state is unchanged when an error is returned.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What the engine's fallible calls return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a call failed, and by its kind what to do about it.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused an operation. Reads may be tried again; a failed write has poisoned the store.
+    #[error("{op} {}: {source}", path.display())]
+    Io {
+        /// What was being done, as a verb: "open", "write", "fsync".
+        op: &'static str,
+        /// The file or folder it was done to.
+        path: PathBuf,
+        /// What the operating system said.
+        source: Arc<io::Error>,
+    },
+    /// Stored bytes are not what was written. Restore the file or heal the span from a replica; nothing was changed.
+    #[error("corruption in {} at byte {offset}: {what}", file.display())]
+    Corruption {
+        /// The damaged file.
+        file: PathBuf,
+        /// Where in it the damage was noticed, in bytes from the start.
+        offset: u64,
+        /// What did not hold.
+        what: &'static str,
+    },
+    /// Another process, or another handle of this one, has the store open for writing. Close that one first.
+    #[error("{} is open elsewhere", path.display())]
+    Locked {
+        /// The store's folder.
+        path: PathBuf,
+    },
+    /// There is no store in this folder. Create one with `init` or by opening with `create(true)`.
+    #[error("{} holds no store", path.display())]
+    NotFound {
+        /// The folder that was looked at.
+        path: PathBuf,
+    },
+    /// The folder is in use already, by a store or by foreign files, and a new store was asked for.
+    #[error("{} cannot take a new store: it already holds {found}", path.display())]
+    Occupied {
+        /// The folder.
+        path: PathBuf,
+        /// One of the files that stand in the way.
+        found: String,
+    },
+    /// The file was written by another format version. Nothing was written; use a matching version of Syncline.
+    #[error("{} has format version {found}, this build reads version {supported}", file.display())]
+    UnsupportedVersion {
+        /// The file whose header was read.
+        file: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The version that this build reads.
+        supported: u32,
+    },
+    /// A key is longer than [`Key::LEN_MAX`](crate::Key::LEN_MAX). Shorten it.
+    #[error("key of {len} bytes is longer than {max}")]
+    KeyTooLong {
+        /// Its length in bytes.
+        len: usize,
+        /// The greatest length allowed.
+        max: usize,
+    },
+    /// A value or batch is larger than one commit may be. Split it.
+    #[error("commit of {len} bytes is larger than {max}")]
+    CommitTooLarge {
+        /// Its size in bytes.
+        len: u64,
+        /// The greatest size allowed.
+        max: u64,
+    },
+    /// An earlier write failed, so the store takes no more of them. Reads go on at the durable state; reopen to write.
+    #[error("the store takes no more writes until it is reopened: {reason}")]
+    Poisoned {
+        /// The first failure.
+        reason: Arc<str>,
+    },
+    /// The store was opened read-only.
+    #[error("the store is open read-only")]
+    ReadOnly,
+    /// Two replicas chose different resolvers for this keyspace name. Drop one of the two keyspaces.
+    #[error("keyspace {name:?} exists with resolvers {resolvers:?}; drop all but one")]
+    Ambiguous {
+        /// The keyspace's name.
+        name: String,
+        /// The resolvers it was created with.
+        resolvers: Vec<String>,
+    },
+    /// An option or argument contradicts the store or itself.
+    #[error("{what}")]
+    InvalidArgument {
+        /// What is wrong and what would be right.
+        what: String,
+    },
+    /// A stamp lies further ahead of this store's clock than the drift allowed. Correct the clock that made it.
+    #[error("stamp {ahead_ms} ms ahead of this store's clock; at most {max_ms} ms are taken")]
+    ClockDrift {
+        /// How far ahead, in milliseconds.
+        ahead_ms: u64,
+        /// The most that is accepted, in milliseconds.
+        max_ms: u64,
+    },
+    /// A long piece of work was stopped because its caller asked for that.
+    #[error("stopped on request")]
+    Aborted,
+}
+
+impl Error {
+    /// Wraps what the operating system said about `op` on `path`.
+    pub(crate) fn io(op: &'static str, path: &Path, source: io::Error) -> Error {
+        Error::Io { op, path: path.to_owned(), source: Arc::new(source) }
+    }
+
+    /// Damage in `file` at byte `offset`.
+    pub(crate) fn corruption(file: &Path, offset: u64, what: &'static str) -> Error {
+        Error::Corruption { file: file.to_owned(), offset, what }
+    }
+
+    /// A bad argument, said in one sentence.
+    pub(crate) fn invalid(what: impl Into<String>) -> Error {
+        Error::InvalidArgument { what: what.into() }
+    }
+}

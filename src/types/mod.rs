@@ -1,0 +1,17 @@
+//! The words of the engine: small values without behaviour of their own that every layer speaks in.
+//! Nothing here does I/O. Numbers that could be confused with each other are types of their own.
+
+mod entry;
+mod ids;
+mod range;
+mod slice;
+mod sum;
+
+pub use entry::{EntryHash, Kind, Stamp, ValueDigest};
+pub(crate) use entry::{Head, ValueRef};
+pub(crate) use ids::FileId;
+pub use ids::{Location, NodeId, SegmentId, SeqNo};
+pub use range::{Key, KeyRange};
+pub use slice::Slice;
+pub(crate) use sum::EpochSums;
+pub use sum::{Counts, Epoch, Fingerprint, RangeSum};
