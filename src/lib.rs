@@ -2,10 +2,12 @@
 
 #![allow(dead_code, unused_imports)] // Lifted when the upper storeys stand.
 
+pub mod clock;
 mod codec;
 mod error;
 mod format;
 mod hash;
+mod manifest;
 mod types;
 pub mod vfs;
 

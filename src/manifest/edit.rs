@@ -1,0 +1,134 @@
+//! One durable change of the manifest's state, and its bytes.
+//!
+//! ```text
+//! edit    = changes, one after the other; one edit is one frame and takes effect whole or not at all
+//! change  = tag 1 | fields
+//!   1 Opened         node u64 | opens varint
+//!   2 MarkedAsCopy
+//!   3 Horizon        hlc u64
+//!   4 Flushed        seqno varint | clock floor u64 | log start varint
+//!   5 LogEnd         segment varint | end varint
+//!   6 ValueSegment   segment varint | length varint
+//!   7 RemoveValueSegment  segment varint
+//!   8 Runs           count varint | file number varint each, newest first
+//!   9 Merkle         count varint | file number varint each, full file first
+//!  10 NextFile       file number varint
+//! ```
+//!
+//! A tag that is not listed makes the edit malformed: a reader must not guess what it skipped.
+
+use crate::codec::{Malformed, Reader, put_varint};
+use crate::types::{FileId, NodeId, SegmentId, SeqNo};
+
+/// One change of the manifest's state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// The store was opened for writing for the `opens`-th time, as `node`.
+    Opened { node: NodeId, opens: u64 },
+    /// The directory is a copy, and takes a new node id at its first writable open.
+    MarkedAsCopy,
+    /// The horizon rose.
+    Horizon(u64),
+    /// All commits up to `seqno` are in the runs; the log is needed from `log_start` on.
+    Flushed { seqno: SeqNo, clock_floor: u64, log_start: SegmentId },
+    /// A recovery closed `segment`: bytes from `end` on are never read again.
+    LogEnd { segment: SegmentId, end: u64 },
+    /// A segment below the log's start stays, for the large values in its first `len` bytes.
+    ValueSegment { segment: SegmentId, len: u64 },
+    /// That segment is not needed any more.
+    RemoveValueSegment(SegmentId),
+    /// The whole list of runs, newest first.
+    Runs(Vec<FileId>),
+    /// The whole list of Merkle files.
+    Merkle(Vec<FileId>),
+    /// Numbers below this one have been given out.
+    NextFile(FileId),
+}
+
+/// The bytes of an edit.
+pub(crate) fn encode(changes: &[Change]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for change in changes {
+        match change {
+            Change::Opened { node, opens } => {
+                out.push(1);
+                out.extend_from_slice(&node.0.to_le_bytes());
+                put_varint(&mut out, *opens);
+            }
+            Change::MarkedAsCopy => out.push(2),
+            Change::Horizon(horizon) => {
+                out.push(3);
+                out.extend_from_slice(&horizon.to_le_bytes());
+            }
+            Change::Flushed { seqno, clock_floor, log_start } => {
+                out.push(4);
+                put_varint(&mut out, seqno.0);
+                out.extend_from_slice(&clock_floor.to_le_bytes());
+                put_varint(&mut out, u64::from(log_start.0));
+            }
+            Change::LogEnd { segment, end } => put_segment(&mut out, 5, *segment, Some(*end)),
+            Change::ValueSegment { segment, len } => put_segment(&mut out, 6, *segment, Some(*len)),
+            Change::RemoveValueSegment(segment) => put_segment(&mut out, 7, *segment, None),
+            Change::Runs(files) => put_files(&mut out, 8, files),
+            Change::Merkle(files) => put_files(&mut out, 9, files),
+            Change::NextFile(next) => {
+                out.push(10);
+                put_varint(&mut out, next.0);
+            }
+        }
+    }
+    out
+}
+
+/// The changes in `bytes`.
+pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<Change>, Malformed> {
+    let mut reader = Reader::new(bytes);
+    let mut changes = Vec::new();
+    while !reader.is_at_end() {
+        changes.push(match reader.u8()? {
+            1 => Change::Opened { node: NodeId(reader.u64()?), opens: reader.varint()? },
+            2 => Change::MarkedAsCopy,
+            3 => Change::Horizon(reader.u64()?),
+            4 => Change::Flushed {
+                seqno: SeqNo(reader.varint()?),
+                clock_floor: reader.u64()?,
+                log_start: segment(&mut reader)?,
+            },
+            5 => Change::LogEnd { segment: segment(&mut reader)?, end: reader.varint()? },
+            6 => Change::ValueSegment { segment: segment(&mut reader)?, len: reader.varint()? },
+            7 => Change::RemoveValueSegment(segment(&mut reader)?),
+            8 => Change::Runs(files(&mut reader)?),
+            9 => Change::Merkle(files(&mut reader)?),
+            10 => Change::NextFile(FileId(reader.varint()?)),
+            _ => return Err(reader.malformed()),
+        });
+    }
+    Ok(changes)
+}
+
+fn put_segment(out: &mut Vec<u8>, tag: u8, segment: SegmentId, number: Option<u64>) {
+    out.push(tag);
+    put_varint(out, u64::from(segment.0));
+    if let Some(number) = number {
+        put_varint(out, number);
+    }
+}
+
+fn put_files(out: &mut Vec<u8>, tag: u8, files: &[FileId]) {
+    out.push(tag);
+    put_varint(out, files.len() as u64);
+    for file in files {
+        put_varint(out, file.0);
+    }
+}
+
+fn segment(reader: &mut Reader<'_>) -> Result<SegmentId, Malformed> {
+    let id = reader.varint()?;
+    u32::try_from(id).map(SegmentId).map_err(|_| reader.malformed())
+}
+
+fn files(reader: &mut Reader<'_>) -> Result<Vec<FileId>, Malformed> {
+    // Each number takes a byte at least, so the count cannot make us allocate more than the edit is long.
+    let count = reader.len(reader.remaining())?;
+    (0..count).map(|_| reader.varint().map(FileId)).collect()
+}
