@@ -63,6 +63,13 @@ pub(crate) struct Head {
 pub(crate) enum ValueRef {
     /// Carried beside the head. A tombstone carries the empty slice.
     Inline(Slice),
+    /// In a memtable, and in the log as well: a value too large to be carried into a run.
+    Staged {
+        /// Its bytes.
+        value: Slice,
+        /// Where the log has them.
+        location: Location,
+    },
     /// In the log.
     Log(Location),
 }
@@ -71,8 +78,8 @@ impl ValueRef {
     /// Length of the value in bytes.
     pub(crate) fn len(&self) -> u64 {
         match self {
-            ValueRef::Inline(slice) => slice.len() as u64,
-            ValueRef::Log(location) => u64::from(location.len),
+            ValueRef::Inline(value) => value.len() as u64,
+            ValueRef::Staged { location, .. } | ValueRef::Log(location) => u64::from(location.len),
         }
     }
 }

@@ -1,0 +1,22 @@
+//! The public API: [`Db`] and what is reached through it.
+//!
+//! Everything here is thin: keyspace prefixes are put in front of keys and taken off again, expired entries are hidden,
+//! and the work is done by `store` and `maintenance`.
+
+mod batch;
+mod builder;
+mod database;
+mod iter;
+mod keyspace;
+mod snapshot;
+mod stats;
+mod verify;
+
+pub use batch::WriteBatch;
+pub use builder::Builder;
+pub use database::Db;
+pub use iter::{Entry, Iter, Keys};
+pub use keyspace::{EntryDigest, Keyspace};
+pub use snapshot::Snapshot;
+pub use stats::{Health, Stats};
+pub use verify::{VerifyProgress, VerifyReport};

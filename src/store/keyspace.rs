@@ -1,0 +1,109 @@
+//! How keyspaces share one ordered index: inner keys, the catalogue, and the names that are taken.
+//!
+//! An inner key is one class byte, eight bytes that name the keyspace, and the user's key. Class 1 is replicated. The
+//! catalogue is the keyspace of eight zero bytes, so it comes first in every walk; its entries are ordinary ones.
+//! The keyspace `default` exists by decree, without an entry.
+//!
+//! Easy to get wrong: the eight bytes are a hash of name *and resolver*, so the same name with another resolver is
+//! another keyspace, and a name with two of them is ambiguous until one is dropped.
+
+use crate::error::{Error, Result};
+use crate::hash::{PREFIX_LEN, SetHasher};
+use crate::resolver::LAST_WRITER_WINS;
+use crate::types::{Key, KeyRange, prefix_end};
+
+/// First byte of every replicated inner key.
+pub(crate) const REPLICATED: u8 = 1;
+
+/// Name of the keyspace that every store has.
+pub(crate) const DEFAULT_KEYSPACE: &str = "default";
+
+/// Greatest length of a keyspace's name in bytes.
+pub(crate) const NAME_LEN_MAX: usize = 255;
+
+/// The first bytes of a keyspace's inner keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Prefix(pub(crate) [u8; PREFIX_LEN]);
+
+impl Prefix {
+    /// The catalogue's.
+    pub(crate) const CATALOGUE: Prefix = Prefix([REPLICATED, 0, 0, 0, 0, 0, 0, 0, 0]);
+
+    /// The prefix of the keyspace of this name and resolver.
+    pub(crate) fn of(hasher: &SetHasher, name: &str, resolver: &str) -> Prefix {
+        let mut prefix = [REPLICATED; PREFIX_LEN];
+        prefix[1..].copy_from_slice(&hasher.keyspace(name, resolver));
+        Prefix(prefix)
+    }
+
+    /// The inner key of a user's key.
+    ///
+    /// # Errors
+    /// `KeyTooLong`.
+    pub(crate) fn inner(&self, key: &[u8]) -> Result<Vec<u8>> {
+        if key.len() > Key::LEN_MAX {
+            return Err(Error::KeyTooLong { len: key.len(), max: Key::LEN_MAX });
+        }
+        Ok(self.join(key))
+    }
+
+    fn join(&self, key: &[u8]) -> Vec<u8> {
+        let mut inner = Vec::with_capacity(PREFIX_LEN + key.len());
+        inner.extend_from_slice(&self.0);
+        inner.extend_from_slice(key);
+        inner
+    }
+
+    /// The inner keys of a range of this keyspace.
+    pub(crate) fn range(&self, range: &KeyRange) -> KeyRange {
+        let end = match &range.end {
+            Some(end) => Some(self.join(end)),
+            None => prefix_end(&self.0),
+        };
+        KeyRange { start: self.join(&range.start), end }
+    }
+
+    /// The inner keys of the whole keyspace.
+    pub(crate) fn whole(&self) -> KeyRange {
+        KeyRange::prefix(&self.0)
+    }
+}
+
+/// All replicated inner keys: the range whose fingerprint is the root.
+pub(crate) fn replicated() -> KeyRange {
+    KeyRange::prefix(&[REPLICATED])
+}
+
+/// The user's part of an inner key.
+pub(crate) fn user_key(inner: &[u8]) -> &[u8] {
+    inner.get(PREFIX_LEN..).unwrap_or_default()
+}
+
+/// The catalogue's key for a keyspace: its name, a zero byte, its resolver.
+pub(crate) fn catalogue_key(name: &str, resolver: &str) -> Vec<u8> {
+    [name.as_bytes(), &[0], resolver.as_bytes()].concat()
+}
+
+/// Name and resolver in a catalogue key, if it is one.
+pub(crate) fn parse_catalogue_key(key: &[u8]) -> Option<(&str, &str)> {
+    let zero = key.iter().position(|&byte| byte == 0)?;
+    let name = std::str::from_utf8(key.get(..zero)?).ok()?;
+    let resolver = std::str::from_utf8(key.get(zero + 1..)?).ok()?;
+    Some((name, resolver))
+}
+
+/// Refuses names that no keyspace can have.
+///
+/// # Errors
+/// `InvalidArgument`.
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    if name.is_empty() || name.len() > NAME_LEN_MAX || name.contains('\0') {
+        return Err(Error::invalid(format!("a keyspace's name has 1 to {NAME_LEN_MAX} bytes and no zero byte: {name:?}")));
+    }
+    Ok(())
+}
+
+/// The prefix of the default keyspace.
+pub(crate) fn default_prefix(hasher: &SetHasher) -> Prefix {
+    Prefix::of(hasher, DEFAULT_KEYSPACE, LAST_WRITER_WINS)
+}

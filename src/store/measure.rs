@@ -1,0 +1,42 @@
+//! What one entry counts for in sums: its hash, its counts, and the epoch of its end.
+//!
+//! Commits, scans, rebuilds and `verify` all count through [`Measure`], so that an entry counts the same wherever it is
+//! met. Easy to get wrong: bytes are those of the *user's* key and the value, without keyspace prefix or overhead.
+
+use std::sync::Arc;
+
+use crate::hash::{KeyHash, PREFIX_LEN, SetHasher};
+use crate::types::{Epoch, Head, Kind, RangeSum};
+
+/// The contribution of one entry to the sums of its bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EntrySum {
+    pub(crate) sum: RangeSum,
+    /// The epoch of its end, for tombstones and entries that expire.
+    pub(crate) epoch: Option<Epoch>,
+}
+
+/// How entries are hashed and counted in one store.
+#[derive(Debug, Clone)]
+pub(crate) struct Measure {
+    pub(crate) hasher: Arc<SetHasher>,
+    /// Length of an epoch in units of the hybrid clock.
+    pub(crate) epoch_len: u64,
+    pub(crate) bucket_bits: u8,
+    /// Values longer than this stay in the log.
+    pub(crate) inline_value_max: usize,
+}
+
+impl Measure {
+    /// What `head`, the entry of inner key `key` with hash `hash`, counts for.
+    pub(crate) fn entry(&self, key: &[u8], hash: KeyHash, head: &Head) -> EntrySum {
+        let bytes = key.len().saturating_sub(PREFIX_LEN) as u64 + head.value.len();
+        let sum = RangeSum::of_entry(self.hasher.head(hash, head), head.kind == Kind::Put, bytes);
+        EntrySum { sum, epoch: head.end().map(|end| Epoch(end / self.epoch_len.max(1))) }
+    }
+
+    /// The level of the fence that `key` is, if it is one.
+    pub(crate) fn fence_level(&self, hash: KeyHash) -> Option<u8> {
+        hash.fence_bits().checked_sub(self.bucket_bits)
+    }
+}

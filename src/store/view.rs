@@ -1,0 +1,100 @@
+//! What readers read: a [`View`] is the memtables, runs and value segments of one moment.
+//!
+//! A view is immutable but for its active memtable, which only grows. Whoever holds one can read at any sequence number
+//! that was visible when it was taken, whatever is flushed, compacted or removed meanwhile; that is all that snapshots
+//! and iterators need.
+//!
+//! Easy to get wrong: of a view and a sequence number taken one after the other, neither may be newer than the other
+//! allows. [`Views::read_point`] takes both at one moment.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+
+use crate::error::Result;
+use crate::hash::{KeyHash, SetHasher};
+use crate::index::{Levels, Memtable, MergeCursor};
+use crate::log::ValueSegments;
+use crate::types::{Head, KeyRange, SeqNo, Slice, ValueRef};
+
+/// The structures that together hold every key at one moment.
+#[derive(Debug, Clone)]
+pub(crate) struct View {
+    /// Takes the present commits.
+    pub(crate) active: Arc<Memtable>,
+    /// Full memtables that wait for their flush, newest first.
+    pub(crate) sealed: Vec<Arc<Memtable>>,
+    pub(crate) levels: Levels,
+    /// The sealed segments that heads in the runs point into.
+    pub(crate) values: Arc<ValueSegments>,
+}
+
+impl View {
+    /// The newest entry of `key`, tombstones included, among commits up to `at`.
+    pub(crate) fn head(&self, key: &[u8], hash: KeyHash, at: SeqNo, hasher: &SetHasher) -> Result<Option<Head>> {
+        for memtable in std::iter::once(&self.active).chain(&self.sealed) {
+            if let Some(head) = memtable.get(key, at) {
+                return Ok(Some(head));
+            }
+        }
+        self.levels.get(key, hash, hasher)
+    }
+
+    /// The bytes of a head's value.
+    pub(crate) fn value(&self, head: &Head) -> Result<Slice> {
+        match &head.value {
+            ValueRef::Inline(value) | ValueRef::Staged { value, .. } => Ok(value.clone()),
+            ValueRef::Log(location) => self.values.read(*location),
+        }
+    }
+
+    /// A cursor over the newest entry of every key in `range`, tombstones included, among commits up to `at`.
+    pub(crate) fn cursor(&self, range: &KeyRange, at: SeqNo, hasher: &Arc<SetHasher>) -> MergeCursor {
+        let memtables = std::iter::once(&self.active).chain(&self.sealed);
+        MergeCursor::new(memtables.map(|memtable| (memtable.clone(), at)), &self.levels, range, hasher)
+    }
+}
+
+/// The current view and how far commits are visible in it.
+#[derive(Debug)]
+pub(crate) struct Views {
+    current: ArcSwap<View>,
+    visible: AtomicU64,
+}
+
+impl Views {
+    pub(crate) fn new(view: View, visible: SeqNo) -> Views {
+        Views { current: ArcSwap::from_pointee(view), visible: AtomicU64::new(visible.0) }
+    }
+
+    pub(crate) fn current(&self) -> Arc<View> {
+        self.current.load_full()
+    }
+
+    pub(crate) fn visible(&self) -> SeqNo {
+        SeqNo(self.visible.load(Ordering::Acquire))
+    }
+
+    /// A view and the newest commit visible in it, both of one moment. Lock-free: it is tried again only when a seal,
+    /// flush or compaction replaced the view in between.
+    pub(crate) fn read_point(&self) -> (Arc<View>, SeqNo) {
+        loop {
+            let view = self.current.load_full();
+            let visible = self.visible();
+            if Arc::ptr_eq(&view, &self.current.load()) {
+                return (view, visible);
+            }
+        }
+    }
+
+    /// Shows commits up to `seqno`. Under the commit lock, after their entries are in the memtable.
+    pub(crate) fn publish(&self, seqno: SeqNo) {
+        self.visible.store(seqno.0, Ordering::Release);
+    }
+
+    /// Replaces the view by one with the same entries in other places. Under the commit lock.
+    pub(crate) fn replace(&self, view: View) {
+        self.current.store(Arc::new(view));
+    }
+}
