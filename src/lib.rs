@@ -14,6 +14,8 @@ mod maintenance;
 mod manifest;
 mod merkle;
 mod recovery;
+#[cfg(feature = "sync")]
+pub mod replica;
 mod resolver;
 mod store;
 mod types;

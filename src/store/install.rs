@@ -8,13 +8,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::index::{Levels, Run};
+use crate::index::{Levels, Memtable, MergeCursor, Run};
 use crate::manifest::{Change, State};
 use crate::merkle::{Base, Differences};
-use crate::types::{FileId, SegmentId, SeqNo};
+use crate::types::{FileId, KeyRange, SegmentId, SeqNo};
 
-use super::commit::Sealed;
+use super::commit::{Sealed, Writer};
 use super::{Store, View};
+
+/// Entries beyond which the active differences are not rebased: it is done under the commit lock, at about a microsecond
+/// an entry.
+const REBASE_MAX: usize = 2048;
 
 /// The oldest memtable that waits for its flush, and what it is to be flushed onto.
 #[derive(Debug)]
@@ -102,8 +106,34 @@ impl Store {
         let mut sealed = view.sealed.clone();
         sealed.pop();
         let values = Arc::new(view.values.with(&flushed.value_segments));
-        self.views.replace(View { active: view.active.clone(), sealed, levels, values });
+        let view = View { active: view.active.clone(), sealed, levels, values };
+        self.rebase_active(&mut writer, &view);
+        self.views.replace(view);
         Ok(())
+    }
+
+    /// Gives the active memtable's differences the bounds of the new base, if it has few entries: until then ranges that
+    /// begin or end at a new fence have to be scanned. Whatever cannot be read leaves them as they are, which is right too.
+    fn rebase_active(&self, writer: &mut Writer, view: &View) {
+        if view.active.len() > REBASE_MAX {
+            return;
+        }
+        let older = View { active: Arc::new(Memtable::new()), ..view.clone() };
+        let mut differences = Differences::new(&writer.front.merkle.base);
+        let memtable = std::iter::once((view.active.clone(), SeqNo::MAX));
+        for found in MergeCursor::new(memtable, std::iter::empty(), &KeyRange::all()) {
+            let Ok((key, head)) = found else { return };
+            let hash = self.measure.hasher.key(&key);
+            let Ok(replaced) = older.head(&key, hash, SeqNo::MAX) else { return };
+            let added = self.measure.entry(&key, hash, &head);
+            differences.add(&key, added.sum, added.epoch);
+            if let Some(replaced) = replaced {
+                let replaced = self.measure.entry(&key, hash, &replaced);
+                differences.add(&key, -replaced.sum, replaced.epoch);
+            }
+        }
+        debug_assert_eq!(differences.total(), writer.front.merkle.active.total());
+        writer.front.merkle.active = differences;
     }
 
     /// Replaces neighbouring runs by the one that they were merged to.

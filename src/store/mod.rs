@@ -225,6 +225,12 @@ impl Store {
         self.poison.reason().map(str::to_owned)
     }
 
+    /// Number of versions in memory that no run has yet.
+    pub(crate) fn unflushed_count(&self) -> usize {
+        let view = self.views.current();
+        std::iter::once(&view.active).chain(&view.sealed).map(|memtable| memtable.len()).sum()
+    }
+
     /// Number of memtables that wait for their flush.
     pub(crate) fn sealed_count(&self) -> usize {
         self.views.current().sealed.len()
