@@ -87,3 +87,11 @@ impl World {
             .inline_value_max(200)
     }
 }
+
+/// The seeds to run: the first `count`, or the one that the environment names.
+pub(crate) fn seeds(count: u64) -> std::ops::Range<u64> {
+    match std::env::var("SYNCLINE_SEED").ok().and_then(|seed| seed.parse().ok()) {
+        Some(seed) => seed..seed + 1,
+        None => 0..count,
+    }
+}

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use crate::common::{Random, World};
+use crate::common::{Random, World, seeds};
 use syncline::{Db, Durability, Keyspace, Snapshot};
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -20,13 +20,6 @@ struct Run {
     models: Vec<Model>,
     snapshots: Vec<(Snapshot, Vec<Model>)>,
     keys: u64,
-}
-
-fn seeds(count: u64) -> std::ops::Range<u64> {
-    match std::env::var("SYNCLINE_SEED").ok().and_then(|seed| seed.parse().ok()) {
-        Some(seed) => seed..seed + 1,
-        None => 0..count,
-    }
 }
 
 #[test]
