@@ -46,7 +46,7 @@ pub(crate) enum Problem {
         field: String,
     },
     /// A row of another length than the header.
-    #[error("the row has {found} fields, the header {expected}")]
+    #[error("fields in the row: {found}; in the header: {expected}")]
     FieldCount {
         /// Fields in the row.
         found: usize,

@@ -61,8 +61,11 @@ fn what_is_wrong_is_said_with_its_line() {
         problem(Format::Tsv, Some("a"), b"a\tb\ta\n"),
         "t:1: there is more than one column named \"a\"; the header has a, b, a"
     );
-    assert_eq!(problem(Format::Tsv, None, b"a\tb\n1\t2\n1\n"), "t:3: the row has 1 fields, the header 2");
-    assert_eq!(problem(Format::Csv, None, b"a,b\n\n\n1,2,3\n"), "t:4: the row has 3 fields, the header 2");
+    assert_eq!(problem(Format::Tsv, None, b"a\tb\n1\t2\n1\n"), "t:3: fields in the row: 1; in the header: 2");
+    assert_eq!(
+        problem(Format::Csv, None, b"a,b\n\n\n1,2,3\n"),
+        "t:4: fields in the row: 3; in the header: 2"
+    );
     assert_eq!(
         problem(Format::Csv, None, b"a,b\n1,\"2\n3,4\n"),
         "t:2: a quoted field that begins in this row is never closed"
