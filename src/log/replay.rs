@@ -265,13 +265,13 @@ impl Scan<'_> {
             ring_end = ring_end.max(self.ring(id, base, ring)?);
         }
         self.contents.ring_commits = self.contents.last.0 - in_file.0;
-        self.look_beyond(&path, id, end, bytes)?;
+        let written = bytes.get(..written_len(bytes)).unwrap_or_default();
+        self.find_proof(&path, id, end, 0, written)?;
         if ring_segment == id && base > end {
-            self.look_beyond_in_ring(&path, id, end, base, ring)?;
+            self.find_proof(&path, id, end, base, ring.bytes())?;
         }
+        self.contents.torn_bytes = (written.len() as u64).saturating_sub(u64::from(ring_end));
 
-        let rest = bytes.get(ring_end as usize..).unwrap_or_default();
-        self.contents.torn_bytes = rest.iter().rposition(|&byte| byte != 0).map_or(0, |last| last as u64 + 1);
         let mut proven_end = HEADER_LEN as u64;
         for (seqno, place, end) in std::mem::take(&mut self.in_tail) {
             let is_in_ring = self.contents.sources.get(place.source).is_some_and(|source| source.base > 0);
@@ -320,24 +320,8 @@ impl Scan<'_> {
         Ok(offset)
     }
 
-    /// Looks for a whole record beyond the first bad one whose watermark covers the bad one: then that was durable once,
-    /// and the log is damaged in its middle.
-    fn look_beyond(&self, path: &Path, id: SegmentId, end: u32, bytes: &[u8]) -> Result<()> {
-        self.find_proof(path, id, end, 0, bytes)
-    }
-
-    fn look_beyond_in_ring(
-        &self,
-        path: &Path,
-        id: SegmentId,
-        end: u32,
-        base: u32,
-        ring: &dyn Staging,
-    ) -> Result<()> {
-        let records = Slice::from(ring.bytes());
-        self.find_proof(path, id, end, base, &records)
-    }
-
+    /// Looks for a whole record beyond the first bad one, at `end`, whose watermark covers the bad one: then that was
+    /// durable once, and the log is damaged in its middle. `bytes` begin at offset `base` of the segment.
     fn find_proof(&self, path: &Path, id: SegmentId, end: u32, base: u32, bytes: &[u8]) -> Result<()> {
         let mut offset = end.max(base);
         while let Some(here) = bytes.get((offset - base) as usize..).filter(|here| here.len() > FRAME_LEN) {
@@ -355,4 +339,13 @@ impl Scan<'_> {
         }
         Ok(())
     }
+}
+
+/// Length of `bytes` without the zeros at their end, which were reserved and never written.
+fn written_len(bytes: &[u8]) -> usize {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let blocks = bytes.chunks(ZEROS.len()).rev();
+    let zeros: usize = blocks.take_while(|block| ZEROS.starts_with(block)).map(<[u8]>::len).sum();
+    let written = bytes.get(..bytes.len() - zeros).unwrap_or_default();
+    written.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1)
 }

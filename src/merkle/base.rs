@@ -283,12 +283,14 @@ impl Base {
 }
 
 /// Adds `buckets` as chunks: one, unless there are so many that it would be twice as long as a chunk is meant to be.
-fn push_chunks(chunks: &mut Vec<Arc<Chunk>>, mut buckets: Vec<Bucket>) {
-    while buckets.len() > 2 * CHUNK_LEN {
-        let rest = buckets.split_off(CHUNK_LEN);
-        chunks.push(Arc::new(Chunk::new(std::mem::replace(&mut buckets, rest))));
+fn push_chunks(chunks: &mut Vec<Arc<Chunk>>, buckets: Vec<Bucket>) {
+    let mut left = buckets.len();
+    let mut buckets = buckets.into_iter();
+    while left > 0 {
+        let len = if left > 2 * CHUNK_LEN { CHUNK_LEN } else { left };
+        chunks.push(Arc::new(Chunk::new(buckets.by_ref().take(len).collect())));
+        left -= len;
     }
-    chunks.push(Arc::new(Chunk::new(buckets)));
 }
 
 /// Adds up what lies between two places: whole chunks where possible, single buckets at both ends.

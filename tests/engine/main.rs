@@ -4,4 +4,5 @@ mod common;
 mod crash;
 #[cfg(unix)]
 mod kill;
+mod merkle;
 mod model;
