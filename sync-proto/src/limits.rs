@@ -33,6 +33,8 @@ pub(crate) const ITEM_COUNT_MAX: usize = 8192;
 pub(crate) const BACKLOG_LEN_MAX: usize = 1 << 20;
 /// Of keys in one message of explicit bounds, and of heads read for a list.
 pub(crate) const KEYS_LEN_MAX: usize = 256 << 10;
+/// Of keys that one message may unfold to: a list of them, one that was one too many, and the two ends of a range.
+pub(crate) const MESSAGE_KEYS_LEN_MAX: usize = KEYS_LEN_MAX + 3 * KEY_LEN_MAX;
 /// How deep a range may be cut: an honest walk of 2^60 entries stays below half of it.
 pub(crate) const DEPTH_MAX: u32 = 64;
 /// Of keys that are read back to find a peer's bounds among this side's own.

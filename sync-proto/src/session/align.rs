@@ -120,14 +120,14 @@ impl Align {
 /// that both know. Returns what differs, and the number of this side's entries in what is equal.
 ///
 /// Neighbours that differ are taken together where one answer serves both: where this side or the peer holds nothing,
-/// or where this side holds at most `list_count` entries in all.
+/// or where this side holds at most `joined_max` entries in both.
 pub(crate) fn compare(
     range: &KeyRange,
     total: RangeSum,
     bounds: Vec<Bound>,
     hashes: &[u64],
     salt: &Salt,
-    list_count: u64,
+    joined_max: u64,
 ) -> (Vec<Group>, u64) {
     let empty = salt.empty_range();
     let end = Bound { position: hashes.len(), key: Vec::new(), below: total };
@@ -150,7 +150,7 @@ pub(crate) fn compare(
         } else {
             let group = Group { lo, hi, range: KeyRange { start, end: group_end }, sum, peer_empty };
             match groups.last_mut() {
-                Some(last) if last.hi == lo && join(last, &group, list_count) => {
+                Some(last) if last.hi == lo && join(last, &group, joined_max) => {
                     last.hi = group.hi;
                     last.range.end = group.range.end;
                     last.sum += group.sum;
@@ -164,12 +164,12 @@ pub(crate) fn compare(
 }
 
 /// Whether one answer serves both of two neighbouring groups.
-fn join(a: &Group, b: &Group, list_count: u64) -> bool {
+fn join(a: &Group, b: &Group, joined_max: u64) -> bool {
     let (mine_a, mine_b) = (a.sum.count(), b.sum.count());
     match (a.peer_empty, b.peer_empty) {
         (true, true) => true,
         (false, false) if mine_a == 0 || mine_b == 0 => mine_a == mine_b,
-        (false, false) => mine_a.saturating_add(mine_b) <= list_count,
+        (false, false) => mine_a.saturating_add(mine_b) <= joined_max,
         _ => false,
     }
 }

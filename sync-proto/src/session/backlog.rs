@@ -19,9 +19,15 @@ use crate::wire::item::{Later, Pieces};
 pub(crate) struct Aside {
     pub(crate) range: KeyRange,
     pub(crate) depth: u32,
+    /// Whether it may hold parts that are being walked or sent, so that it must wait until nothing is.
+    pub(crate) overlaps: bool,
 }
 
 impl Aside {
+    pub(crate) fn new(range: KeyRange, depth: u32) -> Aside {
+        Aside { range, depth, overlaps: false }
+    }
+
     fn memory_len(&self) -> usize {
         size_of::<Aside>()
             + self.range.start.len()
@@ -47,9 +53,8 @@ impl Backlog {
         self.memory_len
     }
 
-    /// Start of the first range.
-    pub(crate) fn first_start(&self) -> Option<&[u8]> {
-        self.ranges.front().map(|aside| aside.range.start.as_slice())
+    pub(crate) fn first(&self) -> Option<&Aside> {
+        self.ranges.front()
     }
 
     pub(crate) fn pop(&mut self) -> Option<Aside> {
@@ -75,7 +80,7 @@ impl Backlog {
     }
 
     /// Where there are too many ranges, neighbours become one, with all that lies between them: what was equal there
-    /// is found equal again.
+    /// is found equal again. Parts of that may be in flight just now, and would be sent a second time.
     fn keep_within(&mut self) {
         while self.memory_len > BACKLOG_LEN_MAX && self.ranges.len() > 1 {
             let mut joined: VecDeque<Aside> = VecDeque::with_capacity(self.ranges.len() / 2 + 1);
@@ -83,6 +88,7 @@ impl Backlog {
                 if let Some(second) = self.ranges.pop_front() {
                     first.range = hull(first.range, second.range);
                     first.depth = first.depth.max(second.depth);
+                    first.overlaps = true;
                 }
                 joined.push_back(first);
             }
@@ -167,7 +173,7 @@ mod tests {
 
     fn aside(start: u32, end: u32) -> Aside {
         let key = |n: u32| n.to_be_bytes().to_vec();
-        Aside { range: KeyRange { start: key(start), end: Some(key(end)) }, depth: 1 }
+        Aside::new(KeyRange { start: key(start), end: Some(key(end)) }, 1)
     }
 
     #[test]

@@ -174,6 +174,8 @@ pub struct Session {
     pub(crate) asks_restart: bool,
     /// Where the explicit ranges of this side's flight have come to; `None` before the first.
     pub(crate) reopened_to: Option<Option<Vec<u8>>>,
+    /// Whether nothing else is in this side's flight than ranges taken up again.
+    pub(crate) reopened_idle: bool,
 
     pub(crate) sends: Sends,
     /// Whether this side's flight says something beside its items that the peer goes on from.
@@ -241,6 +243,7 @@ impl Session {
             restart_count: 0,
             asks_restart: false,
             reopened_to: None,
+            reopened_idle: false,
             sends: Sends::default(),
             expects_more: false,
             staging: None,

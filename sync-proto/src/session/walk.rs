@@ -96,7 +96,8 @@ impl Session {
                     }
                     None => {
                         let (bounds, total) = align.finish();
-                        self.compare(item, &range, total, bounds, &children.hashes, depth);
+                        let joined_max = u64::from(self.options.limits.list_count);
+                        self.compare(item, &range, total, bounds, &children.hashes, depth, joined_max);
                     }
                 }
             }
@@ -111,7 +112,8 @@ impl Session {
                     bounds.push(Bound { position, key, below });
                 }
                 let total = below + sums.last().copied().unwrap_or_default();
-                self.compare(item, &range, total, bounds, &hashes, depth);
+                // Bounds come in full where a range was too long to list, so its parts are not joined again.
+                self.compare(item, &range, total, bounds, &hashes, depth, 0);
             }
             (Walking::Cut(span), ReadAnswer::Children(own)) => match own.pieces.len() {
                 0 => return Err(AbortReason::Inconsistent("a range without pieces")),
@@ -131,7 +133,7 @@ impl Session {
             }
             (Walking::Reopen(aside), ReadAnswer::Sums(sums)) => {
                 let sum = super::hello::whole(&sums)?;
-                let Aside { range, depth } = aside;
+                let Aside { range, depth, .. } = aside;
                 let scope = Scope::Keys(range.clone());
                 self.answer(Span { scope, range, sum, peer_empty: false, explicit: false, depth });
             }
@@ -206,9 +208,9 @@ impl Session {
         bounds: Vec<Bound>,
         hashes: &[u64],
         depth: u32,
+        joined_max: u64,
     ) {
-        let list_count = u64::from(self.options.limits.list_count);
-        let (groups, settled) = align::compare(range, total, bounds, hashes, &self.heard_salt, list_count);
+        let (groups, settled) = align::compare(range, total, bounds, hashes, &self.heard_salt, joined_max);
         self.settled = self.settled.saturating_add(settled);
         let piece_count = hashes.len();
         self.spans.extend(groups.into_iter().map(|group| {
@@ -225,8 +227,8 @@ impl Session {
         if !self.has_room() {
             let Span { scope, range, depth, .. } = span;
             match scope {
-                Scope::Pieces(pieces) => self.put_off_pieces(pieces, Aside { range, depth }),
-                Scope::Keys(_) => self.aside.push(Aside { range, depth }),
+                Scope::Pieces(pieces) => self.put_off_pieces(pieces, Aside::new(range, depth)),
+                Scope::Keys(_) => self.aside.push(Aside::new(range, depth)),
             }
             return;
         }
@@ -334,7 +336,7 @@ impl Session {
     /// Puts all pieces of an item of the peer off.
     pub(crate) fn put_off(&mut self, item: u32, piece_count: usize, range: KeyRange, depth: u32) {
         let pieces = Pieces { item, lo: 0, hi: piece_count as u32 };
-        self.put_off_pieces(pieces, Aside { range, depth });
+        self.put_off_pieces(pieces, Aside::new(range, depth));
     }
 
     fn put_off_pieces(&mut self, pieces: Pieces, aside: Aside) {
@@ -352,7 +354,7 @@ impl Session {
             let depth = item.depth;
             self.sent.answer(span.item);
             if self.role == Role::Initiator {
-                self.aside.push(Aside { range, depth });
+                self.aside.push(Aside::new(range, depth));
             }
         }
         if hash.finish() != later.check {
@@ -373,25 +375,35 @@ impl Session {
         let range = self.terms.scope.clone();
         self.backlog = Default::default();
         self.aside = Default::default();
-        self.aside.push(Aside { range, depth: 0 });
+        self.aside.push(Aside { range, depth: 0, overlaps: true });
         Ok(())
     }
 
     /// Takes up a range that was put aside, if there is one and the flight has room.
     pub(crate) fn reopen(&mut self) {
-        let follows = match (&self.reopened_to, self.backlog.first_start()) {
-            (_, None) => false,
-            (None, Some(_)) => true,
-            (Some(end), Some(start)) => end.as_deref().is_some_and(|end| end <= start),
-        };
+        let follows = self.backlog.first().is_some_and(|first| match &self.reopened_to {
+            None => !first.overlaps || self.is_idle(),
+            Some(end) => {
+                end.as_ref().is_some_and(|end| *end <= first.range.start)
+                    && (!first.overlaps || self.reopened_idle)
+            }
+        });
         if !follows || !self.has_room() {
             self.state = State::PutAside;
             return;
+        }
+        if self.reopened_to.is_none() {
+            self.reopened_idle = self.is_idle();
         }
         let Some(aside) = self.backlog.pop() else { return };
         self.reopened_to = Some(aside.range.end.clone());
         let request = ReadRequest::Sums { range: aside.range.clone(), bounds: Vec::new() };
         self.ask(request, Waiting::Walking(Walking::Reopen(aside)));
+    }
+
+    /// Whether nothing is in flight: no range is being walked, and no entry is on its way.
+    fn is_idle(&self) -> bool {
+        self.draft.len() == 0 && self.sends.is_empty() && !self.expects_more
     }
 
     /// Says what this flight does not answer.

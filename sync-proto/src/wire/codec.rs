@@ -5,7 +5,7 @@
 //!
 //! Easy to get wrong: fixed-width integers are little-endian. Keys of a list are written against the key before them.
 
-use crate::limits::{KEY_LEN_MAX, KEYS_LEN_MAX};
+use crate::limits::{KEY_LEN_MAX, MESSAGE_KEYS_LEN_MAX};
 use crate::types::{Fingerprint, KeyRange, RangeSum, Stamp};
 
 /// What is wrong with bytes that are no message.
@@ -118,7 +118,7 @@ impl<'a> Reader<'a> {
             return Err(Malformed("key too long"));
         }
         self.keys_len += prefix.len() + suffix.len();
-        if self.keys_len > KEYS_LEN_MAX + KEY_LEN_MAX {
+        if self.keys_len > MESSAGE_KEYS_LEN_MAX {
             return Err(Malformed("too many bytes of keys"));
         }
         Ok([prefix, suffix].concat())
