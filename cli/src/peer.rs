@@ -6,11 +6,15 @@
 
 use std::net::SocketAddr;
 
+use sync_proto::{AbortReason, End, Options, PeerReason};
+use syncline::clock::{Entropy, SystemEntropy};
+use syncline::replica::DbReplica;
 use syncline::{Db, Fingerprint};
 
 use crate::address::Address;
 use crate::error::{Error, Result};
 use crate::host;
+use crate::progress::Progress;
 use crate::store;
 
 /// What a session is for.
@@ -104,6 +108,60 @@ impl Report {
     }
 }
 
+impl Report {
+    /// What the session that `local` opened says, with `local` as the left side.
+    fn of(session: sync_proto::Outcome, local: &Db, mode: Mode, peer: &str) -> Result<Report> {
+        let sync_proto::Outcome { end, report } = session;
+        let outcome = match end {
+            End::Aborted(reason) => return Err(aborted(peer, &reason)),
+            _ if report.entries_differing == 0 => Outcome::Equal,
+            _ if mode == Mode::Compare => Outcome::Different,
+            End::Complete => Outcome::Complete,
+            End::Partial(_) => Outcome::Partial,
+        };
+        // A comparison moves nothing; it says what a repair would move.
+        let (sent, received) = match mode {
+            Mode::Compare => (report.only_left + report.newer_left, report.only_right + report.newer_right),
+            Mode::Repair => (report.entries_sent, report.entries_received),
+        };
+        Ok(Report {
+            outcome,
+            only_left: report.only_left,
+            only_right: report.only_right,
+            newer_left: report.newer_left,
+            newer_right: report.newer_right,
+            ranges: report.ranges,
+            sent,
+            received,
+            metadata_bytes: report.metadata_bytes,
+            value_bytes: report.value_bytes,
+            legs: u64::from(report.legs),
+            root_left: Fingerprint(report.root_left.fingerprint.0),
+            root_right: Fingerprint(report.root_right.fingerprint.0),
+            full_copy_bytes: local.stats()?.live_bytes,
+        })
+    }
+}
+
+/// A session that ended early, and what to do about it.
+fn aborted(peer: &str, reason: &AbortReason) -> Error {
+    use AbortReason as A;
+    use PeerReason as P;
+    let next = match reason {
+        A::OtherSet | A::OtherHashKey | A::Peer(P::OtherSet | P::OtherHashKey) => {
+            "Only replicas can be compared; make one with `syncline init DIR --replica-of OTHER_DIR`"
+        }
+        A::SameNode | A::Peer(P::SameNode) => {
+            "Do not copy a store's folder; make a replica with `syncline init DIR --replica-of OTHER_DIR`"
+        }
+        A::Version { .. } => "Use the same version of syncline on both sides",
+        A::Replica(_) | A::Inconsistent(_) => "Run `syncline verify` on the store here",
+        A::Peer(P::Replica | P::Poisoned | P::Unknown) => "Run `syncline verify` on the store there",
+        _ => "What was moved stays; run the command again to go on from there",
+    };
+    Error::Peer { peer: peer.to_owned(), what: format!("{reason}. {next}") }
+}
+
 /// Runs a session between the stores at two addresses.
 ///
 /// # Errors
@@ -125,4 +183,28 @@ pub(crate) fn session(left: &Address, right: &Address, mode: Mode) -> Result<Rep
                 .to_owned(),
         )),
     }
+}
+
+/// Runs a session between two stores of this process.
+///
+/// # Errors
+/// `Peer`, `Io`.
+pub(crate) fn between(left: &Db, right: &Db, mode: Mode) -> Result<Report> {
+    let progress = Progress::things("proving equal", 0);
+    let (left_replica, right_replica) = (DbReplica::new(left), DbReplica::new(right));
+    let observe = &mut |state: sync_proto::Progress| progress.set_of(state.settled, state.total);
+    let (outcome, _) = sync_proto::driver::run_pair(&left_replica, &right_replica, options(mode)?, observe);
+    Report::of(outcome, left, mode, &right.dir().display().to_string())
+}
+
+/// What a session of this process is opened with.
+fn options(mode: Mode) -> Result<Options> {
+    let mut nonce = [0; 8];
+    SystemEntropy.fill(&mut nonce).map_err(Error::io("cannot draw randomness"))?;
+    let mut options = Options::new(u64::from_ne_bytes(nonce));
+    options.mode = match mode {
+        Mode::Compare => sync_proto::Mode::DryRun,
+        Mode::Repair => sync_proto::Mode::Both,
+    };
+    Ok(options)
 }

@@ -31,6 +31,12 @@ impl Progress {
     pub(crate) fn set(&self, done: u64) {
         self.0.set_position(done);
     }
+
+    /// Moves the bar of work whose length is known only now, and may still grow.
+    pub(crate) fn set_of(&self, done: u64, len: u64) {
+        self.0.set_length(len.max(done));
+        self.0.set_position(done);
+    }
 }
 
 impl Drop for Progress {

@@ -172,3 +172,17 @@ fn bytes_that_are_no_text_are_kept_and_shown_in_hexadecimal_digits() {
     assert!(put.expect("the command runs").success());
     assert_eq!(folder.json("get s k", 0)["value_hex"], "ff01");
 }
+
+#[test]
+fn damage_is_found_by_verify_and_never_read_as_absence() {
+    let folder = Folder::new();
+    folder.write("t.tsv", TABLE);
+    folder.text("load s t.tsv");
+    folder.text("compact s");
+    folder.damage_run("s");
+    let found = folder.json("verify s", 1);
+    assert_eq!(found["sound"], false);
+    assert_ne!(found["problems"], json!([]));
+    assert_eq!(folder.json("get s bee", 1)["kind"], "corruption");
+    assert_eq!(folder.run("scan s").code, Some(1));
+}

@@ -34,6 +34,19 @@ impl Folder {
         path
     }
 
+    /// Turns the bytes of the first entries in the only run of store `name`.
+    pub(crate) fn damage_run(&self, name: &str) {
+        let files = std::fs::read_dir(self.0.path().join(name)).expect("a store's folder");
+        let mut runs = files
+            .map(|file| file.expect("a file").path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "run"));
+        let run = runs.next().expect("the store has a run");
+        assert_eq!(runs.next(), None, "a compacted store has one run");
+        let mut bytes = std::fs::read(&run).expect("the run is read");
+        bytes.iter_mut().skip(64).take(64).for_each(|byte| *byte = !*byte);
+        std::fs::write(&run, bytes).expect("the run is written");
+    }
+
     /// Runs the command in this folder, its arguments given as one line.
     pub(crate) fn run(&self, line: &str) -> Run {
         self.run_args(&line.split_whitespace().collect::<Vec<_>>())

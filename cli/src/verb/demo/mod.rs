@@ -74,7 +74,7 @@ fn demo(dir: &Path, output: Output) -> Result<()> {
             ("sent from B to A", count(received)),
             ("over-transfer", over_transfer(sent + received, report.differing())),
             ("metadata", size(report.metadata_bytes)),
-            ("keys and values", size(report.value_bytes)),
+            ("values", size(report.value_bytes)),
             ("bytes moved", bytes_moved(&report)),
             ("round trips", count(report.legs.div_ceil(2))),
             ("time of the repair", format!("{milliseconds} ms")),
