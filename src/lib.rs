@@ -7,6 +7,7 @@ mod codec;
 mod error;
 mod format;
 mod hash;
+mod log;
 mod manifest;
 mod types;
 pub mod vfs;

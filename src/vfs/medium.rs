@@ -55,8 +55,16 @@ pub(super) enum Change {
 /// One change of a folder.
 #[derive(Debug, Clone)]
 enum NameChange {
-    Link { path: PathBuf, inode: Inode },
-    Rename { from: PathBuf, to: PathBuf },
+    Link {
+        path: PathBuf,
+        inode: Inode,
+    },
+    /// Names the file, whatever else of what happened to `from` reaches the medium.
+    Rename {
+        from: PathBuf,
+        to: PathBuf,
+        inode: Inode,
+    },
     Unlink(PathBuf),
 }
 
@@ -121,7 +129,9 @@ impl Medium {
     }
 
     pub(super) fn rename(&mut self, from: &Path, to: &Path) {
-        self.change_name(NameChange::Rename { from: from.to_owned(), to: to.to_owned() });
+        if let Some(inode) = self.inode(from) {
+            self.change_name(NameChange::Rename { from: from.to_owned(), to: to.to_owned(), inode });
+        }
     }
 
     pub(super) fn unlink(&mut self, path: &Path) {
@@ -296,10 +306,11 @@ impl NameChange {
             NameChange::Link { path, inode } => {
                 names.insert(path.clone(), *inode);
             }
-            NameChange::Rename { from, to } => {
-                if let Some(inode) = names.remove(from) {
-                    names.insert(to.clone(), inode);
+            NameChange::Rename { from, to, inode } => {
+                if names.get(from) == Some(inode) {
+                    names.remove(from);
                 }
+                names.insert(to.clone(), *inode);
             }
             NameChange::Unlink(path) => {
                 names.remove(path);

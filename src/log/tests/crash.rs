@@ -1,0 +1,240 @@
+//! A small crash explorer: every step of a history, killed and cut from power, opened again, worked on, and cut again;
+//! and every operation failing once.
+
+use std::io::ErrorKind;
+
+use super::*;
+use crate::vfs::{Fault, FaultTarget};
+
+/// How far callers were promised something, when the file system had taken that many steps.
+#[derive(Debug, Clone, Copy)]
+struct Promise {
+    step: usize,
+    /// Commits that returned: they survive a kill.
+    returned: SeqNo,
+    /// Commits that an fsync covers: they survive a power cut.
+    durable: SeqNo,
+}
+
+/// The contents that the commits of a history may have: of several lives, each with its seed and its first commit.
+#[derive(Debug, Clone)]
+struct Lives(Vec<(SeqNo, u64)>);
+
+impl Lives {
+    fn content(&self, seqno: SeqNo) -> Content {
+        let life = self.0.iter().rev().find(|(first, _)| *first <= seqno);
+        Content::new(life.expect("a life begins with commit 1").1, seqno)
+    }
+
+    fn check(&self, found: &[Content]) {
+        for (seqno, content) in (1..).map(SeqNo).zip(found) {
+            assert_eq!(*content, self.content(seqno), "commit {seqno:?} came back changed");
+        }
+    }
+}
+
+/// Commits, syncs and rotates at random until `operations` are done or one fails, and notes what was promised.
+struct Life {
+    seed: u64,
+    random: Random,
+    writer: LogWriter,
+    last: SeqNo,
+    durable: SeqNo,
+    promises: Vec<Promise>,
+}
+
+impl Life {
+    fn new(vfs: &MemoryVfs, seed: u64, opened: Opened) -> Life {
+        let (last, random) = (opened.contents.last, Random::new(seed));
+        let mut life =
+            Life { seed, random, writer: opened.writer, last, durable: last, promises: Vec::new() };
+        life.promise(vfs);
+        life
+    }
+
+    fn promise(&mut self, vfs: &MemoryVfs) {
+        let step = vfs.step_count();
+        self.promises.push(Promise { step, returned: self.last, durable: self.durable });
+    }
+
+    fn run(&mut self, vfs: &MemoryVfs, operations: usize) -> Result<()> {
+        for _ in 0..operations {
+            match self.random.below(24) {
+                0 => {
+                    self.writer.rotate()?;
+                    self.durable = self.last;
+                }
+                1..=4 => {
+                    self.writer.drain()?.sync()?;
+                    self.durable = self.last;
+                }
+                _ => {
+                    let seqno = self.last.next();
+                    self.writer.append(&Content::new(self.seed, seqno).commit(seqno, self.durable))?;
+                    self.last = seqno;
+                }
+            }
+            self.promise(vfs);
+        }
+        Ok(())
+    }
+}
+
+/// What was reached. A run that misses a branch proves nothing of it.
+#[derive(Debug, Default)]
+struct Reached {
+    states: u64,
+    ring: u64,
+    torn: u64,
+    copied: u64,
+    leftovers: u64,
+    proven_tails: u64,
+}
+
+/// Opens a state, which must succeed, and checks what is found against the promise and the history.
+fn check(vfs: &MemoryVfs, lives: &Lives, least: SeqNo, most: SeqNo, reached: &mut Reached) -> Opened {
+    let opened = open(vfs).expect("a log without damage opens");
+    lives.check(&opened.found);
+    let last = opened.contents.last;
+    assert!(least <= last, "commits up to {least:?} were promised, those up to {last:?} are there");
+    assert!(last <= most, "commits beyond {most:?} were never made");
+    reached.states += 1;
+    reached.ring += u64::from(opened.contents.ring_commits > 0);
+    reached.torn += u64::from(opened.contents.torn_bytes > 0);
+    reached.copied += u64::from(opened.copied > 0);
+    reached.leftovers += u64::from(opened.contents.has_leftovers());
+    reached.proven_tails += u64::from(opened.copied as u64 != last.0 && last.0 > 0);
+    opened
+}
+
+/// Checks a kill and several power cuts at every step of a life, which went on from commit `before`.
+fn explore(
+    vfs: &MemoryVfs,
+    lives: &Lives,
+    promises: &[Promise],
+    before: Promise,
+    cuts: u64,
+    random: &mut Random,
+    reached: &mut Reached,
+    mut next: impl FnMut(&MemoryVfs, &Lives, Promise, &mut Random, &mut Reached),
+) {
+    let most = promises.last().map_or(before.returned, |last| last.returned).next();
+    for (step, state) in vfs.take_steps().iter().enumerate() {
+        let promise = promises.iter().rev().find(|promise| promise.step <= step).copied().unwrap_or(before);
+        check(&state.kill(), lives, promise.returned, most, reached);
+        for _ in 0..cuts {
+            let cut = state.power_cut(|n| random.below(n));
+            check(&cut.kill(), lives, promise.durable, most, reached);
+            next(&cut, lives, promise, random, reached);
+        }
+    }
+}
+
+/// One history: a first life cut at every step, and of some of those states a second life, cut at every step as well.
+fn history(seed: u64, reached: &mut Reached) {
+    let mut random = Random::new(!seed);
+    let vfs = MemoryVfs::new();
+    vfs.record_steps();
+    let mut life = Life::new(&vfs, seed, open(&vfs).expect("a new log opens"));
+    life.run(&vfs, 30).expect("nothing fails");
+    let lives = Lives(vec![(SeqNo(1), seed)]);
+    let nothing = Promise { step: 0, returned: SeqNo::ZERO, durable: SeqNo::ZERO };
+    let second_life =
+        |cut: &MemoryVfs, lives: &Lives, promise: Promise, random: &mut Random, reached: &mut Reached| {
+            if random.below(40) != 0 {
+                return;
+            }
+            let vfs = cut.kill();
+            vfs.record_steps();
+            let opened = open(&vfs).expect("a log without damage opens");
+            let mut lives = lives.clone();
+            let second_seed = seed + (1 << 20);
+            lives.0.push((opened.contents.last.next(), second_seed));
+            // Until the opening is done, what survives a kill is what was there, and what a power cut leaves is what was durable.
+            let before = Promise { step: 0, returned: opened.contents.last, durable: promise.durable };
+            let mut life = Life::new(&vfs, second_seed, opened);
+            life.run(&vfs, 12).expect("nothing fails");
+            explore(&vfs, &lives, &life.promises, before, 2, random, reached, |_, _, _, _, _| ());
+        };
+    explore(&vfs, &lives, &life.promises, nothing, 3, &mut random, reached, second_life);
+}
+
+/// Says which seed a failing history had.
+struct Named(u64);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("seed {}", self.0);
+        }
+    }
+}
+
+#[test]
+fn whatever_step_a_stop_hits_the_log_is_a_prefix_with_every_promised_commit() {
+    let mut reached = Reached::default();
+    for seed in 0..24 {
+        let _named = Named(seed);
+        history(seed, &mut reached);
+    }
+    println!("{reached:?}");
+    let Reached { states, ring, torn, copied, leftovers, proven_tails } = reached;
+    assert!(
+        states > 10_000 && ring > 100 && torn > 100 && copied > 100,
+        "rare branches were missed: {reached:?}"
+    );
+    assert!(leftovers > 100 && proven_tails > 100, "rare branches were missed: {reached:?}");
+}
+
+#[test]
+fn whatever_operation_fails_nothing_promised_is_lost_and_nothing_more_is_taken() {
+    for seed in 0..6 {
+        let _named = Named(seed);
+        let mut random = Random::new(!seed);
+        let mut reached = Reached::default();
+        for after in 0.. {
+            let vfs = MemoryVfs::new();
+            let mut life = Life::new(&vfs, seed, open(&vfs).expect("a new log opens"));
+            let kind = ErrorKind::StorageFull;
+            vfs.inject(Fault { target: FaultTarget::Changes, after, kind, stays: after % 2 == 0 });
+            let Err(error) = life.run(&vfs, 60) else { break };
+            assert!(matches!(error, Error::Io { .. }), "{error}");
+            vfs.inject(Fault { target: FaultTarget::Reads, after: u64::MAX, kind, stays: false });
+            let seqno = life.last.next();
+            let refused = life.writer.append(&Content::new(seed, seqno).commit(seqno, life.durable));
+            assert!(matches!(refused, Err(Error::Poisoned { .. })), "the writer took more after {error}");
+            assert!(life.writer.drain().is_err() && life.writer.rotate().is_err());
+
+            let lives = Lives(vec![(SeqNo(1), seed)]);
+            check(&vfs.kill(), &lives, life.last, seqno, &mut reached);
+            for _ in 0..4 {
+                let cut = vfs.power_cut(|n| random.below(n));
+                check(&cut, &lives, life.durable, seqno, &mut reached);
+            }
+        }
+        assert!(reached.states > 50, "{reached:?}");
+    }
+}
+
+#[test]
+fn whatever_operation_of_an_opening_fails_the_next_one_finds_the_same() {
+    for seed in 0..6 {
+        let _named = Named(seed);
+        let vfs = MemoryVfs::new();
+        let mut life = Life::new(&vfs, seed, open(&vfs).expect("a new log opens"));
+        life.run(&vfs, 50).expect("nothing fails");
+        let found = open(&vfs.kill()).expect("opens").found;
+        assert_eq!(found.len() as u64, life.last.0);
+        for target in [FaultTarget::Reads, FaultTarget::Changes] {
+            for after in 0.. {
+                let vfs = vfs.kill();
+                vfs.inject(Fault { target, after, kind: ErrorKind::Other, stays: false });
+                match open(&vfs) {
+                    Err(error) => assert!(matches!(error, Error::Io { .. }), "{error}"),
+                    Ok(_) => break,
+                }
+                assert_eq!(open(&vfs.kill()).expect("opens").found, found, "{target:?} {after}");
+            }
+        }
+    }
+}
