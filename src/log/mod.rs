@@ -20,7 +20,6 @@ mod writer;
 mod tests;
 
 pub(crate) use record::{Commit, LogEntry};
-pub(crate) use replay::{Contents, Plan, read};
-pub(crate) use segment::FreshSegment;
+pub(crate) use replay::{Plan, read};
 pub(crate) use values::ValueSegments;
-pub(crate) use writer::{LogWriter, RING_LEN, SyncHandle};
+pub(crate) use writer::{LogWriter, RING_LEN};

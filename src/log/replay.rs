@@ -177,8 +177,7 @@ pub(crate) fn read(
     let numbers = names.iter().filter_map(|name| FileKind::Segment.id_in(name));
     let ids = numbers.filter_map(|id| u32::try_from(id).ok()).map(SegmentId);
     let ids: Vec<SegmentId> = ids.filter(|id| *id >= plan.log_start).collect();
-    let mut scan =
-        Scan { vfs, dir, mode, plan, durable: plan.flushed, sealed: None, contents: empty(plan, &ids) };
+    let mut scan = Scan { vfs, dir, mode, durable: plan.flushed, sealed: None, contents: empty(plan, &ids) };
 
     let is_new = ids.is_empty() && plan.flushed == SeqNo::ZERO && plan.log_ends.is_empty();
     if ids.first() != Some(&plan.log_start) && !is_new {
@@ -226,7 +225,6 @@ struct Scan<'a> {
     vfs: &'a dyn Vfs,
     dir: &'a Path,
     mode: ReadMode,
-    plan: &'a Plan<'a>,
     /// The greatest watermark seen.
     durable: SeqNo,
     /// What the footer of the segment before said, if it had one.

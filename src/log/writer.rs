@@ -7,7 +7,7 @@
 //! Easy to get wrong: the base moves after the write returned whole, never before; a failed write leaves the ring as it
 //! is, and the writer refuses everything from then on.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 

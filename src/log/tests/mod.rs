@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::replay::Contents;
 use super::*;
 use crate::error::{Error, Result};
 use crate::format::FileKind;
