@@ -50,7 +50,7 @@ pub(crate) struct LogEntry<'a> {
     pub(crate) expires_at: u64,
     pub(crate) meta: &'a [u8],
     pub(crate) value: &'a [u8],
-    /// Where the value begins in the payload. Set by decoding; encoding returns it.
+    /// Where the value begins in the payload. Set by decoding, passed over by encoding.
     pub(crate) value_at: u32,
 }
 
@@ -108,20 +108,20 @@ impl<'a> Commit<'a> {
         COMMIT_MAX + self.entries.iter().map(|each| ENTRY_MAX + entry(each)).sum::<u64>()
     }
 
-    /// Appends the commit's payload to `out` and tells, for each entry, where in the payload its value begins. The value of
-    /// a tombstone is empty.
-    pub(super) fn encode(&self, out: &mut Vec<u8>) -> Vec<u32> {
+    /// Appends the commit's payload to `out`, and tells `placed`, for each entry in order, where in the payload its value
+    /// begins and how long it is. The value of a tombstone is empty.
+    pub(super) fn encode(&self, out: &mut Vec<u8>, mut placed: impl FnMut(u32, u32)) {
         let start = out.len();
         out.push(COMMIT);
         put_varint(out, self.seqno.0);
         put_varint(out, self.durable.0);
         put_stamp(out, self.stamp);
         put_varint(out, self.entries.len() as u64);
-        let put_entry = |entry: &LogEntry<'_>| {
+        for entry in &self.entries {
             entry.encode(out);
-            (out.len() - entry.value.len() - start) as u32
-        };
-        self.entries.iter().map(put_entry).collect()
+            let len = entry.value.len();
+            placed((out.len() - len - start) as u32, len as u32);
+        }
     }
 
     /// The commit in a payload of the log.

@@ -342,7 +342,11 @@ impl Scan<'_> {
     /// Reads the records of the ring that carry on the segment in `file`, whose records end at `end`.
     fn ring(&mut self, file: &Source, ring: &dyn Staging, end: u64) -> Result<Option<Stretch>> {
         let (segment, base) = parse_word(ring.word());
-        if segment != file.segment {
+        if segment > file.segment {
+            // The ring turns to a segment after its name is durable.
+            return Err(file.corruption(end, "the segment that the staging ring carries on is missing"));
+        }
+        if segment < file.segment {
             return Ok(None);
         }
         let bytes = Slice::from(ring.bytes());

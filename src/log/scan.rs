@@ -3,6 +3,7 @@
 //! Easy to get wrong: a frame's length is believed only as far as there are bytes, and memory for a large payload is taken
 //! only after its checksum was found right.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -88,7 +89,7 @@ impl<'a> FrameReader<'a> {
     /// `Io`.
     pub(super) fn frame(&mut self, offset: u64) -> Result<Option<Frame>> {
         let Some(room) = self.source.remaining(offset).checked_sub(FRAME_LEN as u64) else { return Ok(None) };
-        let Some(head) = FrameHead::decode(&self.bytes(offset, FRAME_LEN)?) else { return Ok(None) };
+        let Some(head) = FrameHead::decode(self.bytes(offset, FRAME_LEN)?) else { return Ok(None) };
         let Ok(at) = u32::try_from(offset) else { return Ok(None) };
         if head.len == 0 || u64::from(head.len) > room {
             return Ok(None);
@@ -99,13 +100,13 @@ impl<'a> FrameReader<'a> {
         let mut hashed = payload_at;
         while hashed < next {
             let chunk = self.bytes(hashed, (next - hashed).min(WINDOW_LEN as u64) as usize)?;
-            hasher.update(&chunk);
+            hasher.update(chunk);
             hashed += chunk.len() as u64;
         }
         if hasher.finalize() != head.checksum {
             return Ok(None);
         }
-        let payload = self.bytes(payload_at, head.len as usize)?;
+        let payload = self.slice(payload_at, head.len as usize)?;
         Ok(Some(Frame { checksum: head.checksum, payload, next }))
     }
 
@@ -116,7 +117,8 @@ impl<'a> FrameReader<'a> {
     pub(super) fn written_end(&mut self, from: u64) -> Result<u64> {
         let (mut at, mut end) = (from, from);
         while at < self.source.end {
-            let chunk = self.bytes(at, self.source.remaining(at).min(WINDOW_LEN as u64) as usize)?;
+            let len = self.source.remaining(at).min(WINDOW_LEN as u64) as usize;
+            let chunk = self.bytes(at, len)?;
             // Most of it is zeros, so whole blocks are told apart first.
             let mut blocks = chunk.chunks(512).enumerate();
             let written = blocks.rfind(|(_, block)| block.iter().fold(0, |all, byte| all | byte) != 0);
@@ -144,7 +146,7 @@ impl<'a> FrameReader<'a> {
         let mut budget = (end.saturating_sub(from)).saturating_mul(16);
         let mut at = from;
         while at + (FRAME_LEN as u64) < end {
-            let chunk = self.bytes(at, (end - at).min(WINDOW_LEN as u64) as usize)?;
+            let chunk = self.slice(at, (end - at).min(WINDOW_LEN as u64) as usize)?;
             let mut next = at + (chunk.len() - FRAME_LEN) as u64;
             for (index, bytes) in chunk.windows(FRAME_LEN + 1).enumerate() {
                 let offset = at + index as u64;
@@ -168,21 +170,32 @@ impl<'a> FrameReader<'a> {
         Ok(false)
     }
 
-    /// `len` bytes from `offset` on; the caller has checked that the source has them.
-    fn bytes(&mut self, offset: u64, len: usize) -> Result<Slice> {
-        let inside = |window: &Slice, window_at: u64| {
-            let start = usize::try_from(offset.checked_sub(window_at)?).ok()?;
-            window.sub(start..start.checked_add(len)?)
-        };
-        if let Some(bytes) = inside(&self.window, self.window_at) {
-            return Ok(bytes);
-        }
+    /// `len` bytes from `offset` on, at most a window of them; the caller has checked that the source has them.
+    fn bytes(&mut self, offset: u64, len: usize) -> Result<&[u8]> {
+        let range = self.move_to(offset, len)?;
+        Ok(self.window.get(range).unwrap_or_default())
+    }
+
+    /// The same to keep, of any length.
+    fn slice(&mut self, offset: u64, len: usize) -> Result<Slice> {
         if len > WINDOW_LEN {
             return self.source.read(offset, len);
+        }
+        let range = self.move_to(offset, len)?;
+        Ok(self.window.sub(range).unwrap_or_default())
+    }
+
+    /// Moves the window if need be, and tells where in it the bytes are.
+    fn move_to(&mut self, offset: u64, len: usize) -> Result<Range<usize>> {
+        let start = offset.checked_sub(self.window_at).map_or(usize::MAX, |start| start as usize);
+        if let Some(end) = start.checked_add(len)
+            && end <= self.window.len()
+        {
+            return Ok(start..end);
         }
         let ahead = self.source.remaining(offset).min(WINDOW_LEN as u64) as usize;
         self.window = self.source.read(offset, ahead.max(len))?;
         self.window_at = offset;
-        Ok(self.window.clone().sub(0..len).unwrap_or_default())
+        Ok(0..len)
     }
 }

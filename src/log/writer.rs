@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::frame::{self, FRAME_LEN, SEGMENT_LEN_MAX};
-use super::record::{self, Commit, LogEntry, SegmentHeader};
+use super::record::{self, Commit, SegmentHeader};
 use super::segment::FreshSegment;
 use crate::error::{Error, Result};
 use crate::types::{Location, SegmentId};
@@ -91,18 +91,15 @@ impl LogWriter {
         let mut frame = std::mem::take(&mut self.frame);
         frame.clear();
         frame.extend_from_slice(&[0; FRAME_LEN]);
-        let values = commit.encode(&mut frame);
-        let checksum = frame::seal(&mut frame, self.segment.id, offset);
+        let segment = self.segment.id;
+        let mut locations = Vec::with_capacity(commit.entries.len());
+        commit.encode(&mut frame, |at, len| {
+            locations.push(Location { segment, offset: offset + FRAME_LEN as u32 + at, len });
+        });
+        let checksum = frame::seal(&mut frame, segment, offset);
         self.append_frame(&frame)?;
         self.segment.summary.add(checksum);
         self.segment.last = commit.seqno;
-
-        let location = |(entry, at): (&LogEntry<'_>, u32)| Location {
-            segment: self.segment.id,
-            offset: offset + FRAME_LEN as u32 + at,
-            len: entry.value.len() as u32,
-        };
-        let locations = commit.entries.iter().zip(values).map(location).collect();
         if frame.capacity() <= FRAME_BUFFER_MAX {
             self.frame = frame;
         }
