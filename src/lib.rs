@@ -7,6 +7,7 @@ mod codec;
 mod error;
 mod format;
 mod hash;
+mod index;
 mod manifest;
 mod types;
 pub mod vfs;

@@ -1,0 +1,37 @@
+//! The ordered index: inner key -> head, as memtables and immutable sorted runs, and the cursors that merge them.
+//!
+//! A memtable keeps every version, a run exactly one per key; of two sources the newer one's version wins. `store` reads
+//! through [`Memtable::get`], [`Levels::get`] and [`MergeCursor`]; a flush or compaction feeds a merging cursor into a
+//! [`RunWriter`]. Nothing here knows the log beyond a location, nor which runs are current: that is the manifest's.
+//!
+//! Easy to get wrong: sources are ordered by age, newest first, everywhere. Only runs that are neighbours in age may be
+//! merged, or an old version would shadow a newer one.
+
+mod block;
+mod compact;
+mod cursor;
+mod entry;
+mod fences;
+mod filter;
+mod layout;
+mod levels;
+mod memtable;
+mod merge;
+mod pick;
+mod run;
+mod verify;
+mod writer;
+
+pub(crate) use compact::{Compaction, MayDrop, stale_bytes};
+pub(crate) use cursor::RunCursor;
+pub(crate) use entry::{StoredHead, StoredValue};
+pub(crate) use layout::Properties;
+pub(crate) use levels::Levels;
+pub(crate) use memtable::{Memtable, MemtableCursor};
+pub(crate) use merge::MergeCursor;
+pub(crate) use pick::pick;
+pub(crate) use run::Run;
+pub(crate) use writer::RunWriter;
+
+#[cfg(test)]
+mod tests;
