@@ -32,8 +32,8 @@ impl FilterBuilder {
     /// A filter for at most `keys_max` keys; more make it answer wrongly more often.
     pub(super) fn new(keys_max: usize) -> FilterBuilder {
         let lines = lines_for(keys_max);
-        // A number that can be halved several times, unless the filter is so small that it does not matter.
-        let lines = if lines > 64 { lines.next_multiple_of(16) } else { lines.next_power_of_two() };
+        // Made even so often that it can be halved down to a few lines; that adds at most a sixteenth.
+        let lines = lines.next_multiple_of(1 << (lines / 16).max(1).ilog2());
         FilterBuilder { lines: vec![[0; LINE_LEN]; lines], keys: 0 }
     }
 

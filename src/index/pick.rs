@@ -76,7 +76,7 @@ mod tests {
     fn runs_stay_few_and_rewriting_logarithmic() {
         // (flushes, distinct keys in flushes, rewriting allowed): growing stores, then stores that are overwritten.
         for (flushes, keys, amplification_max) in
-            [(64, 1e9, 4.0), (640, 1e9, 6.0), (640, 60.0, 4.5), (3_000, 30.0, 4.0)]
+            [(64, 1e9, 4.5), (640, 1e9, 6.0), (640, 60.0, 4.5), (3_000, 30.0, 4.0)]
         {
             for seed in 0..5 {
                 let (amplification, longest) = simulate(seed, flushes, keys);

@@ -1,22 +1,11 @@
-//! Tests.
-/// SplitMix64 (Steele, Lea, Flood 2014): seeded and good enough to choose test cases.
-pub(super) struct Random(u64);
+//! What the index promises, checked against ordered maps with seeded random entries. Every failure names its seed.
+//!
+//! `world` builds stores of memtables and runs beside a model of them; the other modules each hold one kind of test.
 
-impl Random {
-    pub(super) fn new(seed: u64) -> Random {
-        Random(seed)
-    }
+mod damage;
+mod layout;
+mod model;
+mod parts;
+mod world;
 
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `bound`.
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.max(1)
-    }
-}
+pub(super) use world::Random;
