@@ -6,7 +6,6 @@
 //! Easy to get wrong: one entry reaches a merge as `Digested` from a memtable and as `Undigested` from a run. Compare
 //! heads, not stored heads.
 
-use crate::hash::SetHasher;
 use crate::types::{Head, Kind, Location, SeqNo, Slice, Stamp, ValueDigest, ValueRef};
 
 /// A [`Head`] whose digest may still have to be computed.
@@ -31,12 +30,12 @@ pub(crate) enum StoredValue {
 }
 
 impl StoredHead {
-    /// The head with its digest, which costs a hash of the value if it was not stored.
-    pub(crate) fn into_head(self, hasher: &SetHasher) -> Head {
+    /// The head with its digest, which `digest` makes of the value if it was not stored.
+    pub(crate) fn into_head(self, digest: impl FnOnce(&[u8]) -> ValueDigest) -> Head {
         let (value, digest) = match self.value {
             StoredValue::Digested(value, digest) => (value, digest),
             StoredValue::Undigested(value) => {
-                let digest = hasher.value(&value);
+                let digest = digest(&value);
                 (ValueRef::Inline(value), digest)
             }
         };
@@ -51,11 +50,12 @@ impl StoredHead {
         }
     }
 
-    /// Where the value is.
-    pub(crate) fn value(&self) -> ValueRef {
-        match &self.value {
-            StoredValue::Digested(value, _) => value.clone(),
-            StoredValue::Undigested(value) => ValueRef::Inline(value.clone()),
+    /// The value's bytes if they are at hand, without looking at their digest; else their place in the log, and it.
+    pub(crate) fn into_value(self) -> Result<Slice, (Location, ValueDigest)> {
+        match self.value {
+            StoredValue::Undigested(value)
+            | StoredValue::Digested(ValueRef::Inline(value) | ValueRef::Staged { value, .. }, _) => Ok(value),
+            StoredValue::Digested(ValueRef::Log(location), digest) => Err((location, digest)),
         }
     }
 

@@ -28,7 +28,6 @@ pub(super) const PAGE_LEN: usize = 128;
 /// The least bytes that the index spends on a block, by which a number of blocks can be checked before it is believed.
 pub(super) const FENCE_LEN_MIN: u64 = 20;
 
-const TABLE_HEADER_LEN: usize = 8;
 const MALFORMED: Malformed = Malformed { at: 0 };
 
 /// The shortest key above `before` and not above `first`. `before` is below `first`.

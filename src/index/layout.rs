@@ -115,7 +115,7 @@ pub(crate) struct Properties {
     pub(crate) keys: (Vec<u8>, Vec<u8>),
     /// Bytes of the values in the log that entries point to, by segment. A segment that no run names holds no value that
     /// is needed.
-    pub(crate) log_bytes: BTreeMap<SegmentId, u64>,
+    pub(crate) referenced: BTreeMap<SegmentId, u64>,
 }
 
 impl Properties {
@@ -127,8 +127,8 @@ impl Properties {
         }
         put_len_bytes(&mut out, &self.keys.0);
         put_len_bytes(&mut out, &self.keys.1);
-        put_varint(&mut out, self.log_bytes.len() as u64);
-        for (segment, bytes) in &self.log_bytes {
+        put_varint(&mut out, self.referenced.len() as u64);
+        for (segment, bytes) in &self.referenced {
             put_varint(&mut out, u64::from(segment.0));
             put_varint(&mut out, *bytes);
         }
@@ -144,10 +144,10 @@ impl Properties {
         let clock_max = reader.varint()?;
         let mut key = || Ok(reader.len_bytes(INNER_KEY_LEN_MAX)?.to_vec());
         let keys = (key()?, key()?);
-        let mut log_bytes = BTreeMap::new();
+        let mut referenced = BTreeMap::new();
         for _ in 0..reader.len(bytes.len())? {
             let segment = u32::try_from(reader.varint()?).map_err(|_| reader.malformed())?;
-            log_bytes.insert(SegmentId(segment), reader.varint()?);
+            referenced.insert(SegmentId(segment), reader.varint()?);
         }
         let is_possible = blocks <= pages_len / FENCE_LEN_MIN
             && entries <= blocks_len
@@ -156,6 +156,6 @@ impl Properties {
         if !is_possible || !reader.is_at_end() {
             return Err(reader.malformed());
         }
-        Ok(Properties { blocks, entries, tombstones, seqnos, clock_max, keys, log_bytes })
+        Ok(Properties { blocks, entries, tombstones, seqnos, clock_max, keys, referenced })
     }
 }

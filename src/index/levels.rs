@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
-use crate::hash::{KeyHash, SetHasher};
+use crate::error::Result;
+use crate::hash::KeyHash;
 use crate::types::{FileId, Head, SegmentId};
 
+use super::pick::pick;
 use super::run::Run;
 
 /// Runs, newest first. Cheap to clone.
@@ -34,19 +35,14 @@ impl Levels {
         self.runs.iter().map(|run| run.id()).collect()
     }
 
-    /// Bytes of all files.
-    pub(crate) fn len_bytes(&self) -> u64 {
-        self.runs.iter().map(|run| run.len()).sum()
-    }
-
     /// The newest entry of `key`, tombstones included. Costs one look at the filter of each run down to the one that holds
     /// the key.
     ///
     /// # Errors
     /// `Corruption`, `Io`: what is damaged might be the newest version, so no older one is looked for.
-    pub(crate) fn get(&self, key: &[u8], hash: KeyHash, hasher: &SetHasher) -> Result<Option<Head>> {
+    pub(crate) fn get(&self, key: &[u8], hash: KeyHash) -> Result<Option<Head>> {
         for run in &*self.runs {
-            if let Some(head) = run.get(key, hash, hasher)? {
+            if let Some(head) = run.get(key, hash)? {
                 return Ok(Some(head));
             }
         }
@@ -58,28 +54,27 @@ impl Levels {
         Levels { runs: std::iter::once(run).chain(self.runs.iter().cloned()).collect() }
     }
 
-    /// These runs with `output` in the place of the runs `inputs`, which are neighbours. `None` if they are not all there
-    /// side by side in this order.
-    pub(crate) fn with_replaced(&self, inputs: &[FileId], output: Arc<Run>) -> Option<Levels> {
-        let ids = self.ids();
-        let at = ids.windows(inputs.len().max(1)).position(|window| window == inputs)?;
-        let mut runs = self.runs.to_vec();
-        runs.splice(at..at + inputs.len(), [output]);
-        Some(Levels::new(runs))
+    /// These runs with `merged` in the place of `inputs`, which are neighbours here.
+    pub(crate) fn with_merged(&self, inputs: &[FileId], merged: Arc<Run>) -> Levels {
+        let mut merged = Some(merged);
+        let replace =
+            |run: &Arc<Run>| if inputs.contains(&run.id()) { merged.take() } else { Some(run.clone()) };
+        Levels { runs: self.runs.iter().filter_map(replace).collect() }
     }
 
     /// Bytes of values in the log that any run points to, by segment.
-    pub(crate) fn log_bytes(&self) -> BTreeMap<SegmentId, u64> {
+    pub(crate) fn referenced(&self) -> BTreeMap<SegmentId, u64> {
         let mut sums = BTreeMap::new();
-        for (segment, bytes) in self.runs.iter().flat_map(|run| &run.properties().log_bytes) {
+        for (segment, bytes) in self.runs.iter().flat_map(|run| &run.properties().referenced) {
             let sum: &mut u64 = sums.entry(*segment).or_default();
             *sum = sum.saturating_add(*bytes);
         }
         sums
     }
 
-    /// Reads everything and checks it. Returns what does not hold.
-    pub(crate) fn verify(&self, hasher: &SetHasher) -> Vec<Error> {
-        self.runs.iter().flat_map(|run| run.verify(hasher)).collect()
+    /// The neighbouring runs to merge next; `None` if the list is good as it is.
+    pub(crate) fn pick(&self) -> Option<Vec<Arc<Run>>> {
+        let lens: Vec<u64> = self.runs.iter().map(|run| run.len()).collect();
+        self.runs.get(pick(&lens)?).map(<[_]>::to_vec)
     }
 }

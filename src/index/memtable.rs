@@ -11,11 +11,11 @@ use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crossbeam_skiplist::SkipMap;
 
-use crate::types::{Head, KeyRange, SeqNo, ValueRef, successor};
+use crate::types::{Head, KeyRange, SeqNo, ValueRef};
 
 /// What an entry costs beside its key, meta and value, in bytes: its node in the list, its head, and what the allocator
 /// adds to each of the three.
@@ -29,8 +29,6 @@ const FETCH_MAX: usize = 128;
 pub(crate) struct Memtable {
     versions: SkipMap<Version, Head>,
     bytes: AtomicUsize,
-    first: AtomicU64,
-    last: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -121,12 +119,7 @@ impl Default for Memtable {
 impl Memtable {
     /// A memtable without entries.
     pub(crate) fn new() -> Memtable {
-        Memtable {
-            versions: SkipMap::new(),
-            bytes: AtomicUsize::new(0),
-            first: AtomicU64::new(u64::MAX),
-            last: AtomicU64::new(0),
-        }
+        Memtable { versions: SkipMap::new(), bytes: AtomicUsize::new(0) }
     }
 
     /// Adds a version. Its sequence number is greater than that of any version of the key that is there.
@@ -138,8 +131,6 @@ impl Memtable {
         let (bytes, seqno) = (key.len() + head.meta.len() + value + ENTRY_OVERHEAD, head.seqno);
         self.versions.insert(Version { key: key.into(), seqno }, head);
         self.bytes.fetch_add(bytes, Relaxed);
-        self.first.fetch_min(seqno.0, Relaxed);
-        self.last.fetch_max(seqno.0, Relaxed);
     }
 
     /// The newest version of `key` among commits up to `at`. Costs the logarithm of the number of versions.
@@ -162,12 +153,6 @@ impl Memtable {
     /// Number of versions: an upper bound of the number of keys.
     pub(crate) fn len(&self) -> usize {
         self.versions.len()
-    }
-
-    /// The least and the greatest sequence number of its versions; `None` if it is empty. Exact once it is sealed.
-    pub(crate) fn seqnos(&self) -> Option<(SeqNo, SeqNo)> {
-        let (first, last) = (self.first.load(Relaxed), self.last.load(Relaxed));
-        (first <= last).then_some((SeqNo(first), SeqNo(last)))
     }
 }
 

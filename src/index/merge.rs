@@ -15,8 +15,8 @@ use crate::types::{Head, KeyRange, SeqNo};
 
 use super::cursor::RunCursor;
 use super::entry::StoredHead;
-use super::levels::Levels;
 use super::memtable::{Memtable, MemtableCursor};
+use super::run::Run;
 
 /// A double-ended walk over the newest version of every key in a range, tombstones included. Owned: it holds memtables,
 /// runs and the blocks it stands in. [`MergeCursor::advance`] walks without copies; as an iterator it yields owned keys and
@@ -28,7 +28,8 @@ pub(crate) struct MergeCursor {
     key: Vec<u8>,
     head: Option<StoredHead>,
     failed: Option<Error>,
-    hasher: Arc<SetHasher>,
+    /// That of the runs, if there are any: memtables have their heads' digests.
+    hasher: Option<Arc<SetHasher>>,
 }
 
 /// The ends of a walk.
@@ -39,19 +40,20 @@ enum End {
 }
 
 impl MergeCursor {
-    /// A walk over `range` in memtables, newest first and each as after a commit, and then in runs. Reads nothing yet.
-    pub(crate) fn new(
+    /// A walk over `range` in memtables, each as after a commit, and runs; both newest first. Reads nothing yet.
+    pub(crate) fn new<'a>(
         memtables: impl IntoIterator<Item = (Arc<Memtable>, SeqNo)>,
-        levels: &Levels,
+        runs: impl IntoIterator<Item = &'a Arc<Run>>,
         range: &KeyRange,
-        hasher: &Arc<SetHasher>,
     ) -> MergeCursor {
-        let memtables = memtables
-            .into_iter()
-            .map(|(memtable, at)| Walk::Memtable(MemtableCursor::new(memtable, range, at)));
-        let runs = levels.runs().iter().map(|run| Walk::Run(RunCursor::new(run.clone(), range)));
-        let sources = memtables.chain(runs).map(Source::new).collect();
-        MergeCursor { sources, key: Vec::new(), head: None, failed: None, hasher: hasher.clone() }
+        let memtables = memtables.into_iter().map(|(memtable, at)| MemtableCursor::new(memtable, range, at));
+        let mut sources: Vec<Source> = memtables.map(|walk| Source::new(Walk::Memtable(walk))).collect();
+        let mut hasher = None;
+        for run in runs {
+            hasher = Some(run.hasher().clone());
+            sources.push(Source::new(Walk::Run(RunCursor::new(run.clone(), range))));
+        }
+        MergeCursor { sources, key: Vec::new(), head: None, failed: None, hasher }
     }
 
     /// Moves to the least key that is left. `false` if there is none.
@@ -75,12 +77,7 @@ impl MergeCursor {
         &self.key
     }
 
-    /// The head that the last advance moved to. `None` before it, at the end, and once it was taken.
-    pub(crate) fn head(&self) -> Option<&StoredHead> {
-        self.head.as_ref()
-    }
-
-    /// Takes the head that the last advance moved to.
+    /// Takes the head that the last advance moved to. `None` before it, at the end, and once it was taken.
     pub(crate) fn take_head(&mut self) -> Option<StoredHead> {
         self.head.take()
     }
@@ -122,7 +119,8 @@ impl MergeCursor {
     fn yielded(&mut self, advanced: Result<bool>) -> Option<Result<(Vec<u8>, Head)>> {
         match advanced {
             Ok(_) => {
-                let head = self.head.take()?.into_head(&self.hasher);
+                let hasher = || self.hasher.as_ref().expect("only a run leaves digests out");
+                let head = self.head.take()?.into_head(|value| hasher().value(value));
                 Some(Ok((std::mem::take(&mut self.key), head)))
             }
             Err(error) => Some(Err(error)),

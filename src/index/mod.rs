@@ -8,7 +8,6 @@
 //! merged, or an old version would shadow a newer one.
 
 mod block;
-mod compact;
 mod cursor;
 mod entry;
 mod fences;
@@ -22,14 +21,11 @@ mod run;
 mod verify;
 mod writer;
 
-pub(crate) use compact::{Compaction, MayDrop, stale_bytes};
-pub(crate) use cursor::RunCursor;
-pub(crate) use entry::{StoredHead, StoredValue};
+pub(crate) use entry::StoredHead;
 pub(crate) use layout::Properties;
 pub(crate) use levels::Levels;
-pub(crate) use memtable::{Memtable, MemtableCursor};
+pub(crate) use memtable::Memtable;
 pub(crate) use merge::MergeCursor;
-pub(crate) use pick::pick;
 pub(crate) use run::Run;
 pub(crate) use writer::RunWriter;
 

@@ -29,6 +29,7 @@ pub(crate) struct Run {
     id: FileId,
     path: PathBuf,
     file: Arc<dyn ReadableFile>,
+    hasher: Arc<SetHasher>,
     filter: Slice,
     pages: Slice,
     directory: Slice,
@@ -46,7 +47,13 @@ impl Run {
     ///
     /// # Errors
     /// `Corruption` if anything but the filter or a block is damaged, `UnsupportedVersion`, `Io`.
-    pub(crate) fn open(vfs: &dyn Vfs, dir: &Path, id: FileId, mode: ReadMode) -> Result<Run> {
+    pub(crate) fn open(
+        vfs: &dyn Vfs,
+        dir: &Path,
+        id: FileId,
+        mode: ReadMode,
+        hasher: Arc<SetHasher>,
+    ) -> Result<Run> {
         let path = dir.join(FileKind::Run.name(id.0));
         let file = vfs.open(&path, mode).map_err(|source| Error::io("open", &path, source))?;
         let read = |range: Range<u64>| {
@@ -78,12 +85,34 @@ impl Run {
         })?;
         let words = properties.blocks.div_ceil(64);
         let checked = (0..words).map(|_| AtomicU64::new(0)).collect();
-        Ok(Run { id, path, file, filter, pages, directory, properties, blocks_end, checked, filter_damage })
+        Ok(Run {
+            id,
+            path,
+            file,
+            hasher,
+            filter,
+            pages,
+            directory,
+            properties,
+            blocks_end,
+            checked,
+            filter_damage,
+        })
     }
 
     /// The run's number.
     pub(crate) fn id(&self) -> FileId {
         self.id
+    }
+
+    /// Where the run lies.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The hash functions of its keys and values.
+    pub(super) fn hasher(&self) -> &Arc<SetHasher> {
+        &self.hasher
     }
 
     /// Length of the file in bytes.
@@ -101,7 +130,7 @@ impl Run {
     ///
     /// # Errors
     /// `Corruption`, `Io`.
-    pub(crate) fn get(&self, key: &[u8], hash: KeyHash, hasher: &SetHasher) -> Result<Option<Head>> {
+    pub(crate) fn get(&self, key: &[u8], hash: KeyHash) -> Result<Option<Head>> {
         if !filter::may_contain(&self.filter, hash) {
             return Ok(None);
         }
@@ -111,7 +140,7 @@ impl Run {
         let block = Block::parse(frame.bytes()).map_err(malformed)?;
         let Some(index) = block.find(key, hash).map_err(malformed)? else { return Ok(None) };
         let head = block.head(index, |range| frame.slice(range)).map_err(malformed)?;
-        Ok(Some(head.into_head(hasher)))
+        Ok(Some(head.into_head(|value| self.hasher.value(value))))
     }
 
     /// Why the filter is not used, if it was found damaged. The run answers rightly without it, but slower.

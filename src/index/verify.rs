@@ -4,7 +4,6 @@
 //! longer be compared.
 
 use crate::error::{Error, Result};
-use crate::hash::SetHasher;
 
 use super::block::Block;
 use super::layout::Properties;
@@ -12,11 +11,11 @@ use super::run::Run;
 
 impl Run {
     /// Reads everything and checks it. Returns what does not hold, at most one error for each block.
-    pub(crate) fn verify(&self, hasher: &SetHasher) -> Vec<Error> {
+    pub(crate) fn verify(&self) -> Vec<Error> {
         let mut found = Properties { blocks: self.properties().blocks, ..Properties::default() };
         let mut last_key = Vec::new();
-        let blocks = (0..self.block_count())
-            .map(|number| self.verify_block(number, hasher, &mut found, &mut last_key));
+        let blocks =
+            (0..self.block_count()).map(|number| self.verify_block(number, &mut found, &mut last_key));
         let blocks: Vec<Result<()>> = blocks.collect();
         found.keys.1 = last_key;
         let is_whole = blocks.iter().all(Result::is_ok);
@@ -28,13 +27,7 @@ impl Run {
         errors
     }
 
-    fn verify_block(
-        &self,
-        number: usize,
-        hasher: &SetHasher,
-        found: &mut Properties,
-        last_key: &mut Vec<u8>,
-    ) -> Result<()> {
+    fn verify_block(&self, number: usize, found: &mut Properties, last_key: &mut Vec<u8>) -> Result<()> {
         let bytes = self.recheck_block(number)?;
         let malformed = |malformed| self.malformed_block(number, malformed);
         let block = Block::parse(&bytes).map_err(malformed)?;
@@ -48,7 +41,7 @@ impl Run {
         for index in 0..block.count() {
             let head = block.entry(index, &mut key, &bytes).map_err(malformed)?;
             let is_above = if found.entries > 0 { *last_key < key } else { true };
-            let hash = hasher.key(&key);
+            let hash = self.hasher().key(&key);
             let what = if !is_above || key < fence {
                 "keys are out of order"
             } else if !block.has_tag(index, hash) {

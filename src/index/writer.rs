@@ -120,11 +120,11 @@ impl RunWriter {
         Ok(Part { range: start..self.len(), checksum: checksum(self.id, start, bytes) })
     }
 
-    /// Writes what is left and fsyncs the file. Returns what the run says about itself and its length in bytes.
+    /// Writes what is left and fsyncs the file. Returns what the run says about its entries.
     ///
     /// # Errors
     /// `Io`: the file may be there in part.
-    pub(crate) fn finish(mut self) -> Result<(Properties, u64)> {
+    pub(crate) fn finish(mut self) -> Result<Properties> {
         if !self.block.is_empty() {
             self.close_block()?;
         }
@@ -140,7 +140,7 @@ impl RunWriter {
         };
         self.put_part(&trailer.encode(self.id))?;
         self.file.sync().map_err(|source| Error::io("fsync", &self.path, source))?;
-        Ok((self.properties, self.written))
+        Ok(self.properties)
     }
 }
 
@@ -156,7 +156,7 @@ impl Properties {
         self.seqnos = (self.seqnos.0.min(head.seqno), self.seqnos.1.max(head.seqno));
         self.clock_max = self.clock_max.max(head.stamp.hlc);
         if let Some(location) = head.log_location() {
-            *self.log_bytes.entry(location.segment).or_default() += u64::from(location.len);
+            *self.referenced.entry(location.segment).or_default() += u64::from(location.len);
         }
     }
 }

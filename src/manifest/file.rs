@@ -102,7 +102,8 @@ impl Manifest {
 
     fn remove_older(&self) -> Result<()> {
         let names = self.vfs.list(&self.dir).map_err(|source| Error::io("list", &self.dir, source))?;
-        let older = names.iter().filter(|name| FileKind::Manifest.id_in(name).is_some_and(|id| id < self.number));
+        let older =
+            names.iter().filter(|name| FileKind::Manifest.id_in(name).is_some_and(|id| id < self.number));
         for name in older {
             let path = self.dir.join(name);
             self.vfs.remove(&path).map_err(|source| Error::io("remove", &path, source))?;
@@ -174,7 +175,8 @@ fn decode(file: &Path, bytes: &[u8]) -> Result<(State, usize)> {
         Some(frame) => frame,
         None => return Err(Error::corruption(file, HEADER_LEN as u64, "the store's identity is damaged")),
     };
-    let malformed = |at: usize| Error::corruption(file, at as u64, "an edit with a valid checksum makes no sense");
+    let malformed =
+        |at: usize| Error::corruption(file, at as u64, "an edit with a valid checksum makes no sense");
     let mut state = decode_identity(identity).map_err(|_| malformed(HEADER_LEN))?;
     let mut edits = 0;
     while let Some((payload, end)) = next_frame(file, bytes, at)? {

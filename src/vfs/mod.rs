@@ -6,6 +6,13 @@
 //!
 //! Easy to get wrong: a file's bytes are durable only after its `sync`, its *name* only after `sync_dir` of the folder.
 
+mod disk;
+mod map;
+mod memory;
+
+pub use disk::DiskVfs;
+pub use memory::{Fault, MemoryVfs};
+
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -69,6 +76,7 @@ pub trait WritableFile: Send + Sync + fmt::Debug {
 }
 
 /// A file opened for reading.
+#[allow(clippy::len_without_is_empty)]
 pub trait ReadableFile: Send + Sync + fmt::Debug {
     /// Length in bytes when it was opened.
     fn len(&self) -> u64;

@@ -7,14 +7,16 @@ use super::world::{Random, World, settled};
 use crate::error::Error;
 use crate::format::{FileKind, HEADER_LEN};
 use crate::index::layout::{TRAILER_LEN, Trailer, checksum};
-use crate::index::{Levels, MergeCursor, Run};
+use crate::index::{MergeCursor, Run};
 use crate::types::{FileId, Head, KeyRange, SeqNo};
 use crate::vfs::ReadMode;
 
 const ID: FileId = FileId(1);
 
+type Entries = Vec<(Vec<u8>, Head)>;
+
 /// A world of one run, its file's bytes, and its entries.
-fn one_run(seed: u64, count: u64) -> (World, Vec<u8>, Vec<(Vec<u8>, Head)>) {
+fn one_run(seed: u64, count: u64) -> (World, Vec<u8>, Entries) {
     let mut world = World::new(seed);
     world.write(count);
     world.flush();
@@ -25,11 +27,11 @@ fn one_run(seed: u64, count: u64) -> (World, Vec<u8>, Vec<(Vec<u8>, Head)>) {
 
 fn open(world: &World, bytes: Vec<u8>, mode: ReadMode) -> Result<Run, Error> {
     world.files.set(&FileKind::Run.name(ID.0), bytes);
-    Run::open(&world.files, Path::new(""), ID, mode)
+    Run::open(&world.files, Path::new(""), ID, mode, world.hasher.clone())
 }
 
-fn walk(world: &World, run: Run) -> MergeCursor {
-    MergeCursor::new([], &Levels::new(vec![Arc::new(run)]), &KeyRange::all(), &world.hasher)
+fn walk(run: Run) -> MergeCursor {
+    MergeCursor::new([], [&Arc::new(run)], &KeyRange::all())
 }
 
 #[test]
@@ -46,13 +48,13 @@ fn no_flipped_byte_changes_an_answer_or_goes_unnoticed() {
             Err(error) => panic!("byte {at}: {error}"),
         };
         for (key, head) in entries.iter().step_by(5) {
-            match run.get(key, world.hasher.key(key), &world.hasher) {
+            match run.get(key, world.hasher.key(key)) {
                 Ok(found) => assert!(found.as_ref() == Some(head), "byte {at}: a wrong answer"),
                 Err(error) => assert!(matches!(error, Error::Corruption { .. }), "byte {at}: {error}"),
             }
         }
-        assert!(!run.verify(&world.hasher).is_empty(), "byte {at}: damage that verify does not see");
-        for (found, expected) in walk(&world, run).zip(&entries) {
+        assert!(!run.verify().is_empty(), "byte {at}: damage that verify does not see");
+        for (found, expected) in walk(run).zip(&entries) {
             let Ok((key, head)) = found else { break };
             assert!((key, head) == *expected, "byte {at}: a wrong entry");
         }
@@ -72,7 +74,9 @@ fn a_run_cut_at_any_length_is_refused() {
 fn a_run_under_another_number_is_refused() {
     let (world, bytes, _) = one_run(3, 40);
     world.files.set(&FileKind::Run.name(2), bytes);
-    assert!(Run::open(&world.files, Path::new(""), FileId(2), ReadMode::Mapped).is_err());
+    assert!(
+        Run::open(&world.files, Path::new(""), FileId(2), ReadMode::Mapped, world.hasher.clone()).is_err()
+    );
 }
 
 #[test]
@@ -82,7 +86,7 @@ fn after_an_error_a_walk_goes_on_returning_it() {
     let middle = run.block_offset(run.block_count() / 2) as usize;
     bytes[middle + 40] ^= 4;
     let run = open(&world, bytes, ReadMode::Mapped).expect("only a block is damaged");
-    let mut cursor = walk(&world, run);
+    let mut cursor = walk(run);
     let before = cursor.by_ref().take_while(Result::is_ok).count();
     assert!(before > 0 && before < entries.len());
     for _ in 0..3 {
@@ -102,7 +106,7 @@ fn a_damaged_filter_costs_time_and_not_answers() {
     let run = open(&world, bytes, ReadMode::Mapped).expect("a filter is derived data");
     assert!(run.filter_damage().is_some());
     for (key, head) in &entries {
-        let found = run.get(key, world.hasher.key(key), &world.hasher).expect("blocks are whole");
+        let found = run.get(key, world.hasher.key(key)).expect("blocks are whole");
         assert_eq!(found.map(|head| settled(&head)).as_ref(), Some(head));
     }
 }
@@ -144,11 +148,11 @@ fn bytes_that_pass_their_checksums_and_make_no_sense_are_errors_and_not_panics()
         bytes.extend_from_slice(&trailer.encode(ID));
         let Ok(run) = open(&world, bytes, ReadMode::Mapped) else { continue };
         for (key, _) in entries.iter().step_by(9) {
-            let _ = run.get(key, world.hasher.key(key), &world.hasher);
+            let _ = run.get(key, world.hasher.key(key));
         }
-        run.verify(&world.hasher);
+        run.verify();
         let steps_max = run.properties().entries as usize * 70_000;
-        let mut cursor = walk(&world, run);
+        let mut cursor = walk(run);
         let mut steps = 0;
         while let Some(Ok(_)) = if random.one_in(2) { cursor.next() } else { cursor.next_back() } {
             steps += 1;

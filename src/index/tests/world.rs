@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use crate::hash::SetHasher;
-use crate::index::{Compaction, Levels, Memtable, MergeCursor, Run, RunWriter};
+use crate::index::{Levels, Memtable, MergeCursor, Run, RunWriter};
 use crate::types::{FileId, Head, KeyRange, Kind, Location, SegmentId, SeqNo, Slice, Stamp, ValueRef};
 use crate::vfs::{LockGuard, ReadMode, ReadableFile, Staging, Vfs, WritableFile};
 
@@ -145,8 +145,7 @@ impl World {
     pub(super) fn flush(&mut self) {
         let oldest = self.memtables.pop().expect("there is always a memtable");
         let entries_max = oldest.len();
-        let sources = [(oldest, SeqNo::MAX)];
-        let cursor = MergeCursor::new(sources, &Levels::default(), &KeyRange::all(), &self.hasher);
+        let cursor = MergeCursor::new([(oldest, SeqNo::MAX)], [], &KeyRange::all());
         let run = self.write_run(cursor, entries_max);
         self.levels = self.levels.with_newest(run);
         if self.memtables.is_empty() {
@@ -161,21 +160,23 @@ impl World {
         let end = start + 1 + self.random.below(count - start as u64) as usize;
         let inputs = Levels::new(self.levels.runs()[start..end].to_vec());
         let entries_max = inputs.runs().iter().map(|run| run.properties().entries as usize).sum();
-        let cursor = MergeCursor::new([], &inputs, &KeyRange::all(), &self.hasher);
+        let cursor = MergeCursor::new([], inputs.runs(), &KeyRange::all());
         let output = self.write_run(cursor, entries_max);
-        self.levels = self.levels.with_replaced(&inputs.ids(), output).expect("neighbours");
+        self.levels = self.levels.with_merged(&inputs.ids(), output);
     }
 
-    fn write_run(&mut self, cursor: MergeCursor, entries_max: usize) -> Arc<Run> {
+    fn write_run(&mut self, mut cursor: MergeCursor, entries_max: usize) -> Arc<Run> {
         let id = FileId(self.next_file);
         self.next_file += 1;
-        let writer = RunWriter::create(&self.files, Path::new(""), id, entries_max).expect("no faults");
-        let mut compaction = Compaction::new(cursor, writer, self.hasher.clone(), |_, _| false);
-        let budget = 1 + self.random.below(5_000);
-        while compaction.step(budget).expect("no faults") {}
-        let (properties, len) = compaction.finish().expect("no faults");
-        let run = Run::open(&self.files, Path::new(""), id, self.mode).expect("just written");
-        assert_eq!((run.properties(), run.len()), (&properties, len));
+        let mut writer = RunWriter::create(&self.files, Path::new(""), id, entries_max).expect("no faults");
+        while cursor.advance().expect("no faults") {
+            let head = cursor.take_head().expect("just advanced");
+            writer.push(cursor.key(), self.hasher.key(cursor.key()), head).expect("no faults");
+        }
+        let properties = writer.finish().expect("no faults");
+        let run =
+            Run::open(&self.files, Path::new(""), id, self.mode, self.hasher.clone()).expect("just written");
+        assert_eq!(*run.properties(), properties);
         Arc::new(run)
     }
 
@@ -188,16 +189,14 @@ impl World {
 
     pub(super) fn cursor(&self, range: &KeyRange, at: SeqNo) -> MergeCursor {
         let memtables = self.memtables.iter().map(|memtable| (memtable.clone(), at));
-        MergeCursor::new(memtables, &self.levels, range, &self.hasher)
+        MergeCursor::new(memtables, self.levels.runs(), range)
     }
 
     /// The newest version of `key` as of commit `at`.
     pub(super) fn get(&self, key: &[u8], at: SeqNo) -> Option<Head> {
         let in_memory = self.memtables.iter().find_map(|memtable| memtable.get(key, at));
         let hash = self.hasher.key(key);
-        in_memory
-            .or_else(|| self.levels.get(key, hash, &self.hasher).expect("no damage"))
-            .map(|head| settled(&head))
+        in_memory.or_else(|| self.levels.get(key, hash).expect("no damage")).map(|head| settled(&head))
     }
 }
 

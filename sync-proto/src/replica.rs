@@ -1,0 +1,360 @@
+//! What a store must offer to take part in a repair: the trait [`Replica`], and the same questions and answers as plain
+//! data, so that the session can ask without ever calling.
+//!
+//! Implemented by stores, called by drivers only. All calls block; a driver runs them where blocking is allowed.
+//!
+//! Easy to get wrong:
+//! - An answer shows nothing that is not durable: a replica waits for its own fsync before it answers.
+//! - A sum and the heads that come with it are read at *one* pinned snapshot; the session closes ranges by arithmetic.
+//! - Bounds given by a peer are arbitrary keys. Any bound is legal, a missing fence costs reads and not truth.
+
+use crate::error::ReplicaError;
+use crate::types::{Entry, Head, KeyRange, Kind, RangeSum, Stamp};
+
+/// What a store's answers may cost. An answer stops at the first limit that the next element would exceed, but always
+/// holds at least one element when there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadLimit {
+    /// Greatest number of elements.
+    pub count: u32,
+    /// Greatest number of bytes of keys, meta and values among the elements.
+    pub bytes: u32,
+}
+
+/// What a replica says of itself. Everything in it is durable before it is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicaInfo {
+    /// Id of the replica set. Replicas of different sets never meet.
+    pub set_id: [u8; 16],
+    /// Proves the same hash key and the same parameters of the set (fence rule, epochs) without showing the key.
+    pub hash_check: [u8; 8],
+    /// Id of this node. Belongs to one live store only.
+    pub node: u64,
+    /// How often the store was opened, this time included.
+    pub opens: u64,
+    /// Highest durable sequence number.
+    pub durable_seqno: u64,
+    /// The horizon, in clock units: what ended at or before it counts in no sum. 0 where nothing was ever purged.
+    pub horizon: u64,
+    /// Sum of everything in `replicated`, at the higher of `horizon` and the horizon that was asked for.
+    pub root: RangeSum,
+    /// The keys that take part in sessions. Keys outside it are never asked for, sent or accepted.
+    pub replicated: KeyRange,
+    /// Checksum of the table of members.
+    pub members_checksum: u64,
+    /// Checksum of the catalogue of keyspaces.
+    pub keyspaces_checksum: u64,
+    /// Whether the store cannot take entries.
+    pub read_only: bool,
+}
+
+/// How finely [`Replica::children`] cuts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// At the level that gives about so many pieces, by the store's exact counts; at least two if the range has an
+    /// inner fence at all.
+    Pieces(u32),
+    /// At every fence of at least this level. The level of a fence is the number of zero bits of its keyed key hash
+    /// beyond those that make it a fence.
+    Level(u8),
+}
+
+/// A part of a range: it starts at `start` and ends where the next piece starts, or where the range ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// Least key of the piece.
+    pub start: Vec<u8>,
+    /// Sum of the entries in it.
+    pub sum: RangeSum,
+}
+
+/// A range cut at the store's fences. The pieces cover the range whole; the first starts at the range's start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Children {
+    /// The level that the range was cut at.
+    pub cut: u8,
+    /// The pieces in key order; at least one.
+    pub pieces: Vec<Piece>,
+    /// Whether the limit was met, so that the last piece holds further fences of the level. To go on, ask for the
+    /// range from the start of the last piece.
+    pub more: bool,
+}
+
+/// Heads of a range with the range's whole sum, read at one snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heads {
+    /// The heads in key order.
+    pub heads: Vec<Head>,
+    /// Sum of the whole range, also of what the limit left out.
+    pub sum: RangeSum,
+    /// The first key that the limit left out, if any.
+    pub next: Option<Vec<u8>>,
+}
+
+/// An entry on its way out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fetched {
+    /// With its value.
+    Whole(Entry),
+    /// The value is longer than the byte limit of the request and is fetched in parts by [`Replica::value`].
+    Large {
+        /// Everything but the value, which is empty here.
+        entry: Entry,
+        /// Length of the value in bytes.
+        value_len: u64,
+    },
+}
+
+/// Entries asked for by key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entries {
+    /// The current versions, in the order asked for. A key that the store does not hold is simply absent.
+    pub entries: Vec<Fetched>,
+    /// How many of the keys this answers: the rest is to be asked for again. At least 1 if any key was given.
+    pub answered: usize,
+}
+
+/// Entries of a range in key order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RangeEntries {
+    /// The current versions in key order.
+    pub entries: Vec<Fetched>,
+    /// The first key that the limit left out, if any.
+    pub next: Option<Vec<u8>>,
+}
+
+/// Where entries come from; what a store refuses depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// Id of the node that sent them, which need not be the one that wrote them.
+    pub node: u64,
+    /// The sender's horizon, in clock units.
+    pub horizon: u64,
+}
+
+/// What became of entries that were handed to a store. The four counts add up to the entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Applied {
+    /// Taken: they are the newest versions of their keys now.
+    pub applied: u64,
+    /// Already held, or covered by a newer version of the key.
+    pub covered: u64,
+    /// Refused for good, because the horizon has passed them.
+    pub refused: u64,
+    /// Not taken now, because their stamps lie too far in the future.
+    pub deferred: u64,
+}
+
+/// A store that can be repaired against another one.
+///
+/// Ranges given to these calls lie within [`ReplicaInfo::replicated`], but their bounds are otherwise arbitrary.
+pub trait Replica: Send + Sync {
+    /// What the replica is and holds, all of it durable. `horizon` is the peer's, if it is known: the root is taken at
+    /// the higher of that and the store's own.
+    ///
+    /// Cost: no entry is read.
+    fn info(&self, horizon: Option<u64>) -> Result<ReplicaInfo, ReplicaError>;
+
+    /// Cuts `range` at the store's own fences. At most `limit.count` pieces, and no more than `limit.bytes` of their
+    /// starts; a range without inner fences is one piece.
+    fn children(&self, range: &KeyRange, cut: Cut, limit: ReadLimit) -> Result<Children, ReplicaError>;
+
+    /// The sums between explicit bounds, which rise strictly within `range`: one more sum than bounds.
+    fn sums(&self, range: &KeyRange, bounds: &[Vec<u8>]) -> Result<Vec<RangeSum>, ReplicaError>;
+
+    /// Cuts `range` into at most `pieces` pieces with about equally many entries each, by counting entries and without
+    /// regard to fences: at least two pieces if it holds at least two entries. The pieces cover the range whole.
+    ///
+    /// For the rare range that is too large to list and has no fence; it may read the heads of the whole range.
+    fn split(&self, range: &KeyRange, pieces: u32) -> Result<Vec<Piece>, ReplicaError>;
+
+    /// Heads of `range` from its start, with the sum of all of it, at one pinned snapshot.
+    fn heads(&self, range: &KeyRange, limit: ReadLimit) -> Result<Heads, ReplicaError>;
+
+    /// The current versions of `keys`, which rise strictly.
+    fn entries(&self, keys: &[Vec<u8>], limit: ReadLimit) -> Result<Entries, ReplicaError>;
+
+    /// The current versions of all keys of `range` from its start.
+    fn entries_in(&self, range: &KeyRange, limit: ReadLimit) -> Result<RangeEntries, ReplicaError>;
+
+    /// At most `len` bytes of the value of `key` from `offset` on, or `None` if the current version of the key is not
+    /// the one stamped `stamp` any more.
+    fn value(&self, key: &[u8], stamp: Stamp, offset: u64, len: u32)
+    -> Result<Option<Vec<u8>>, ReplicaError>;
+
+    /// Merges `entries` into the store. Need not be durable before [`Replica::persist`].
+    fn apply(&self, entries: Vec<Entry>, origin: Origin) -> Result<Applied, ReplicaError>;
+
+    /// Begins to take an entry whose value comes in parts. `entry.value` is empty.
+    fn begin_value(
+        &self,
+        entry: Entry,
+        value_len: u64,
+        origin: Origin,
+    ) -> Result<Box<dyn ValueWriter>, ReplicaError>;
+
+    /// Returns when everything that the store held or applied before the call is durable. On a read-only store it
+    /// does nothing.
+    fn persist(&self) -> Result<(), ReplicaError>;
+}
+
+/// Takes a long value part by part, beside the store and not in memory. Dropped uncommitted, it leaves nothing behind.
+pub trait ValueWriter: Send {
+    /// Adds the next bytes of the value.
+    fn append(&mut self, bytes: &[u8]) -> Result<(), ReplicaError>;
+
+    /// Merges the entry, now whole, as [`Replica::apply`] would.
+    fn commit(self: Box<Self>) -> Result<Applied, ReplicaError>;
+}
+
+/// A question to the replica. Each is the call of the same name, and is answered by [`serve_read`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReadRequest {
+    /// [`Replica::info`].
+    Info {
+        /// The peer's horizon, if it is known.
+        horizon: Option<u64>,
+    },
+    /// [`Replica::children`].
+    Children {
+        /// What to cut.
+        range: KeyRange,
+        /// How finely.
+        cut: Cut,
+        /// Limits of the answer.
+        limit: ReadLimit,
+    },
+    /// [`Replica::sums`].
+    Sums {
+        /// What to sum.
+        range: KeyRange,
+        /// Where to cut it.
+        bounds: Vec<Vec<u8>>,
+    },
+    /// [`Replica::split`].
+    Split {
+        /// What to cut.
+        range: KeyRange,
+        /// Into how many pieces.
+        pieces: u32,
+    },
+    /// [`Replica::heads`].
+    Heads {
+        /// What to list.
+        range: KeyRange,
+        /// Limits of the answer.
+        limit: ReadLimit,
+    },
+    /// [`Replica::entries`].
+    Entries {
+        /// The keys, rising strictly.
+        keys: Vec<Vec<u8>>,
+        /// Limits of the answer.
+        limit: ReadLimit,
+    },
+    /// [`Replica::entries_in`].
+    EntriesIn {
+        /// What to read.
+        range: KeyRange,
+        /// Limits of the answer.
+        limit: ReadLimit,
+    },
+    /// [`Replica::value`].
+    Value {
+        /// Whose value.
+        key: Vec<u8>,
+        /// Which version.
+        stamp: Stamp,
+        /// First byte wanted.
+        offset: u64,
+        /// Greatest number of bytes.
+        len: u32,
+    },
+}
+
+/// The answer to the [`ReadRequest`] of the same name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReadAnswer {
+    /// To [`ReadRequest::Info`].
+    Info(Box<ReplicaInfo>),
+    /// To [`ReadRequest::Children`].
+    Children(Children),
+    /// To [`ReadRequest::Sums`].
+    Sums(Vec<RangeSum>),
+    /// To [`ReadRequest::Split`].
+    Split(Vec<Piece>),
+    /// To [`ReadRequest::Heads`].
+    Heads(Heads),
+    /// To [`ReadRequest::Entries`].
+    Entries(Entries),
+    /// To [`ReadRequest::EntriesIn`].
+    EntriesIn(RangeEntries),
+    /// To [`ReadRequest::Value`].
+    Value(Option<Vec<u8>>),
+}
+
+/// A change to the replica that the session asks for. At most one value is staged at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ApplyRequest {
+    /// [`Replica::apply`].
+    Entries {
+        /// The entries.
+        entries: Vec<Entry>,
+        /// Where they come from.
+        origin: Origin,
+    },
+    /// [`Replica::begin_value`].
+    BeginValue {
+        /// Everything but the value.
+        entry: Entry,
+        /// Length of the value in bytes.
+        value_len: u64,
+        /// Where it comes from.
+        origin: Origin,
+    },
+    /// [`ValueWriter::append`] of the value begun last.
+    AppendValue(Vec<u8>),
+    /// [`ValueWriter::commit`] of the value begun last.
+    CommitValue,
+    /// Drops the value begun last.
+    AbandonValue,
+}
+
+/// Asks `replica` what `request` says. This is all that a driver needs for [`Output::Read`].
+pub fn serve_read(replica: &dyn Replica, request: ReadRequest) -> Result<ReadAnswer, ReplicaError> {
+    Ok(match request {
+        ReadRequest::Info { horizon } => ReadAnswer::Info(Box::new(replica.info(horizon)?)),
+        ReadRequest::Children { range, cut, limit } => {
+            ReadAnswer::Children(replica.children(&range, cut, limit)?)
+        }
+        ReadRequest::Sums { range, bounds } => ReadAnswer::Sums(replica.sums(&range, &bounds)?),
+        ReadRequest::Split { range, pieces } => ReadAnswer::Split(replica.split(&range, pieces)?),
+        ReadRequest::Heads { range, limit } => ReadAnswer::Heads(replica.heads(&range, limit)?),
+        ReadRequest::Entries { keys, limit } => ReadAnswer::Entries(replica.entries(&keys, limit)?),
+        ReadRequest::EntriesIn { range, limit } => ReadAnswer::EntriesIn(replica.entries_in(&range, limit)?),
+        ReadRequest::Value { key, stamp, offset, len } => {
+            ReadAnswer::Value(replica.value(&key, stamp, offset, len)?)
+        }
+    })
+}
+
+impl Fetched {
+    /// The entry, without its value if that is a large one.
+    pub fn entry(&self) -> &Entry {
+        match self {
+            Fetched::Whole(entry) | Fetched::Large { entry, .. } => entry,
+        }
+    }
+}
+
+impl Head {
+    /// The sum of this one entry.
+    pub fn sum(&self) -> RangeSum {
+        RangeSum {
+            fingerprint: crate::types::Fingerprint(self.hash),
+            live: u64::from(self.kind == Kind::Put),
+            tombstones: u64::from(self.kind == Kind::Tombstone),
+            bytes: (self.key.len() as u64).saturating_add(self.value_len),
+        }
+    }
+}
