@@ -15,7 +15,8 @@ use crate::types::{Head, KeyRange, SeqNo};
 
 use super::cursor::RunCursor;
 use super::entry::StoredHead;
-use super::memtable::{Memtable, MemtableCursor};
+use super::memtable::Memtable;
+use super::memtable_cursor::MemtableCursor;
 use super::run::Run;
 
 /// A double-ended walk over the newest version of every key in a range, tombstones included. Owned: it holds memtables,

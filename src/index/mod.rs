@@ -15,9 +15,11 @@ mod filter;
 mod layout;
 mod levels;
 mod memtable;
+mod memtable_cursor;
 mod merge;
 mod pick;
 mod run;
+mod slots;
 mod verify;
 mod writer;
 

@@ -34,7 +34,7 @@ impl View {
     /// The newest entry of `key`, tombstones included, among commits up to `at`.
     pub(crate) fn head(&self, key: &[u8], hash: KeyHash, at: SeqNo) -> Result<Option<Head>> {
         for memtable in std::iter::once(&self.active).chain(&self.sealed) {
-            if let Some(head) = memtable.get(key, at) {
+            if let Some(head) = memtable.get(key, hash, at) {
                 return Ok(Some(head));
             }
         }
