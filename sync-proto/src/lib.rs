@@ -3,13 +3,25 @@
 
 #![forbid(unsafe_code)]
 
+pub mod driver;
 mod error;
+mod hash;
+pub mod limits;
+mod options;
 mod replica;
+mod session;
 mod types;
+mod wire;
 
 pub use error::{AbortReason, PeerReason, ReplicaError, ReplicaErrorKind};
+pub use limits::Limits;
+pub use options::{Mode, Options, Versions};
 pub use replica::{
     Applied, ApplyRequest, Children, Cut, Entries, Fetched, Heads, Origin, Piece, RangeEntries, ReadAnswer,
     ReadLimit, ReadRequest, Replica, ReplicaInfo, ValueWriter, serve_read,
 };
+pub use session::{
+    Answer, Difference, End, Input, Outcome, Output, Progress, Reason, Reasons, Report, Session,
+};
 pub use types::{Entry, Fingerprint, Head, KeyRange, Kind, RangeSum, Stamp};
+pub use wire::frame::{FRAME_HEADER_LEN, payload_len};

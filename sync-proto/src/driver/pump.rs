@@ -1,0 +1,104 @@
+//! [`Pump`]: runs a session against its replica. What is left to a transport is moving whole frames.
+//!
+//! Easy to get wrong: [`Pump::step`] blocks for as long as the replica does. Call it where blocking is allowed, and
+//! always with the same replica.
+
+use std::time::Duration;
+
+use crate::error::{ReplicaError, ReplicaErrorKind};
+use crate::replica::{ApplyRequest, Replica, ValueWriter, serve_read};
+use crate::session::{Answer, Input, Outcome, Output, Progress, Session};
+
+/// A session, and the long value that it may be taking in.
+pub struct Pump {
+    session: Session,
+    writer: Option<Box<dyn ValueWriter>>,
+}
+
+/// What a transport is to do next.
+#[derive(Debug)]
+pub enum Step {
+    /// Send this frame, and step on.
+    Send(Vec<u8>),
+    /// Tell whoever wants to know, and step on.
+    Tell(Progress),
+    /// Receive a frame, [`Pump::handle`] it, and step on.
+    Receive,
+    /// The session is over: close the connection.
+    Ended(Box<Outcome>),
+}
+
+impl Pump {
+    /// For a session that has just begun.
+    pub fn new(session: Session) -> Pump {
+        Pump { session, writer: None }
+    }
+
+    /// Hands an input to the session: a frame when [`Step::Receive`] asked for one, or that the connection ended, or
+    /// that time passed.
+    pub fn handle(&mut self, input: Input, now: Duration) {
+        self.session.handle(input, now);
+    }
+
+    /// See [`Session::deadline`].
+    pub fn deadline(&self) -> Option<Duration> {
+        self.session.deadline()
+    }
+
+    /// See [`Session::memory_len`].
+    pub fn memory_len(&self) -> usize {
+        self.session.memory_len()
+    }
+
+    /// Runs the session against `replica` until the transport has something to do.
+    pub fn step(&mut self, replica: &dyn Replica, now: Duration) -> Step {
+        loop {
+            let result = match self.session.poll_output() {
+                None => return Step::Receive,
+                Some(Output::Send(frame)) => return Step::Send(frame),
+                Some(Output::Event(progress)) => return Step::Tell(progress),
+                Some(Output::Done(outcome)) => {
+                    self.writer = None;
+                    return Step::Ended(outcome);
+                }
+                Some(Output::Read(request)) => serve_read(replica, request).map(Answer::Read),
+                Some(Output::Apply(request)) => self.apply(replica, request),
+                Some(Output::Persist) => replica.persist().map(|()| Answer::Finished),
+            };
+            let input = match result {
+                Ok(answer) => Input::Answer(answer),
+                Err(error) => Input::Failed(error),
+            };
+            self.session.handle(input, now);
+        }
+    }
+
+    fn apply(&mut self, replica: &dyn Replica, request: ApplyRequest) -> Result<Answer, ReplicaError> {
+        match request {
+            ApplyRequest::Entries { entries, origin } => {
+                return replica.apply(entries, origin).map(Answer::Applied);
+            }
+            ApplyRequest::BeginValue { entry, value_len, origin } => {
+                self.writer = Some(replica.begin_value(entry, value_len, origin)?);
+            }
+            ApplyRequest::AppendValue(bytes) => {
+                self.writer.as_mut().ok_or_else(no_value)?.append(&bytes)?;
+            }
+            ApplyRequest::CommitValue => {
+                return self.writer.take().ok_or_else(no_value)?.commit().map(Answer::Applied);
+            }
+            ApplyRequest::AbandonValue => self.writer = None,
+        }
+        Ok(Answer::Finished)
+    }
+}
+
+fn no_value() -> ReplicaError {
+    ReplicaError::new(ReplicaErrorKind::Storage, "no value was begun")
+}
+
+impl std::fmt::Debug for Pump {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pump").field("session", &self.session).finish_non_exhaustive()
+    }
+}

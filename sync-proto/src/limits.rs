@@ -1,0 +1,85 @@
+//! The numbers that a session keeps to: those of the protocol, which both sides share, and those that each side chooses
+//! for itself.
+//!
+//! Easy to get wrong: the constants are part of the protocol version. A peer that exceeds one is malformed, so raising
+//! one is a new version; lowering one makes a side refuse what others may send.
+
+use std::time::Duration;
+
+/// Greatest length of a frame's payload in bytes.
+pub const FRAME_LEN_MAX: usize = 1 << 20;
+/// Values up to this length travel with their entry; longer ones in parts of this length.
+pub const CHUNK_LEN: usize = 256 << 10;
+/// Greatest length of a key in bytes.
+pub const KEY_LEN_MAX: usize = 64 << 10;
+/// Greatest length of an entry's meta in bytes.
+pub const META_LEN_MAX: usize = 64 << 10;
+/// Greatest number of pieces that a range is cut into by one message.
+pub const PIECE_COUNT_MAX: usize = 256;
+/// Greatest number of entries that one message lists.
+pub const LIST_COUNT_MAX: usize = 1024;
+/// Greatest number of spans that one message puts aside.
+pub(crate) const SPAN_COUNT_MAX: usize = 4096;
+/// Greatest number of entries in one batch.
+pub const BATCH_COUNT_MAX: usize = 1024;
+/// What a session may hold in memory, whatever its peer sends.
+pub const MEMORY_MAX: usize = 8 << 20;
+
+/// Of one flight's items: what this side keeps until the answer. Two of them live at a time.
+pub(crate) const TABLE_LEN_MAX: usize = 3 << 19;
+/// Greatest number of items in a flight; what must be answered in any case may be as much again.
+pub(crate) const ITEM_COUNT_MAX: usize = 8192;
+/// Of the ranges that the initiator has put aside.
+pub(crate) const BACKLOG_LEN_MAX: usize = 1 << 20;
+/// Of keys in one message of explicit bounds, and of heads read for a list.
+pub(crate) const KEYS_LEN_MAX: usize = 256 << 10;
+/// Of keys that one message may unfold to: a list of them, one that was one too many, and the two ends of a range.
+pub(crate) const MESSAGE_KEYS_LEN_MAX: usize = KEYS_LEN_MAX + 3 * KEY_LEN_MAX;
+/// How deep a range may be cut: an honest walk of 2^60 entries stays below half of it.
+pub(crate) const DEPTH_MAX: u32 = 64;
+/// Of keys that are read back to find a peer's bounds among this side's own.
+pub(crate) const FOUND_LEN_MAX: usize = 512 << 10;
+/// How often a session may begin again from the whole range because short bound ids misled it.
+pub(crate) const RESTART_COUNT_MAX: u32 = 4;
+/// How often a long value that changes while it travels is begun again before the session gives up.
+pub(crate) const VALUE_TRY_COUNT_MAX: u32 = 8;
+/// What an element costs in memory beside its own bytes: the vector's header and the allocator's.
+pub(crate) const ELEMENT_OVERHEAD_LEN: usize = 48;
+
+/// What one side chooses for its sessions. The two sides need not choose alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Greatest length of a value that this side takes, in bytes. The peer is told.
+    pub value_len_max: u64,
+    /// Bytes of items (walk and lists, not entries) that this side takes in one flight. The peer is told. At most
+    /// [`FRAME_LEN_MAX`]; what does not fit is put aside and walked later.
+    pub window_len: u32,
+    /// About how many pieces a differing range is cut into. Fewer cost fewer bytes in each round trip and more round
+    /// trips; 8 is the cheapest in bytes.
+    pub fan_out: u32,
+    /// A differing range with at most so many entries on this side is listed instead of cut.
+    pub list_count: u32,
+    /// Greatest number of flights of a session.
+    pub legs_max: u32,
+    /// Greatest number of bytes of frames, without values, of a session.
+    pub metadata_len_max: u64,
+    /// How long the handshake may take.
+    pub handshake_timeout: Duration,
+    /// How long the peer may be silent when it is its turn.
+    pub idle_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            value_len_max: 64 << 20,
+            window_len: 512 << 10,
+            fan_out: 8,
+            list_count: 96,
+            legs_max: 1 << 16,
+            metadata_len_max: 16 << 30,
+            handshake_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(60),
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The end of a flight, and of the session.
+//!
+//! Easy to get wrong: "done" is a promise about the disk. A side persists before it says so, and it says so only when
+//! nothing that it said waits for an answer. The session is over when two flights in a row say "done" and the second
+//! says nothing else: whoever said the first took nothing in since.
+
+use super::machine::{Answer, Heard, Output, Session, State, Waiting};
+use super::report::End;
+use super::table::Table;
+use crate::error::AbortReason;
+use crate::options::Mode;
+use crate::replica::{ReadAnswer, ReadRequest};
+use crate::types::RangeSum;
+use crate::wire::hello::Done;
+use crate::wire::message::Message;
+
+/// Steps of the end of this side's flight.
+#[derive(Debug)]
+pub(crate) enum Closing {
+    /// Nothing more is to be sent but perhaps "done".
+    Begin,
+    /// Waits for the replica to be durable.
+    Persist,
+    /// Waits for the root to tell.
+    Root,
+    /// The last frames go out.
+    Flush,
+}
+
+impl Session {
+    /// The peer's flight has ended; this side's turn begins.
+    pub(crate) fn end_of_flight(&mut self) -> Result<(), AbortReason> {
+        let heard = std::mem::take(&mut self.heard);
+        if self.staging.is_some() {
+            return Err(AbortReason::Protocol("a flight that ends within a value"));
+        }
+        if !self.established {
+            return Err(AbortReason::Protocol("no hello"));
+        }
+        if self.equal && self.initiates() {
+            self.end_well();
+            return Ok(());
+        }
+        if !self.skips_items && !self.sent.is_answered() {
+            return Err(AbortReason::Protocol("a list without an answer"));
+        }
+        if heard.moves == 0 && heard.done.is_none() && !self.skips_items {
+            return Err(AbortReason::Protocol("a flight that moves nothing on"));
+        }
+        let uncovered = std::mem::take(&mut self.uncovered);
+        for key in uncovered {
+            // Not covered after all: short fingerprints of two keys collided.
+            self.give(vec![key], true);
+        }
+        self.uncovered = std::mem::take(&mut self.uncovered_next);
+        self.sent = Table::default();
+        if let Some(done) = &heard.done {
+            self.take_done(done);
+            if self.said_done && heard.messages == 1 {
+                self.end_well();
+                return Ok(());
+            }
+        }
+        self.heard_done = heard.done.is_some();
+        if self.leg >= self.options.limits.legs_max {
+            return Err(AbortReason::Limit("legs"));
+        }
+        self.begin_flight();
+        Ok(())
+    }
+
+    fn take_done(&mut self, done: &Done) {
+        self.reasons.0 |= done.reasons;
+        (self.peer_refused, self.peer_deferred) = (done.refused, done.deferred);
+        match self.initiates() {
+            true => self.report.root_right = done.root,
+            false => self.report.root_left = done.root,
+        }
+    }
+
+    /// This side's turn begins.
+    fn begin_flight(&mut self) {
+        self.leg += 1;
+        self.said_done = false;
+        self.reopened_to = None;
+        let aside = std::mem::take(&mut self.aside);
+        self.backlog.put_first(aside);
+        self.state = if self.initiates() { State::Reopen } else { State::PutAside };
+    }
+
+    /// Moves the end of the flight on by one step.
+    pub(crate) fn close(&mut self, closing: Closing) -> Result<(), AbortReason> {
+        match closing {
+            Closing::Begin if self.may_say_done() => {
+                if self.terms.mode == Mode::DryRun {
+                    self.ask_root();
+                } else {
+                    self.state = State::Closing(Closing::Persist);
+                    self.output_and_wait(Output::Persist, Waiting::Closing(Closing::Persist));
+                }
+            }
+            Closing::Begin | Closing::Flush => {
+                self.state = State::Closing(Closing::Flush);
+                match self.outbox.pop_full() {
+                    Some(frame) => self.send(frame),
+                    None => self.end_flight(),
+                }
+            }
+            Closing::Persist | Closing::Root => {
+                return Err(AbortReason::Inconsistent("an end without its answer"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on when the replica has answered.
+    pub(crate) fn closed(&mut self, closing: Closing, answer: Answer) -> Result<(), AbortReason> {
+        match (closing, answer) {
+            (Closing::Persist, Answer::Finished) => self.ask_root(),
+            (Closing::Root, Answer::Read(ReadAnswer::Info(info))) => self.say_done(info.root),
+            (Closing::Root, Answer::Read(ReadAnswer::Sums(sums))) => {
+                self.say_done(super::hello::whole(&sums)?);
+            }
+            _ => return Err(AbortReason::Inconsistent("an answer to another question")),
+        }
+        Ok(())
+    }
+
+    /// Whether nothing of this side's waits for an answer after this flight.
+    fn may_say_done(&self) -> bool {
+        !self.equal && self.draft.len() == 0 && !self.expects_more && self.backlog.is_empty()
+    }
+
+    fn ask_root(&mut self) {
+        self.state = State::Closing(Closing::Root);
+        let request = if self.terms.filtered {
+            ReadRequest::Sums { range: self.terms.scope.clone(), bounds: Vec::new() }
+        } else {
+            ReadRequest::Info { horizon: Some(self.terms.origin.horizon) }
+        };
+        self.ask(request, Waiting::Closing(Closing::Root));
+    }
+
+    fn say_done(&mut self, root: RangeSum) {
+        match self.initiates() {
+            true => self.report.root_left = root,
+            false => self.report.root_right = root,
+        }
+        let alone = self.outbox.is_empty();
+        let done = Done {
+            reasons: self.reasons.0,
+            refused: self.report.refused,
+            deferred: self.report.deferred,
+            root,
+        };
+        self.outbox.push(&Message::Done(done));
+        self.said_done = true;
+        self.ends = alone && self.heard_done;
+        self.state = State::Closing(Closing::Flush);
+    }
+
+    /// Sends the last frame of this side's flight, and listens, or ends.
+    pub(crate) fn end_flight(&mut self) {
+        let frame = self.outbox.finish();
+        self.send(frame);
+        if self.equal || self.ends {
+            self.end_well();
+            return;
+        }
+        self.tell_progress();
+        self.sent = std::mem::take(&mut self.draft);
+        self.expects_more = false;
+        self.heard = Heard::default();
+        self.leg += 1;
+        self.set_salts();
+        self.state = State::Listening;
+    }
+
+    /// Salts of the flight that comes in and of the one that follows it.
+    pub(crate) fn set_salts(&mut self) {
+        self.heard_salt = self.terms.salt.leg(self.leg);
+        self.spoken_salt = self.terms.salt.leg(self.leg + 1);
+    }
+
+    fn end_well(&mut self) {
+        self.report.refused = self.report.refused.saturating_add(self.peer_refused);
+        self.report.deferred = self.report.deferred.saturating_add(self.peer_deferred);
+        self.end(if self.reasons.is_empty() { End::Complete } else { End::Partial(self.reasons) });
+    }
+}

@@ -1,0 +1,284 @@
+//! Small ranges: listing them, answering lists, and the verdict on who sends what.
+//!
+//! Easy to get wrong: a list is closed by arithmetic from *one* snapshot of the lister and one of the answerer, whatever
+//! is written meanwhile: the lister's sum less what the answerer lacks must be the answerer's sum less what the list
+//! lacks. If it is not, the range is listed once more under another salt, and then in full width.
+
+use std::collections::BTreeSet;
+
+use super::keys::KeyList;
+use super::leaf::{self, Verdict};
+use super::machine::{Session, Waiting};
+use super::table::{Body, Item, Listing};
+use super::walk::{Span, Walking};
+use crate::error::AbortReason;
+use crate::limits::{DEPTH_MAX, KEYS_LEN_MAX, LIST_COUNT_MAX};
+use crate::options::Mode;
+use crate::replica::{Heads, ReadLimit, ReadRequest};
+use crate::types::{Fingerprint, Head, KeyRange, RangeSum};
+use crate::wire::item::{Extra, FullList, List, Listed, Pieces, Scope, Settle, Unmatched};
+use crate::wire::message::Message;
+
+/// How often a range is listed by short fingerprints before it is listed in full width.
+const SHORT_LIST_COUNT: u8 = 2;
+
+/// What heads are read for.
+#[derive(Debug)]
+pub(crate) enum Reading {
+    /// To list a range for the `attempt`th time, counted from 0.
+    List { span: Span, attempt: u8 },
+    /// To answer a list of the peer.
+    Match { item: u32, range: KeyRange, depth: u32, fingerprints: Vec<u32> },
+    /// To answer a list of the peer in full width.
+    MatchFull { item: u32, range: KeyRange, depth: u32, entries: Vec<Listed> },
+    /// To decide: of the hashes `listed`, the peer lacks those in `lacking`, and has `extra`.
+    Decide { span: Span, listed: Vec<u128>, lacking: BTreeSet<u128>, extra: Vec<Extra> },
+}
+
+impl Session {
+    /// Asks for the heads of a range in order to list it.
+    pub(crate) fn ask_list(&mut self, span: Span, attempt: u8) {
+        let limit = ReadLimit { count: LIST_COUNT_MAX as u32, bytes: KEYS_LEN_MAX as u32 };
+        self.ask_heads(limit, span.range.clone(), Reading::List { span, attempt });
+    }
+
+    fn ask_heads(&mut self, limit: ReadLimit, range: KeyRange, reading: Reading) {
+        self.ask(ReadRequest::Heads { range, limit }, Waiting::Walking(Walking::List(reading)));
+    }
+
+    /// Goes on when the heads are there.
+    pub(crate) fn heads_read(&mut self, reading: Reading, heads: Heads) -> Result<(), AbortReason> {
+        let whole = heads.next.is_none();
+        if whole && !heads.heads.iter().map(Head::sum).sum::<RangeSum>().is_same_set(&heads.sum) {
+            return Err(AbortReason::Inconsistent("the heads of a range are not its sum"));
+        }
+        match reading {
+            Reading::List { span, .. } | Reading::Decide { span, .. } if !whole => {
+                let pieces = self.options.limits.fan_out.max(2);
+                let request = ReadRequest::Split { range: span.range.clone(), pieces };
+                self.ask(request, Waiting::Walking(Walking::Split(span)));
+            }
+            Reading::Match { item, range, depth, .. } | Reading::MatchFull { item, range, depth, .. }
+                if !whole =>
+            {
+                let scope = Scope::Pieces(Pieces { item, lo: 0, hi: 1 });
+                let sum = heads.sum;
+                self.ask_cut(Span { scope, range, sum, peer_empty: false, explicit: true, depth });
+            }
+            Reading::List { span, attempt } => self.say_list(span, attempt, heads),
+            Reading::Match { range, depth, fingerprints, item } => {
+                self.say_unmatched(item, &range, depth, &fingerprints, heads.heads);
+            }
+            Reading::MatchFull { item, entries, .. } => {
+                self.settled = self.settled.saturating_add(heads.heads.len() as u64);
+                self.rule(item, leaf::decide_full(heads.heads, &entries));
+            }
+            Reading::Decide { span, listed, lacking, extra } => {
+                self.settled = self.settled.saturating_add(heads.heads.len() as u64);
+                // What was written since the list is of no interest to the arithmetic, but the peer lacks it too.
+                let listed: BTreeSet<u128> = listed.into_iter().collect();
+                let mine = heads
+                    .heads
+                    .into_iter()
+                    .filter(|head| lacking.contains(&head.hash) || !listed.contains(&head.hash))
+                    .collect();
+                self.decide(&span, mine, &extra);
+            }
+        }
+        Ok(())
+    }
+
+    fn say_list(&mut self, span: Span, attempt: u8, heads: Heads) {
+        if heads.heads.is_empty() {
+            if self.terms.may_take || self.terms.mode == Mode::DryRun {
+                self.say_empty_list(span);
+            } else {
+                self.withhold_from_self();
+            }
+        } else if attempt < SHORT_LIST_COUNT {
+            let salt = self.spoken_salt;
+            let hashes: Vec<u128> = heads.heads.iter().map(|head| head.hash).collect();
+            let fingerprints = hashes.iter().map(|&hash| salt.entry(hash)).collect();
+            self.outbox.push(&Message::List(List { scope: span.scope, fingerprints }));
+            let listing = Listing { hashes, fingerprint: heads.sum.fingerprint, attempt };
+            self.draft.push(Item::whole(&span.range, span.depth, Body::List(listing)));
+        } else {
+            let keys: KeyList = heads.heads.iter().map(|head| &head.key).collect();
+            let entries = heads
+                .heads
+                .into_iter()
+                .map(|head| Listed { key: head.key, stamp: head.stamp, hash: head.hash })
+                .collect();
+            self.outbox.push(&Message::FullList(FullList { scope: span.scope, entries }));
+            self.draft.push(Item::whole(&span.range, span.depth, Body::FullList(keys)));
+        }
+    }
+
+    pub(crate) fn on_list(&mut self, list: List) -> Result<(), AbortReason> {
+        let (item, range, depth) = self.enter(&list.scope)?;
+        if !self.has_room() {
+            self.put_off(item, 1, range, depth);
+        } else if list.fingerprints.is_empty() {
+            self.stream(range);
+        } else {
+            let limit = self.list_limit(list.fingerprints.len());
+            let fingerprints = list.fingerprints;
+            self.ask_heads(limit, range.clone(), Reading::Match { item, range, depth, fingerprints });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn on_full_list(&mut self, list: FullList) -> Result<(), AbortReason> {
+        let (item, range, depth) = self.enter(&list.scope)?;
+        if self.has_room() {
+            let limit = self.list_limit(list.entries.len());
+            let entries = list.entries;
+            self.ask_heads(limit, range.clone(), Reading::MatchFull { item, range, depth, entries });
+        } else {
+            self.put_off(item, 1, range, depth);
+        }
+        Ok(())
+    }
+
+    fn say_unmatched(
+        &mut self,
+        item: u32,
+        range: &KeyRange,
+        depth: u32,
+        fingerprints: &[u32],
+        heads: Vec<Head>,
+    ) {
+        let head_count = heads.len() as u64;
+        let mismatch = leaf::match_list(fingerprints, heads, &self.heard_salt);
+        let salt = self.spoken_salt;
+        let extra: Vec<Extra> = mismatch
+            .extra
+            .iter()
+            .map(|head| Extra { key: salt.key(&head.key), hlc: head.stamp.hlc })
+            .collect();
+        let must_answer = !(mismatch.lacking.is_empty() && extra.is_empty());
+        self.settled = self.settled.saturating_add(head_count);
+        let common = mismatch.common.0;
+        self.outbox.push(&Message::Unmatched(Unmatched { item, lacking: mismatch.lacking, extra, common }));
+        let body = Body::Unmatched { extra: mismatch.extra, must_answer };
+        self.draft.push(Item::whole(range, depth, body));
+    }
+
+    pub(crate) fn on_unmatched(&mut self, unmatched: Unmatched) -> Result<(), AbortReason> {
+        let number = self.heard.items;
+        self.heard.items += 1;
+        self.refer(Pieces { item: unmatched.item, lo: 0, hi: 1 })?;
+        let item = self.sent.get(unmatched.item).ok_or(AbortReason::Protocol("no such item"))?;
+        let range = item.range(0, 1).ok_or(AbortReason::Protocol("no such item"))?;
+        let depth = item.depth + 1;
+        if depth > DEPTH_MAX {
+            return Err(AbortReason::Limit("depth"));
+        }
+        let Some(Body::List(listing)) = self.sent.answer(unmatched.item) else {
+            return Err(AbortReason::Protocol("an answer to no list"));
+        };
+        let lacking: Option<Vec<u128>> = unmatched
+            .lacking
+            .iter()
+            .map(|&position| listing.hashes.get(position as usize).copied())
+            .collect();
+        let lacking = lacking.ok_or(AbortReason::Protocol("positions beyond the list"))?;
+        let lacking_sum = lacking.iter().fold(Fingerprint::default(), |sum, &hash| sum + Fingerprint(hash));
+        let scope = Scope::Pieces(Pieces { item: number, lo: 0, hi: 1 });
+        let sum = RangeSum::ZERO;
+        let span = Span { scope, range, sum, peer_empty: false, explicit: true, depth };
+        if listing.fingerprint - lacking_sum != Fingerprint(unmatched.common) {
+            self.ask_list(span, listing.attempt + 1);
+        } else if lacking.is_empty() {
+            self.settled = self.settled.saturating_add(listing.hashes.len() as u64);
+            if !unmatched.extra.is_empty() {
+                self.decide(&span, Vec::new(), &unmatched.extra);
+            }
+        } else {
+            let limit = ReadLimit { count: LIST_COUNT_MAX as u32, bytes: KEYS_LEN_MAX as u32 };
+            let lacking = lacking.into_iter().collect();
+            let (listed, extra) = (listing.hashes, unmatched.extra);
+            self.ask_heads(limit, span.range.clone(), Reading::Decide { span, listed, lacking, extra });
+        }
+        Ok(())
+    }
+
+    fn decide(&mut self, span: &Span, mine: Vec<Head>, extra: &[Extra]) {
+        if let Scope::Pieces(pieces) = span.scope {
+            self.rule(pieces.item, leaf::decide(mine, extra, &self.heard_salt));
+        }
+    }
+
+    /// Says the verdict on item `item` of the peer, and prepares to send what follows from it.
+    fn rule(&mut self, item: u32, verdict: Verdict) {
+        let Verdict { only_mine, newer_mine, unsure, stale, want_missing, want_newer } = verdict;
+        let settle = Settle {
+            item,
+            only_mine: only_mine.len() as u64,
+            newer_mine: newer_mine.len() as u64,
+            missing: want_missing,
+            stale: want_newer,
+        };
+        self.count_differences(&settle, true);
+        if !(settle.missing.is_empty() && settle.stale.is_empty()) {
+            self.expects_more = true;
+            if !self.terms.may_take {
+                self.withhold_from_self();
+            }
+        }
+        self.outbox.push(&Message::Settle(settle));
+        self.give(only_mine, false);
+        self.give(newer_mine, true);
+        self.give(unsure, true);
+        if self.terms.may_give && self.terms.may_take {
+            self.uncovered_next.extend(stale);
+        }
+    }
+
+    pub(crate) fn on_settle(&mut self, settle: Settle) -> Result<(), AbortReason> {
+        self.refer(Pieces { item: settle.item, lo: 0, hi: 1 })?;
+        let (keys, covers) = match self.sent.answer(settle.item) {
+            Some(Body::Unmatched { extra, .. }) => {
+                (extra.into_iter().map(|head| head.key).collect::<Vec<_>>(), true)
+            }
+            Some(Body::FullList(keys)) => {
+                ((0..keys.len()).filter_map(|at| keys.get(at)).map(<[u8]>::to_vec).collect(), false)
+            }
+            _ => return Err(AbortReason::Protocol("a verdict on no list")),
+        };
+        self.count_differences(&settle, false);
+        let mut keys: Vec<Option<Vec<u8>>> = keys.into_iter().map(Some).collect();
+        for (positions, newer) in [(&settle.missing, false), (&settle.stale, true)] {
+            let wanted = positions.iter().map(|&position| match keys.get_mut(position as usize) {
+                Some(key) => Ok(key.take()),
+                None => Err(AbortReason::Protocol("positions beyond the list")),
+            });
+            let wanted: Vec<Option<Vec<u8>>> = wanted.collect::<Result<_, _>>()?;
+            self.give(wanted.into_iter().flatten().collect(), newer);
+        }
+        if covers && self.terms.may_give && self.terms.may_take {
+            // The peer means to send newer versions of all of these in this flight.
+            self.uncovered.extend(keys.into_iter().flatten());
+        }
+        Ok(())
+    }
+
+    /// Adds what a verdict found to the report; `mine` tells whose verdict it is.
+    fn count_differences(&mut self, settle: &Settle, mine: bool) {
+        let (missing, stale) = (settle.missing.len() as u64, settle.stale.len() as u64);
+        if settle.only_mine + settle.newer_mine + missing + stale > 0 {
+            self.report.ranges += 1;
+        }
+        if mine == self.initiates() {
+            self.report.only_left += settle.only_mine;
+            self.report.newer_left += settle.newer_mine;
+            self.report.only_right += missing;
+            self.report.newer_right += stale;
+        } else {
+            self.report.only_right += settle.only_mine;
+            self.report.newer_right += settle.newer_mine;
+            self.report.only_left += missing;
+            self.report.newer_left += stale;
+        }
+    }
+}

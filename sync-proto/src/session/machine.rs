@@ -1,0 +1,565 @@
+//! The machine itself: what goes in and comes out, what state there is, and the loop that moves it on.
+//!
+//! Easy to get wrong: everything that a peer can make grow is a field here, is counted by [`Session::memory_len`], and
+//! is bounded where it grows.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use super::backlog::{Backlog, Deferred};
+use super::finish::Closing;
+use super::hello::{Opening, Terms};
+use super::outbox::Outbox;
+use super::receive::Staging;
+use super::report::{End, Outcome, Progress, Reasons, Report};
+use super::send::{Sending, Sends};
+use super::table::Table;
+use super::walk::{Span, Walking};
+use crate::error::{AbortReason, PeerReason, ReplicaError, ReplicaErrorKind};
+use crate::hash::Salt;
+use crate::limits::{ELEMENT_OVERHEAD_LEN, FRAME_LEN_MAX};
+use crate::options::Options;
+use crate::replica::{Applied, ApplyRequest, ReadAnswer, ReadRequest, ReplicaInfo};
+use crate::wire::codec::{Malformed, Reader};
+use crate::wire::frame::{self, FRAME_HEADER_LEN};
+use crate::wire::hello::{Abort, Done};
+use crate::wire::message::Message;
+
+/// What comes into a session.
+#[derive(Debug)]
+pub enum Input {
+    /// A whole frame from the peer, header included. Only when [`Session::poll_output`] has nothing more to say.
+    Frame(Vec<u8>),
+    /// The replica did what the last [`Output::Read`], [`Output::Apply`] or [`Output::Persist`] asked for.
+    Answer(Answer),
+    /// The replica could not.
+    Failed(ReplicaError),
+    /// The connection ended.
+    Closed,
+    /// Time has passed: the deadline may be over.
+    Tick,
+}
+
+/// What the replica did.
+#[derive(Debug)]
+pub enum Answer {
+    /// To [`Output::Read`].
+    Read(ReadAnswer),
+    /// To [`ApplyRequest::Entries`] and [`ApplyRequest::CommitValue`].
+    Applied(Applied),
+    /// To every other [`Output::Apply`], and to [`Output::Persist`].
+    Finished,
+}
+
+/// What a session wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Ask the replica ([`crate::serve_read`]) and answer.
+    Read(ReadRequest),
+    /// Change the replica and answer.
+    Apply(ApplyRequest),
+    /// Make everything that the replica holds or applied durable, and answer.
+    Persist,
+    /// Send a frame to the peer.
+    Send(Vec<u8>),
+    /// Tell whoever wants to know.
+    Event(Progress),
+    /// The session is over. Nothing comes after this.
+    Done(Box<Outcome>),
+}
+
+/// Which side a session is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Initiator,
+    Responder,
+}
+
+/// Whose turn it is, and what is left of this side's.
+#[derive(Debug)]
+pub(crate) enum State {
+    /// The initiator gathers what its hello says.
+    Opening,
+    /// The peer's flight comes in.
+    Listening,
+    /// The initiator takes up ranges that it had put aside.
+    Reopen,
+    /// What is not answered in this flight is said.
+    PutAside,
+    /// Entries go out.
+    Entries,
+    /// The flight ends, perhaps with "done".
+    Closing(Closing),
+    /// Over.
+    Ended,
+}
+
+/// Who waits for the replica's answer.
+#[derive(Debug)]
+pub(crate) enum Waiting {
+    Opening(Opening),
+    Walking(Walking),
+    Sending(Sending),
+    Apply,
+    Stage,
+    Closing(Closing),
+}
+
+/// What is known of the peer's flight that is coming in.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    /// Items so far, which number them.
+    pub(crate) items: u32,
+    /// Bytes of messages other than entries so far.
+    pub(crate) items_len: usize,
+    /// Messages so far.
+    pub(crate) messages: u64,
+    /// Messages that move the session on.
+    pub(crate) moves: u64,
+    /// The next piece of this side's table that may be referred to.
+    pub(crate) next_piece: (u32, u32),
+    /// Where the explicit ranges have come to; `None` before the first.
+    pub(crate) reopened_to: Option<Option<Vec<u8>>>,
+    /// Said at its end.
+    pub(crate) done: Option<Done>,
+}
+
+/// One session with one peer.
+///
+/// The driver hands in what happens by [`Session::handle`], takes out what to do by [`Session::poll_output`] until that
+/// returns `None`, and calls again with [`Input::Tick`] when [`Session::deadline`] is over. Time is a duration since
+/// any moment that the driver keeps to.
+#[derive(Debug)]
+pub struct Session {
+    pub(crate) role: Role,
+    pub(crate) options: Options,
+    pub(crate) state: State,
+    pub(crate) waiting: Option<Waiting>,
+    outputs: VecDeque<Output>,
+    now: Duration,
+    opened_at: Duration,
+
+    /// What both sides agreed on; placeholders until `established`.
+    pub(crate) terms: Terms,
+    pub(crate) established: bool,
+    pub(crate) own: Option<Box<ReplicaInfo>>,
+
+    /// Number of the flight that is coming in or going out; the hello is 1.
+    pub(crate) leg: u32,
+    /// Salts of the peer's flight and of this side's next or current one.
+    pub(crate) heard_salt: Salt,
+    pub(crate) spoken_salt: Salt,
+
+    frames: VecDeque<Vec<u8>>,
+    frame_read_len: usize,
+    pub(crate) heard: Heard,
+    /// Ranges that differ by the message read last, to be answered before the next.
+    pub(crate) spans: VecDeque<Span>,
+    /// Whether the hellos showed equal roots, so that the session is over with them.
+    pub(crate) equal: bool,
+    /// Whether the items of the peer's flight are of no interest, because the roots are equal at the higher horizon.
+    pub(crate) skips_items: bool,
+
+    /// This side's last flight, which the peer answers now.
+    pub(crate) sent: Table,
+    /// This side's next flight.
+    pub(crate) draft: Table,
+    pub(crate) outbox: Outbox,
+    pub(crate) deferred: Deferred,
+    /// Ranges put aside: before this flight, and during it. Empty on the responder's side.
+    pub(crate) backlog: Backlog,
+    pub(crate) aside: Backlog,
+    pub(crate) restart_count: u32,
+    /// Whether the peer must begin again from the whole range.
+    pub(crate) asks_restart: bool,
+    /// Where the explicit ranges of this side's flight have come to; `None` before the first.
+    pub(crate) reopened_to: Option<Option<Vec<u8>>>,
+    /// Whether nothing else is in this side's flight than ranges taken up again.
+    pub(crate) reopened_idle: bool,
+
+    pub(crate) sends: Sends,
+    /// Whether this side's flight says something beside its items that the peer goes on from.
+    pub(crate) expects_more: bool,
+    pub(crate) staging: Option<Staging>,
+    /// Own entries that entries of the peer's flight must cover, or they are sent: of the flight coming in, and of the
+    /// one after it.
+    pub(crate) uncovered: BTreeSet<Vec<u8>>,
+    pub(crate) uncovered_next: BTreeSet<Vec<u8>>,
+
+    /// Whether this side's last flight said "done", and whether the peer's did.
+    pub(crate) said_done: bool,
+    pub(crate) heard_done: bool,
+    /// Whether the session is over with this flight.
+    pub(crate) ends: bool,
+    /// What the peer said that it refused and deferred.
+    pub(crate) peer_refused: u64,
+    pub(crate) peer_deferred: u64,
+    pub(crate) reasons: Reasons,
+    pub(crate) report: Report,
+    pub(crate) settled: u64,
+}
+
+impl Session {
+    /// Opens a session. `now` is the driver's time.
+    pub fn initiator(options: Options, now: Duration) -> Session {
+        let mut session = Session::new(Role::Initiator, options, State::Opening, now);
+        session.ask(ReadRequest::Info { horizon: None }, Waiting::Opening(Opening::Own));
+        session
+    }
+
+    /// Waits for a hello. Of `options` the nonce, the versions and the limits count.
+    pub fn responder(options: Options, now: Duration) -> Session {
+        Session::new(Role::Responder, options, State::Listening, now)
+    }
+
+    fn new(role: Role, options: Options, state: State, now: Duration) -> Session {
+        let terms = Terms::unknown();
+        Session {
+            role,
+            options,
+            state,
+            waiting: None,
+            outputs: VecDeque::new(),
+            now,
+            opened_at: now,
+            heard_salt: terms.salt.leg(0),
+            spoken_salt: terms.salt.leg(0),
+            terms,
+            established: false,
+            own: None,
+            leg: 1,
+            frames: VecDeque::new(),
+            frame_read_len: 0,
+            heard: Heard::default(),
+            spans: VecDeque::new(),
+            equal: false,
+            skips_items: false,
+            sent: Table::default(),
+            draft: Table::default(),
+            outbox: Outbox::new(),
+            deferred: Deferred::default(),
+            backlog: Backlog::default(),
+            aside: Backlog::default(),
+            restart_count: 0,
+            asks_restart: false,
+            reopened_to: None,
+            reopened_idle: false,
+            sends: Sends::default(),
+            expects_more: false,
+            staging: None,
+            uncovered: BTreeSet::new(),
+            uncovered_next: BTreeSet::new(),
+            said_done: false,
+            heard_done: false,
+            ends: false,
+            peer_refused: 0,
+            peer_deferred: 0,
+            reasons: Reasons::default(),
+            report: Report::default(),
+            settled: 0,
+        }
+    }
+
+    /// Takes in what happened. Once the session is over, nothing has an effect.
+    pub fn handle(&mut self, input: Input, now: Duration) {
+        if matches!(self.state, State::Ended) {
+            return;
+        }
+        if matches!(input, Input::Tick) {
+            if self.deadline().is_some_and(|deadline| now >= deadline) {
+                self.fail(AbortReason::Timeout);
+            }
+            return;
+        }
+        self.now = now;
+        let result = match input {
+            Input::Frame(frame) => self.take_frame(frame),
+            Input::Answer(answer) => self.resume(answer),
+            Input::Failed(error) => Err(AbortReason::Replica(error)),
+            Input::Closed => Err(AbortReason::Closed),
+            Input::Tick => Ok(()),
+        };
+        if let Err(reason) = result {
+            self.fail(reason);
+        }
+    }
+
+    /// What to do next, if anything. `None` means that the session waits for an answer of the replica, or for a frame.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        loop {
+            if let Some(output) = self.outputs.pop_front() {
+                return Some(output);
+            }
+            if self.waiting.is_some() || matches!(self.state, State::Ended) {
+                return None;
+            }
+            match self.advance() {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(reason) => self.fail(reason),
+            }
+        }
+    }
+
+    /// When to call [`Session::handle`] with [`Input::Tick`], if nothing else happens before. There is none while the
+    /// session waits for its own replica.
+    pub fn deadline(&self) -> Option<Duration> {
+        if self.waiting.is_some() || !matches!(self.state, State::Listening) {
+            return None;
+        }
+        let limits = &self.options.limits;
+        Some(if self.established {
+            self.now.saturating_add(limits.idle_timeout)
+        } else {
+            self.opened_at.saturating_add(limits.handshake_timeout)
+        })
+    }
+
+    /// About how many bytes the session holds, the driver's buffers and those of one message apart. Never more than
+    /// [`crate::limits::MEMORY_MAX`] in all.
+    pub fn memory_len(&self) -> usize {
+        let covers = |keys: &BTreeSet<Vec<u8>>| -> usize {
+            keys.iter().map(|key| key.len() + ELEMENT_OVERHEAD_LEN).sum()
+        };
+        self.frames.iter().map(Vec::len).sum::<usize>()
+            + self.spans.iter().map(Span::memory_len).sum::<usize>()
+            + self.sent.memory_len()
+            + self.draft.memory_len()
+            + self.outbox.memory_len()
+            + self.backlog.memory_len()
+            + self.aside.memory_len()
+            + self.sends.memory_len()
+            + covers(&self.uncovered)
+            + covers(&self.uncovered_next)
+    }
+
+    pub(crate) fn ask(&mut self, request: ReadRequest, waiting: Waiting) {
+        self.output_and_wait(Output::Read(request), waiting);
+    }
+
+    pub(crate) fn output_and_wait(&mut self, output: Output, waiting: Waiting) {
+        debug_assert!(self.waiting.is_none(), "one request at a time");
+        self.outputs.push_back(output);
+        self.waiting = Some(waiting);
+    }
+
+    /// Sends a sealed frame.
+    pub(crate) fn send(&mut self, frame: Vec<u8>) {
+        self.report.metadata_bytes = self.report.metadata_bytes.saturating_add(frame.len() as u64);
+        self.outputs.push_back(Output::Send(frame));
+    }
+
+    pub(crate) fn tell_progress(&mut self) {
+        self.outputs.push_back(Output::Event(Progress {
+            legs: self.leg,
+            settled: self.settled,
+            total: self.own.as_ref().map_or(0, |own| own.root.count()),
+            entries_sent: self.report.entries_sent,
+            entries_received: self.report.entries_received,
+            value_bytes: self.report.value_bytes,
+            metadata_bytes: self.report.metadata_bytes,
+        }));
+    }
+
+    fn take_frame(&mut self, frame: Vec<u8>) -> Result<(), AbortReason> {
+        let last = frame::check(&frame)?;
+        self.report.metadata_bytes = self.report.metadata_bytes.saturating_add(frame.len() as u64);
+        if self.report.metadata_bytes.saturating_sub(self.report.value_bytes)
+            > self.options.limits.metadata_len_max.saturating_add(frame.len() as u64)
+        {
+            return Err(AbortReason::Limit("bytes"));
+        }
+        let payload = frame.get(FRAME_HEADER_LEN..).unwrap_or_default();
+        if Message::is_abort(payload) {
+            return Err(match Message::decode(&mut Reader::new(payload))? {
+                Message::Abort(Abort::Version(theirs)) => self.version_mismatch(theirs),
+                Message::Abort(Abort::Reason(reason)) => AbortReason::Peer(reason),
+                _ => AbortReason::Malformed("abort"),
+            });
+        }
+        if !matches!(self.state, State::Listening) || self.frames.back().is_some_and(|frame| is_last(frame)) {
+            return Err(AbortReason::Protocol("out of turn"));
+        }
+        if self.frames.iter().map(Vec::len).sum::<usize>() > FRAME_LEN_MAX {
+            return Err(AbortReason::Limit("frames not yet asked for"));
+        }
+        debug_assert_eq!(last, is_last(&frame));
+        self.frames.push_back(frame);
+        Ok(())
+    }
+
+    /// Moves on by one step, or says that there is nothing to do before the next frame.
+    fn advance(&mut self) -> Result<bool, AbortReason> {
+        if let Some(span) = self.spans.pop_front() {
+            self.answer(span);
+            return Ok(true);
+        }
+        match std::mem::replace(&mut self.state, State::Ended) {
+            State::Listening => {
+                self.state = State::Listening;
+                self.listen()
+            }
+            State::Reopen => {
+                self.state = State::Reopen;
+                self.reopen();
+                Ok(true)
+            }
+            State::PutAside => {
+                self.state = State::Entries;
+                self.put_aside();
+                Ok(true)
+            }
+            State::Entries => {
+                self.state = State::Entries;
+                self.send_entries();
+                Ok(true)
+            }
+            State::Closing(closing) => {
+                self.close(closing)?;
+                Ok(true)
+            }
+            state @ (State::Opening | State::Ended) => {
+                self.state = state;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Reads the next message of the peer's flight, or ends the flight.
+    fn listen(&mut self) -> Result<bool, AbortReason> {
+        let Some(frame) = self.frames.front() else { return Ok(false) };
+        let start = FRAME_HEADER_LEN + self.frame_read_len;
+        let unread = frame.get(start..).unwrap_or_default();
+        if unread.is_empty() {
+            let last = is_last(frame);
+            self.frames.pop_front();
+            self.frame_read_len = 0;
+            if last {
+                self.end_of_flight()?;
+            }
+            return Ok(true);
+        }
+        let mut reader = Reader::new(unread);
+        let message = Message::decode(&mut reader)?;
+        let len = unread.len() - reader.remaining_len();
+        self.frame_read_len += len;
+        self.on_message(message, len)?;
+        Ok(true)
+    }
+
+    fn on_message(&mut self, message: Message, len: usize) -> Result<(), AbortReason> {
+        self.heard.messages += 1;
+        if self.heard.done.is_some() {
+            return Err(AbortReason::Protocol("a message after done"));
+        }
+        if self.staging.is_some() && !matches!(message, Message::ValuePart(_) | Message::ValueAbandon) {
+            return Err(AbortReason::Protocol("a message between the parts of a value"));
+        }
+        if !self.established && !matches!(message, Message::Hello(_) | Message::HelloReply(_)) {
+            return Err(AbortReason::Protocol("no hello"));
+        }
+        match message {
+            Message::Hello(hello) => self.on_hello(hello),
+            Message::HelloReply(reply) => self.on_hello_reply(reply),
+            Message::Stream(count) => self.on_stream(count),
+            Message::Entries(entries) => self.on_entries(entries),
+            Message::ValueBegin(begin) => self.on_value_begin(begin),
+            Message::ValuePart(bytes) => self.on_value_part(bytes),
+            Message::ValueAbandon => self.on_value_abandon(),
+            Message::Names(names) => self.on_names(names),
+            Message::Done(done) => {
+                self.heard.done = Some(done);
+                Ok(())
+            }
+            Message::Abort(_) => Err(AbortReason::Protocol("abort among other messages")),
+            item => self.on_item(item, len),
+        }
+    }
+
+    fn resume(&mut self, answer: Answer) -> Result<(), AbortReason> {
+        let Some(waiting) = self.waiting.take() else {
+            return Err(AbortReason::Inconsistent("an answer to no question"));
+        };
+        match (waiting, answer) {
+            (Waiting::Opening(opening), Answer::Read(answer)) => self.open(opening, answer),
+            (Waiting::Walking(walking), Answer::Read(answer)) => self.walk(walking, answer),
+            (Waiting::Sending(sending), Answer::Read(answer)) => self.fetched(sending, answer),
+            (Waiting::Apply, Answer::Applied(applied)) => {
+                self.on_applied(applied);
+                Ok(())
+            }
+            (Waiting::Stage, Answer::Finished) => {
+                self.commit_whole_value();
+                Ok(())
+            }
+            (Waiting::Closing(closing), answer) => self.closed(closing, answer),
+            _ => Err(AbortReason::Inconsistent("an answer to another question")),
+        }
+    }
+
+    /// Ends the session early and tells the peer why, unless it knows.
+    pub(crate) fn fail(&mut self, reason: AbortReason) {
+        self.outputs.clear();
+        let abort = match &reason {
+            AbortReason::Closed | AbortReason::Peer(_) => None,
+            AbortReason::Version { .. } => Some(Abort::Version(self.options.versions)),
+            reason => Some(Abort::Reason(peer_reason(reason))),
+        };
+        if let Some(abort) = abort {
+            let mut frame = frame::begin();
+            Message::Abort(abort).encode(&mut frame);
+            frame::seal(&mut frame, true);
+            self.send(frame);
+        }
+        self.end(End::Aborted(reason));
+    }
+
+    /// Ends the session.
+    pub(crate) fn end(&mut self, end: End) {
+        let mut report = std::mem::take(&mut self.report);
+        report.legs = self.leg;
+        report.metadata_bytes = report.metadata_bytes.saturating_sub(report.value_bytes);
+        report.entries_differing =
+            report.only_left + report.only_right + report.newer_left + report.newer_right;
+        self.outputs.push_back(Output::Done(Box::new(Outcome { end, report })));
+        self.state = State::Ended;
+        self.waiting = None;
+        self.frames.clear();
+        self.spans.clear();
+        (self.sent, self.draft) = (Table::default(), Table::default());
+        (self.backlog, self.aside) = (Backlog::default(), Backlog::default());
+        self.sends = Sends::default();
+    }
+}
+
+/// Whether a frame that was checked is the last of its flight.
+fn is_last(frame: &[u8]) -> bool {
+    frame.get(3).is_some_and(|flags| flags & 1 != 0)
+}
+
+fn peer_reason(reason: &AbortReason) -> PeerReason {
+    match reason {
+        AbortReason::OtherSet => PeerReason::OtherSet,
+        AbortReason::OtherHashKey => PeerReason::OtherHashKey,
+        AbortReason::SameNode => PeerReason::SameNode,
+        AbortReason::Malformed(_) => PeerReason::Malformed,
+        AbortReason::Limit(_) => PeerReason::Limit,
+        AbortReason::Timeout => PeerReason::Timeout,
+        AbortReason::Replica(error) => match error.kind {
+            ReplicaErrorKind::Poisoned => PeerReason::Poisoned,
+            ReplicaErrorKind::Unknown => PeerReason::Unknown,
+            ReplicaErrorKind::Storage | ReplicaErrorKind::Closed => PeerReason::Replica,
+        },
+        AbortReason::Inconsistent(_) => PeerReason::Replica,
+        AbortReason::Protocol(_)
+        | AbortReason::Version { .. }
+        | AbortReason::Closed
+        | AbortReason::Peer(_) => PeerReason::Protocol,
+    }
+}
+
+impl From<Malformed> for AbortReason {
+    fn from(malformed: Malformed) -> AbortReason {
+        AbortReason::Malformed(malformed.0)
+    }
+}

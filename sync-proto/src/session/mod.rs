@@ -1,0 +1,41 @@
+//! [`Session`]: one repair with one peer, as a machine without I/O. Frames, answers and time go in; frames, questions
+//! and the outcome come out.
+//!
+//! ```text
+//!   initiator: Opening --hello--> Listening <---------------+
+//!   responder: Listening ------+                            | the flight is sent whole
+//!                              v last frame of a flight     |
+//!                           Talking(Reopen > PutAside > Entries > Closing)
+//!                              |
+//!                              +--> Ended: both said "done", or anything went wrong
+//! ```
+//!
+//! The sides take turns. While a side listens it answers item by item into its outbox; when the peer's flight has ended
+//! it sends that, then entries, and says "done" when nothing of its own is outstanding.
+//!
+//! - `hello`: opening; who may send what.
+//! - `walk`: pieces of ranges; `align` compares them, purely.
+//! - `list`: small ranges; `leaf` settles them, purely.
+//! - `send`, `receive`: entries. `finish`: the end of a flight, and of the session.
+//! - `table`, `backlog`, `outbox`, `keys`: what is held meanwhile. `report`: what is told.
+//!
+//! Easy to get wrong: at most one request to the replica is open at a time, and the next frame is handed in only when
+//! [`Session::poll_output`] has nothing more to say. Both keep memory and order simple.
+
+mod align;
+mod backlog;
+mod finish;
+mod hello;
+mod keys;
+mod leaf;
+mod list;
+mod machine;
+mod outbox;
+mod receive;
+mod report;
+mod send;
+mod table;
+mod walk;
+
+pub use machine::{Answer, Input, Output, Session};
+pub use report::{Difference, End, Outcome, Progress, Reason, Reasons, Report};

@@ -1,0 +1,122 @@
+//! Entries coming in.
+//!
+//! Easy to get wrong: a peer names the keys. Those outside the session's range (local keys of the store among them) are
+//! refused before the replica sees them, and so are entries in a direction that the session does not move.
+
+use super::machine::{Output, Session, Waiting};
+use super::report::{Difference, Reason};
+use crate::error::AbortReason;
+use crate::options::Mode;
+use crate::replica::{Applied, ApplyRequest};
+use crate::types::Entry;
+use crate::wire::entry::ValueBegin;
+
+/// A long value that is coming in.
+#[derive(Debug)]
+pub(crate) struct Staging {
+    left: u64,
+}
+
+impl Session {
+    pub(crate) fn on_stream(&mut self, count: u64) -> Result<(), AbortReason> {
+        self.heard.moves += 1;
+        self.report.ranges += 1;
+        let only_theirs = match self.initiates() {
+            true => &mut self.report.only_right,
+            false => &mut self.report.only_left,
+        };
+        *only_theirs = only_theirs.saturating_add(count);
+        Ok(())
+    }
+
+    pub(crate) fn on_entries(&mut self, entries: Vec<Entry>) -> Result<(), AbortReason> {
+        for entry in &entries {
+            self.admit(entry, entry.value.len() as u64)?;
+            self.report.value_bytes += entry.value.len() as u64;
+        }
+        self.report.entries_received += entries.len() as u64;
+        let apply = ApplyRequest::Entries { entries, origin: self.terms.origin };
+        self.output_and_wait(Output::Apply(apply), Waiting::Apply);
+        Ok(())
+    }
+
+    /// Whether an entry may come in at all. From then on it covers this side's older version of its key.
+    fn admit(&mut self, entry: &Entry, value_len: u64) -> Result<(), AbortReason> {
+        self.heard.moves += 1;
+        if !self.terms.may_take {
+            return Err(AbortReason::Protocol("entries in the wrong direction"));
+        }
+        if !self.terms.scope.contains(&entry.key) {
+            return Err(AbortReason::Protocol("an entry outside the session's range"));
+        }
+        if value_len > self.options.limits.value_len_max {
+            return Err(AbortReason::Protocol("a value longer than this side takes"));
+        }
+        self.uncovered.remove(&entry.key);
+        Ok(())
+    }
+
+    pub(crate) fn on_value_begin(&mut self, begin: ValueBegin) -> Result<(), AbortReason> {
+        self.admit(&begin.entry, begin.value_len)?;
+        self.staging = Some(Staging { left: begin.value_len });
+        let apply = ApplyRequest::BeginValue {
+            entry: begin.entry,
+            value_len: begin.value_len,
+            origin: self.terms.origin,
+        };
+        self.output_and_wait(Output::Apply(apply), Waiting::Stage);
+        Ok(())
+    }
+
+    pub(crate) fn on_value_part(&mut self, bytes: Vec<u8>) -> Result<(), AbortReason> {
+        let bytes_len = bytes.len() as u64;
+        let left = self.staging.as_ref().and_then(|staging| staging.left.checked_sub(bytes_len));
+        let left = left.ok_or(AbortReason::Protocol("more of a value than was announced"))?;
+        self.staging = Some(Staging { left });
+        self.report.value_bytes += bytes_len;
+        self.output_and_wait(Output::Apply(ApplyRequest::AppendValue(bytes)), Waiting::Stage);
+        Ok(())
+    }
+
+    /// Commits the long value that came in, if it is whole.
+    pub(crate) fn commit_whole_value(&mut self) {
+        if self.staging.as_ref().is_some_and(|staging| staging.left == 0) {
+            self.staging = None;
+            self.report.entries_received += 1;
+            self.output_and_wait(Output::Apply(ApplyRequest::CommitValue), Waiting::Apply);
+        }
+    }
+
+    pub(crate) fn on_value_abandon(&mut self) -> Result<(), AbortReason> {
+        if self.staging.take().is_none() {
+            return Err(AbortReason::Protocol("no value to forget"));
+        }
+        self.output_and_wait(Output::Apply(ApplyRequest::AbandonValue), Waiting::Stage);
+        Ok(())
+    }
+
+    pub(crate) fn on_applied(&mut self, applied: Applied) {
+        self.report.refused = self.report.refused.saturating_add(applied.refused);
+        self.report.deferred = self.report.deferred.saturating_add(applied.deferred);
+        if applied.refused > 0 {
+            self.reasons.insert(Reason::Refused);
+        }
+        if applied.deferred > 0 {
+            self.reasons.insert(Reason::Deferred);
+        }
+    }
+
+    pub(crate) fn on_names(&mut self, names: Vec<(bool, Vec<u8>)>) -> Result<(), AbortReason> {
+        let wanted = self.options.names_max as usize;
+        let expected = self.initiates() && self.terms.mode == Mode::DryRun;
+        if !expected || self.report.names.len() + names.len() > 2 * wanted {
+            return Err(AbortReason::Protocol("names that nobody asked for"));
+        }
+        self.heard.moves += 1;
+        let named = names
+            .into_iter()
+            .map(|(newer, key)| (if newer { Difference::NewerRight } else { Difference::OnlyRight }, key));
+        self.report.names.extend(named);
+        Ok(())
+    }
+}

@@ -1,0 +1,160 @@
+//! What a session tells: how far it is, how it ended, what it cost.
+//!
+//! Easy to get wrong: left is always the initiator and right the responder, on whichever side the report is made, so
+//! that both sides' reports can be laid beside each other.
+
+use crate::error::AbortReason;
+use crate::types::RangeSum;
+
+/// How a session ended, and what it did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// How it ended.
+    pub end: End,
+    /// What it did until then.
+    pub report: Report,
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// Every range is equal or closed, in both directions, and both sides said durably that they are done. What either
+    /// side held when the session began is held or covered by the other.
+    Complete,
+    /// The session went through, but proves less: these are the reasons.
+    Partial(Reasons),
+    /// The session ended early. What was applied stays; another session goes on from there.
+    Aborted(AbortReason),
+}
+
+/// Why a session that went through is not complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Reason {
+    /// It moved entries in one direction only.
+    Mode = 1,
+    /// It was restricted to a range.
+    Filter = 2,
+    /// It moved nothing.
+    DryRun = 4,
+    /// A side could not take entries that it lacks.
+    ReadOnly = 8,
+    /// A side refused entries for good: its horizon has passed them.
+    Refused = 16,
+    /// A side did not take entries whose stamps lie too far in the future.
+    Deferred = 32,
+    /// An entry was not sent: its value is longer than the peer takes, or kept changing on the way.
+    Unsent = 64,
+}
+
+/// A set of [`Reason`]s.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reasons(pub(crate) u8);
+
+impl Reasons {
+    const ALL: [Reason; 7] = [
+        Reason::Mode,
+        Reason::Filter,
+        Reason::DryRun,
+        Reason::ReadOnly,
+        Reason::Refused,
+        Reason::Deferred,
+        Reason::Unsent,
+    ];
+
+    /// Whether there is none.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether `reason` is among them.
+    pub fn contains(self, reason: Reason) -> bool {
+        self.0 & reason as u8 != 0
+    }
+
+    /// All of them that this version knows.
+    pub fn iter(self) -> impl Iterator<Item = Reason> {
+        Reasons::ALL.into_iter().filter(move |reason| self.contains(*reason))
+    }
+
+    pub(crate) fn insert(&mut self, reason: Reason) {
+        self.0 |= reason as u8;
+    }
+}
+
+/// What a session did. Left is the initiator, right the responder.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Report {
+    /// Keys on which the sides differed: the sum of the next four.
+    pub entries_differing: u64,
+    /// Keys that only the left side had.
+    pub only_left: u64,
+    /// Keys that only the right side had.
+    pub only_right: u64,
+    /// Keys of which the left side had the newer version.
+    pub newer_left: u64,
+    /// Keys of which the right side had the newer version. Of two versions with equal clocks the report does not know
+    /// which is newer, and counts one of them.
+    pub newer_right: u64,
+    /// Separate small ranges in which the sides differed.
+    pub ranges: u64,
+    /// Entries that this side sent.
+    pub entries_sent: u64,
+    /// Entries that this side received.
+    pub entries_received: u64,
+    /// Received entries that this side refused, or sent ones that the peer refused, for good.
+    pub refused: u64,
+    /// The same of entries whose stamps lie too far in the future.
+    pub deferred: u64,
+    /// Bytes of values, both directions.
+    pub value_bytes: u64,
+    /// Bytes of frames less those of values, both directions.
+    pub metadata_bytes: u64,
+    /// Flights, both directions; the hello is the first. Two are a round trip.
+    pub legs: u32,
+    /// The initiator's root (or sum of the filtered range) when it last spoke of it.
+    pub root_left: RangeSum,
+    /// The responder's.
+    pub root_right: RangeSum,
+    /// Differing keys by name, as many as were asked for; of a dry run only, and on the initiator's side only.
+    pub names: Vec<(Difference, Vec<u8>)>,
+}
+
+impl Report {
+    /// Whether both sides held the same when they last spoke of it.
+    pub fn is_equal(&self) -> bool {
+        self.root_left.is_same_set(&self.root_right)
+    }
+}
+
+/// How the two sides differ on a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Difference {
+    /// Only the initiator has it.
+    OnlyLeft,
+    /// Only the responder has it.
+    OnlyRight,
+    /// The initiator's version is newer.
+    NewerLeft,
+    /// The responder's version is newer.
+    NewerRight,
+}
+
+/// How far a session is. Sent after every flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// Flights so far.
+    pub legs: u32,
+    /// Entries of this side that are proven equal or settled. May exceed `total` while entries come in.
+    pub settled: u64,
+    /// Entries of this side when the session began.
+    pub total: u64,
+    /// Entries that this side sent so far.
+    pub entries_sent: u64,
+    /// Entries that this side received so far.
+    pub entries_received: u64,
+    /// Bytes of values so far, both directions.
+    pub value_bytes: u64,
+    /// Other bytes so far, both directions.
+    pub metadata_bytes: u64,
+}

@@ -1,0 +1,299 @@
+//! Entries on their way out: by key, whole ranges, long values in parts, and in a dry run only their names.
+//!
+//! Easy to get wrong: at most one chunk is read ahead of what the driver has taken, so a stream of any length costs the
+//! same memory. A range is announced with its number of entries before it is streamed.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::finish::Closing;
+use super::machine::{Role, Session, State, Waiting};
+use super::report::{Difference, Reason};
+use crate::error::AbortReason;
+use crate::limits::{
+    BATCH_COUNT_MAX, CHUNK_LEN, ELEMENT_OVERHEAD_LEN, KEYS_LEN_MAX, TABLE_LEN_MAX, VALUE_TRY_COUNT_MAX,
+};
+use crate::options::Mode;
+use crate::replica::{Fetched, ReadAnswer, ReadLimit, ReadRequest};
+use crate::types::{Entry, KeyRange};
+use crate::wire::entry::ValueBegin;
+use crate::wire::message::Message;
+
+/// What is to be sent in this side's flight.
+#[derive(Debug, Default)]
+pub(crate) struct Sends {
+    keys: BTreeSet<Vec<u8>>,
+    ranges: VecDeque<KeyRange>,
+    /// Names for the initiator of a dry run, with whether the initiator has an older version.
+    names: Vec<(bool, Vec<u8>)>,
+    /// Bytes of the three above.
+    queued_len: usize,
+    /// What is left of the range that is being streamed.
+    rest: Option<KeyRange>,
+    /// Read and not yet packed.
+    fetched: VecDeque<Fetched>,
+    value: Option<LongValue>,
+    /// How often the long value of this key changed while it was sent.
+    retried: Option<(Vec<u8>, u32)>,
+}
+
+/// A long value that is being sent.
+#[derive(Debug)]
+struct LongValue {
+    entry: Entry,
+    value_len: u64,
+    offset: u64,
+}
+
+/// What sending waits for.
+#[derive(Debug)]
+pub(crate) enum Sending {
+    Keys(Vec<Vec<u8>>),
+    /// The sum of a range that is to be announced.
+    Announce(KeyRange),
+    /// The names of a range, for a dry run.
+    Names,
+    Range(KeyRange),
+    Value,
+}
+
+impl Sends {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.ranges.is_empty() && self.names.is_empty()
+    }
+
+    /// Bytes held, the chunk that is being sent apart.
+    pub(crate) fn memory_len(&self) -> usize {
+        self.queued_len
+    }
+
+    fn push_key(&mut self, key: Vec<u8>) {
+        let key_len = key.len() + ELEMENT_OVERHEAD_LEN;
+        if self.keys.insert(key) {
+            self.queued_len += key_len;
+        }
+    }
+
+    /// The next keys to read, in order.
+    fn pop_keys(&mut self) -> Vec<Vec<u8>> {
+        let mut keys = Vec::new();
+        let mut keys_len = 0;
+        while keys.len() < BATCH_COUNT_MAX && keys_len < KEYS_LEN_MAX {
+            let Some(key) = self.keys.pop_first() else { break };
+            self.queued_len -= key.len() + ELEMENT_OVERHEAD_LEN;
+            keys_len += key.len();
+            keys.push(key);
+        }
+        keys
+    }
+}
+
+fn range_len(range: &KeyRange) -> usize {
+    size_of::<KeyRange>() + range.start.len() + range.end.as_ref().map_or(0, Vec::len) + ELEMENT_OVERHEAD_LEN
+}
+
+const BATCH: ReadLimit = ReadLimit { count: BATCH_COUNT_MAX as u32, bytes: CHUNK_LEN as u32 };
+
+impl Session {
+    pub(crate) fn initiates(&self) -> bool {
+        self.role == Role::Initiator
+    }
+
+    /// Sends these entries in this side's flight, or what the mode makes of that. `newer`: the peer has older versions.
+    pub(crate) fn give(&mut self, keys: Vec<Vec<u8>>, newer: bool) {
+        if keys.is_empty() {
+            return;
+        }
+        if self.terms.mode == Mode::DryRun {
+            self.name(keys, newer);
+        } else if self.terms.may_give {
+            keys.into_iter().for_each(|key| self.sends.push_key(key));
+        } else {
+            self.withhold_from_peer();
+        }
+    }
+
+    /// Tells the initiator these keys, as far as it wants to know.
+    fn name(&mut self, keys: Vec<Vec<u8>>, newer: bool) {
+        for key in keys.into_iter().take(self.terms.names_left as usize) {
+            self.terms.names_left -= 1;
+            if self.initiates() {
+                let difference = if newer { Difference::NewerLeft } else { Difference::OnlyLeft };
+                self.report.names.push((difference, key));
+            } else if self.sends.queued_len < TABLE_LEN_MAX {
+                self.sends.queued_len += key.len() + ELEMENT_OVERHEAD_LEN;
+                self.sends.names.push((newer, key));
+            }
+        }
+    }
+
+    /// Sends all entries of a range in this side's flight, for the peer holds nothing there.
+    pub(crate) fn stream(&mut self, range: KeyRange) {
+        if self.terms.may_give || self.terms.mode == Mode::DryRun {
+            self.sends.queued_len += range_len(&range);
+            self.sends.ranges.push_back(range);
+        } else {
+            self.withhold_from_peer();
+        }
+    }
+
+    /// Sends the next part of what is to be sent, or goes on to the end of the flight.
+    pub(crate) fn send_entries(&mut self) {
+        if let Some(frame) = self.outbox.pop_full() {
+            self.send(frame);
+        } else if self.sends.value.is_some() {
+            self.ask_value_part();
+        } else if !self.sends.fetched.is_empty() {
+            self.pack();
+        } else if let Some(range) = self.sends.rest.take() {
+            let request = ReadRequest::EntriesIn { range: range.clone(), limit: BATCH };
+            self.ask(request, Waiting::Sending(Sending::Range(range)));
+        } else if !self.sends.keys.is_empty() {
+            let keys = self.sends.pop_keys();
+            let request = ReadRequest::Entries { keys: keys.clone(), limit: BATCH };
+            self.ask(request, Waiting::Sending(Sending::Keys(keys)));
+        } else if let Some(range) = self.sends.ranges.pop_front() {
+            self.sends.queued_len -= range_len(&range);
+            let request = ReadRequest::Sums { range: range.clone(), bounds: Vec::new() };
+            self.ask(request, Waiting::Sending(Sending::Announce(range)));
+        } else if !self.sends.names.is_empty() {
+            self.pack_names();
+        } else {
+            self.sends = Sends::default();
+            self.state = State::Closing(Closing::Begin);
+        }
+    }
+
+    /// Goes on when the replica has answered.
+    pub(crate) fn fetched(&mut self, sending: Sending, answer: ReadAnswer) -> Result<(), AbortReason> {
+        match (sending, answer) {
+            (Sending::Keys(keys), ReadAnswer::Entries(entries)) => {
+                if entries.answered == 0 {
+                    return Err(AbortReason::Inconsistent("an answer that answers nothing"));
+                }
+                keys.into_iter().skip(entries.answered).for_each(|key| self.sends.push_key(key));
+                self.sends.fetched.extend(entries.entries);
+            }
+            (Sending::Announce(range), ReadAnswer::Sums(sums)) => {
+                let count = super::hello::whole(&sums)?.count();
+                self.announce(range, count);
+            }
+            (Sending::Names, ReadAnswer::Heads(heads)) => {
+                self.name(heads.heads.into_iter().map(|head| head.key).collect(), false);
+            }
+            (Sending::Range(range), ReadAnswer::EntriesIn(entries)) => {
+                if entries.next.as_ref().is_some_and(|next| *next <= range.start) {
+                    return Err(AbortReason::Inconsistent("an answer that answers nothing"));
+                }
+                self.sends.fetched.extend(entries.entries);
+                if let Some(start) = entries.next {
+                    self.sends.rest = Some(KeyRange { start, end: range.end });
+                }
+            }
+            (Sending::Value, ReadAnswer::Value(bytes)) => self.pack_value_part(bytes),
+            _ => return Err(AbortReason::Inconsistent("an answer to another question")),
+        }
+        Ok(())
+    }
+
+    fn announce(&mut self, range: KeyRange, count: u64) {
+        self.report.ranges += 1;
+        match self.initiates() {
+            true => self.report.only_left += count,
+            false => self.report.only_right += count,
+        }
+        self.settled = self.settled.saturating_add(count);
+        self.outbox.push(&Message::Stream(count));
+        if self.terms.mode != Mode::DryRun {
+            self.sends.rest = Some(range);
+        } else if self.terms.names_left > 0 {
+            let count = self.terms.names_left.min(BATCH_COUNT_MAX as u32);
+            let limit = ReadLimit { count, bytes: KEYS_LEN_MAX as u32 };
+            self.ask(ReadRequest::Heads { range, limit }, Waiting::Sending(Sending::Names));
+        }
+    }
+
+    /// Packs what was read into one message: a batch, or the beginning of a long value.
+    fn pack(&mut self) {
+        let mut batch = Vec::new();
+        while let Some(fetched) = self.sends.fetched.pop_front() {
+            match fetched {
+                Fetched::Whole(entry) if entry.value.len() as u64 > self.terms.value_len_max => {
+                    self.reasons.insert(Reason::Unsent);
+                }
+                Fetched::Whole(entry) => batch.push(entry),
+                Fetched::Large { value_len, .. } if value_len > self.terms.value_len_max => {
+                    self.reasons.insert(Reason::Unsent);
+                }
+                Fetched::Large { entry, value_len } if batch.is_empty() => {
+                    let begin = ValueBegin { entry, value_len };
+                    self.outbox.push(&Message::ValueBegin(begin.clone()));
+                    self.sends.value = Some(LongValue { entry: begin.entry, value_len, offset: 0 });
+                    return;
+                }
+                large @ Fetched::Large { .. } => {
+                    self.sends.fetched.push_front(large);
+                    break;
+                }
+            }
+        }
+        if !batch.is_empty() {
+            self.report.entries_sent += batch.len() as u64;
+            self.report.value_bytes += batch.iter().map(|entry| entry.value.len() as u64).sum::<u64>();
+            self.outbox.push(&Message::Entries(batch));
+        }
+    }
+
+    fn ask_value_part(&mut self) {
+        let Some(value) = &self.sends.value else { return };
+        let request = ReadRequest::Value {
+            key: value.entry.key.clone(),
+            stamp: value.entry.stamp,
+            offset: value.offset,
+            len: CHUNK_LEN as u32,
+        };
+        self.ask(request, Waiting::Sending(Sending::Value));
+    }
+
+    fn pack_value_part(&mut self, bytes: Option<Vec<u8>>) {
+        let Some(mut value) = self.sends.value.take() else { return };
+        let left = value.value_len - value.offset;
+        match bytes {
+            Some(bytes) if !bytes.is_empty() && bytes.len() as u64 <= left => {
+                value.offset += bytes.len() as u64;
+                self.report.value_bytes += bytes.len() as u64;
+                self.outbox.push(&Message::ValuePart(bytes));
+                if value.offset < value.value_len {
+                    self.sends.value = Some(value);
+                } else {
+                    self.report.entries_sent += 1;
+                }
+            }
+            // The key has another version by now, which must be sent in its place.
+            _ => {
+                self.outbox.push(&Message::ValueAbandon);
+                let tries = match self.sends.retried.take() {
+                    Some((key, tries)) if key == value.entry.key => tries + 1,
+                    _ => 1,
+                };
+                if tries < VALUE_TRY_COUNT_MAX {
+                    self.sends.retried = Some((value.entry.key.clone(), tries));
+                    self.sends.push_key(value.entry.key);
+                } else {
+                    self.reasons.insert(Reason::Unsent);
+                }
+            }
+        }
+    }
+
+    fn pack_names(&mut self) {
+        let mut names = std::mem::take(&mut self.sends.names);
+        let mut keys_len = 0;
+        let fits = names.iter().take(BATCH_COUNT_MAX).take_while(|(_, key)| {
+            keys_len += key.len();
+            keys_len <= KEYS_LEN_MAX
+        });
+        let count = fits.count().max(1);
+        self.sends.names = names.split_off(count.min(names.len()));
+        self.outbox.push(&Message::Names(names));
+    }
+}

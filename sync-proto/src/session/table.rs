@@ -1,0 +1,137 @@
+//! The items of one of this side's flights, kept until the peer has answered them.
+//!
+//! Easy to get wrong: this is what a session holds in memory, and what a peer could make it hold. Everything in it is
+//! counted; when a table is full, further ranges are put aside instead of answered.
+
+use super::keys::KeyList;
+use crate::types::{Fingerprint, Head, KeyRange};
+
+/// One item as its sender remembers it.
+#[derive(Debug)]
+pub(crate) struct Item {
+    /// Where its pieces start; the first is the start of the item's range. Never empty.
+    starts: KeyList,
+    /// Where the range ends.
+    end: Option<Box<[u8]>>,
+    /// How often the range was cut to get here.
+    pub(crate) depth: u32,
+    /// What the peer may answer.
+    body: Body,
+}
+
+/// What an item said, as far as its answer needs it.
+#[derive(Debug)]
+pub(crate) enum Body {
+    /// Pieces of a range. A piece without an answer is equal.
+    Pieces,
+    /// A list without entries. Without an answer the peer holds nothing either.
+    EmptyList,
+    /// A list of short fingerprints. Must be answered.
+    List(Listing),
+    /// A list in full width: its keys. Must be answered.
+    FullList(KeyList),
+    /// Own entries that the peer's list lacked. Must be answered if anything did not match.
+    Unmatched {
+        /// The entries.
+        extra: Vec<Head>,
+        /// Whether anything did not match.
+        must_answer: bool,
+    },
+    /// Answered.
+    Answered,
+}
+
+/// What the lister keeps of a list: the pinned snapshot's hashes and sum, by which the range is closed.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    /// Hashes of the entries, in the order listed.
+    pub(crate) hashes: Vec<u128>,
+    /// Their sum, which is also the range's.
+    pub(crate) fingerprint: Fingerprint,
+    /// How often the range was listed before.
+    pub(crate) attempt: u8,
+}
+
+impl Item {
+    /// An item whose pieces start at `starts`, the first of which is the start of the range.
+    pub(crate) fn pieces(starts: KeyList, end: Option<Vec<u8>>, depth: u32) -> Item {
+        Item { starts, end: end.map(Vec::into_boxed_slice), depth, body: Body::Pieces }
+    }
+
+    /// An item of one piece.
+    pub(crate) fn whole(range: &KeyRange, depth: u32, body: Body) -> Item {
+        let starts = KeyList::from_iter([&range.start]);
+        Item { starts, end: range.end.as_deref().map(Box::from), depth, body }
+    }
+
+    /// The range of pieces `lo..hi`, if there are such.
+    pub(crate) fn range(&self, lo: u32, hi: u32) -> Option<KeyRange> {
+        let (lo, hi) = (lo as usize, hi as usize);
+        if lo >= hi || hi > self.starts.len() {
+            return None;
+        }
+        let end = self.starts.get(hi).or(self.end.as_deref()).map(<[u8]>::to_vec);
+        Some(KeyRange { start: self.starts.get(lo)?.to_vec(), end })
+    }
+
+    fn must_answer(&self) -> bool {
+        match &self.body {
+            Body::List(_) | Body::FullList(_) => true,
+            Body::Unmatched { must_answer, .. } => *must_answer,
+            Body::Pieces | Body::EmptyList | Body::Answered => false,
+        }
+    }
+
+    fn memory_len(&self) -> usize {
+        let body = match &self.body {
+            Body::List(listing) => listing.hashes.capacity() * size_of::<u128>(),
+            Body::FullList(keys) => keys.memory_len(),
+            Body::Unmatched { extra, .. } => {
+                extra.iter().map(|head| head.key.capacity() + size_of::<Head>()).sum()
+            }
+            Body::Pieces | Body::EmptyList | Body::Answered => 0,
+        };
+        size_of::<Item>() + self.starts.memory_len() + self.end.as_ref().map_or(0, |end| end.len()) + body
+    }
+}
+
+/// The items of one flight.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    items: Vec<Item>,
+    memory_len: usize,
+}
+
+impl Table {
+    pub(crate) fn push(&mut self, item: Item) {
+        self.memory_len += item.memory_len();
+        self.items.push(item);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Bytes held.
+    pub(crate) fn memory_len(&self) -> usize {
+        self.memory_len
+    }
+
+    pub(crate) fn get(&self, item: u32) -> Option<&Item> {
+        self.items.get(item as usize)
+    }
+
+    /// Takes what the item said; from then on it counts as answered. Pieces are answered piece by piece and stay.
+    pub(crate) fn answer(&mut self, item: u32) -> Option<Body> {
+        let item = self.items.get_mut(item as usize)?;
+        Some(match item.body {
+            Body::Pieces => Body::Pieces,
+            _ => std::mem::replace(&mut item.body, Body::Answered),
+        })
+    }
+
+    /// Whether every item that must be answered was.
+    pub(crate) fn is_answered(&self) -> bool {
+        !self.items.iter().any(Item::must_answer)
+    }
+}

@@ -1,0 +1,377 @@
+//! The items of the walk: what the two sides say of ranges, each in answer to an item of the flight before.
+//!
+//! An item names the range that it speaks of by a [`Scope`]: pieces of an item of the peer's last flight, so that no
+//! keys travel. Both sides know which keys are meant, each in its own terms.
+//!
+//! Easy to get wrong: the items of a flight are numbered from 0 in the order of sending; [`Settle`] and [`Later`], which
+//! nothing answers, are not counted. Scopes rise: within a flight they name disjoint pieces in order, which bounds the
+//! work that a flight can cause to one pass.
+
+use super::codec::{
+    Decoded, Malformed, Reader, put_key_after, put_positions, put_range, put_stamp, put_varint,
+};
+use crate::limits::{LIST_COUNT_MAX, PIECE_COUNT_MAX, SPAN_COUNT_MAX};
+use crate::types::{KeyRange, Stamp};
+
+/// Which range an item speaks of.
+///
+/// ```text
+/// v   0 = explicit keys, n + 1 = item n of the peer's last flight
+/// ..  range, if explicit; otherwise:
+/// v   lo       v   number of pieces, at least 1
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// These keys. Only the initiator says so, of ranges that it had put aside.
+    Keys(KeyRange),
+    /// Pieces of the peer's last flight.
+    Pieces(Pieces),
+}
+
+/// Pieces `lo..hi` of item `item`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pieces {
+    pub(crate) item: u32,
+    pub(crate) lo: u32,
+    pub(crate) hi: u32,
+}
+
+impl Pieces {
+    fn encode_span(self, out: &mut Vec<u8>) {
+        put_varint(out, u64::from(self.lo));
+        put_varint(out, u64::from(self.hi - self.lo));
+    }
+
+    fn decode_span(item: u32, reader: &mut Reader<'_>) -> Decoded<Pieces> {
+        let lo = reader.varint_u32()?;
+        let count = reader.varint_u32()?;
+        match lo.checked_add(count) {
+            Some(hi) if count > 0 => Ok(Pieces { item, lo, hi }),
+            _ => Err(Malformed("pieces")),
+        }
+    }
+}
+
+impl Scope {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Scope::Keys(range) => {
+                out.push(0);
+                put_range(out, range);
+            }
+            Scope::Pieces(pieces) => {
+                put_varint(out, u64::from(pieces.item) + 1);
+                pieces.encode_span(out);
+            }
+        }
+    }
+
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Decoded<Scope> {
+        Ok(match reader.varint_u32()?.checked_sub(1) {
+            None => Scope::Keys(reader.range()?),
+            Some(item) => Scope::Pieces(Pieces::decode_span(item, reader)?),
+        })
+    }
+}
+
+/// "I hold the range as these pieces, cut at my fences of level `cut`."
+///
+/// ```text
+/// ..  scope        1   cut        v   number of pieces, at least 2
+/// 8   hash of the first piece; then for each further piece:
+/// 4   id of the fence that it starts at        8   its hash
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Children {
+    pub(crate) scope: Scope,
+    pub(crate) cut: u8,
+    /// Ids of the inner bounds: one fewer than hashes.
+    pub(crate) ids: Vec<u32>,
+    pub(crate) hashes: Vec<u64>,
+}
+
+impl Children {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        self.scope.encode(out);
+        out.push(self.cut);
+        put_varint(out, self.hashes.len() as u64);
+        for (position, hash) in self.hashes.iter().enumerate() {
+            if let Some(id) = position.checked_sub(1).and_then(|before| self.ids.get(before)) {
+                out.extend_from_slice(&id.to_le_bytes());
+            }
+            out.extend_from_slice(&hash.to_le_bytes());
+        }
+    }
+
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Decoded<Children> {
+        let scope = Scope::decode(reader)?;
+        let cut = reader.u8()?;
+        let count = reader.count(2, PIECE_COUNT_MAX, 8)?;
+        let mut ids = Vec::with_capacity(count);
+        let mut hashes = Vec::with_capacity(count);
+        hashes.push(reader.u64()?);
+        for _ in 1..count {
+            ids.push(reader.u32()?);
+            hashes.push(reader.u64()?);
+        }
+        Ok(Children { scope, cut, ids, hashes })
+    }
+}
+
+/// "I hold the range as these pieces", with the bounds in full. Said where ids of fences did not help.
+///
+/// ```text
+/// ..  scope        v   number of pieces, at least 2
+/// 8   hash of the first piece; then for each further piece:
+/// ..  its first key, against the bound before        8   its hash
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Split {
+    pub(crate) scope: Scope,
+    /// The inner bounds, rising strictly: one fewer than hashes.
+    pub(crate) bounds: Vec<Vec<u8>>,
+    pub(crate) hashes: Vec<u64>,
+}
+
+impl Split {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        self.scope.encode(out);
+        put_varint(out, self.hashes.len() as u64);
+        let mut previous: &[u8] = &[];
+        for (position, hash) in self.hashes.iter().enumerate() {
+            if let Some(bound) = position.checked_sub(1).and_then(|before| self.bounds.get(before)) {
+                put_key_after(out, previous, bound);
+                previous = bound;
+            }
+            out.extend_from_slice(&hash.to_le_bytes());
+        }
+    }
+
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Decoded<Split> {
+        let scope = Scope::decode(reader)?;
+        let count = reader.count(2, PIECE_COUNT_MAX, 8)?;
+        let mut bounds: Vec<Vec<u8>> = Vec::with_capacity(count);
+        let mut hashes = Vec::with_capacity(count);
+        hashes.push(reader.u64()?);
+        for _ in 1..count {
+            let bound = match bounds.last() {
+                None => reader.key_after(&[])?,
+                Some(previous) => {
+                    let bound = reader.key_after(previous)?;
+                    if bound <= *previous {
+                        return Err(Malformed("bounds do not rise"));
+                    }
+                    bound
+                }
+            };
+            bounds.push(bound);
+            hashes.push(reader.u64()?);
+        }
+        Ok(Split { scope, bounds, hashes })
+    }
+}
+
+/// "These are my entries of the range", in key order, by their short fingerprints. Empty: "send me all of yours".
+///
+/// ```text
+/// ..  scope        v   number of entries
+/// 4   fingerprint, for each entry
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct List {
+    pub(crate) scope: Scope,
+    pub(crate) fingerprints: Vec<u32>,
+}
+
+impl List {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        self.scope.encode(out);
+        put_varint(out, self.fingerprints.len() as u64);
+        for fingerprint in &self.fingerprints {
+            out.extend_from_slice(&fingerprint.to_le_bytes());
+        }
+    }
+
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Decoded<List> {
+        let scope = Scope::decode(reader)?;
+        let count = reader.count(0, LIST_COUNT_MAX, 4)?;
+        let mut fingerprints = Vec::with_capacity(count);
+        for _ in 0..count {
+            fingerprints.push(reader.u32()?);
+        }
+        Ok(List { scope, fingerprints })
+    }
+}
+
+/// "These are my entries of the range", in full width. Said when short fingerprints failed twice to close the range.
+///
+/// ```text
+/// ..  scope        v   number of entries, at least 1; then for each:
+/// ..  key, against the one before        8   hlc        8   node        16  entry hash
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FullList {
+    pub(crate) scope: Scope,
+    /// Keys rise strictly.
+    pub(crate) entries: Vec<Listed>,
+}
+
+/// One entry of a [`FullList`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listed {
+    pub(crate) key: Vec<u8>,
+    pub(crate) stamp: Stamp,
+    pub(crate) hash: u128,
+}
+
+impl FullList {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        self.scope.encode(out);
+        put_varint(out, self.entries.len() as u64);
+        let mut previous: &[u8] = &[];
+        for entry in &self.entries {
+            put_key_after(out, previous, &entry.key);
+            put_stamp(out, entry.stamp);
+            out.extend_from_slice(&entry.hash.to_le_bytes());
+            previous = &entry.key;
+        }
+    }
+
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Decoded<FullList> {
+        let scope = Scope::decode(reader)?;
+        let count = reader.count(1, LIST_COUNT_MAX, 34)?;
+        let mut entries: Vec<Listed> = Vec::with_capacity(count);
+        for _ in 0..count {
+            let previous = entries.last().map(|entry| entry.key.as_slice());
+            let key = reader.key_after(previous.unwrap_or_default())?;
+            if previous.is_some_and(|previous| key.as_slice() <= previous) {
+                return Err(Malformed("keys do not rise"));
+            }
+            entries.push(Listed { key, stamp: reader.stamp()?, hash: reader.u128()? });
+        }
+        Ok(FullList { scope, entries })
+    }
+}
+
+/// The answer to a [`List`]: "of your entries I lack these; of mine you lack these; what is left sums up to this".
+///
+/// ```text
+/// v   item: the list
+/// ..  positions in the list that the sender lacks
+/// v   number of entries that the list lacks, in key order; then for each:
+/// 4   fingerprint of its key        8   hlc
+/// 16  fingerprint of the sender's range less these entries
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unmatched {
+    pub(crate) item: u32,
+    pub(crate) lacking: Vec<u32>,
+    pub(crate) extra: Vec<Extra>,
+    pub(crate) common: u128,
+}
+
+/// One entry that a list lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extra {
+    pub(crate) key: u32,
+    pub(crate) hlc: u64,
+}
+
+impl Unmatched {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        put_varint(out, u64::from(self.item));
+        put_positions(out, &self.lacking);
+        put_varint(out, self.extra.len() as u64);
+        for extra in &self.extra {
+            out.extend_from_slice(&extra.key.to_le_bytes());
+            out.extend_from_slice(&extra.hlc.to_le_bytes());
+        }
+        out.extend_from_slice(&self.common.to_le_bytes());
+    }
+
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Decoded<Unmatched> {
+        let item = reader.varint_u32()?;
+        let lacking = reader.positions(LIST_COUNT_MAX)?;
+        let count = reader.count(0, LIST_COUNT_MAX, 12)?;
+        let mut extra = Vec::with_capacity(count);
+        for _ in 0..count {
+            extra.push(Extra { key: reader.u32()?, hlc: reader.u64()? });
+        }
+        Ok(Unmatched { item, lacking, extra, common: reader.u128()? })
+    }
+}
+
+/// The verdict on a range, from the side that knows both sides' entries: which of the peer's entries it wants, and how
+/// many of its own follow among the entries of this flight. Answers an [`Unmatched`] (positions in its `extra`) or a
+/// [`FullList`] (positions in the list).
+///
+/// ```text
+/// v   item: the unmatched or full list
+/// ..  positions of entries whose keys the sender lacks
+/// ..  positions of entries of whose keys the sender has older versions
+/// v   entries of its own whose keys the peer lacks
+/// v   entries of its own that are newer than the peer's
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Settle {
+    pub(crate) item: u32,
+    pub(crate) missing: Vec<u32>,
+    pub(crate) stale: Vec<u32>,
+    pub(crate) only_mine: u64,
+    pub(crate) newer_mine: u64,
+}
+
+impl Settle {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        put_varint(out, u64::from(self.item));
+        put_positions(out, &self.missing);
+        put_positions(out, &self.stale);
+        put_varint(out, self.only_mine);
+        put_varint(out, self.newer_mine);
+    }
+
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Decoded<Settle> {
+        Ok(Settle {
+            item: reader.varint_u32()?,
+            missing: reader.positions(LIST_COUNT_MAX)?,
+            stale: reader.positions(LIST_COUNT_MAX)?,
+            only_mine: reader.varint()?,
+            newer_mine: reader.varint()?,
+        })
+    }
+}
+
+/// "These I do not answer now; the initiator puts them aside."
+///
+/// ```text
+/// v   number of spans, at least 1; then for each:
+/// v   item        v   lo        v   number of pieces, at least 1
+/// 8   hash of all start and end keys in order (`hash::KeysHash`)
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Later {
+    pub(crate) spans: Vec<Pieces>,
+    /// Both sides must mean the same keys here, for the ranges will be named by their keys when they come up again.
+    pub(crate) check: u64,
+}
+
+impl Later {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        put_varint(out, self.spans.len() as u64);
+        for span in &self.spans {
+            put_varint(out, u64::from(span.item));
+            span.encode_span(out);
+        }
+        out.extend_from_slice(&self.check.to_le_bytes());
+    }
+
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Decoded<Later> {
+        let count = reader.count(1, SPAN_COUNT_MAX, 3)?;
+        let mut spans = Vec::with_capacity(count);
+        for _ in 0..count {
+            let item = reader.varint_u32()?;
+            spans.push(Pieces::decode_span(item, reader)?);
+        }
+        Ok(Later { spans, check: reader.u64()? })
+    }
+}

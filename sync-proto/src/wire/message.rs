@@ -1,0 +1,134 @@
+//! All messages: a tag of one byte, then the fields of the message. A frame's payload is a run of them.
+//!
+//! Easy to get wrong: a message that decodes is legal in itself (counts, order, lengths), whatever the peer. Whether it
+//! is legal *now* is the session's business.
+
+use super::codec::{Decoded, Malformed, Reader, put_bytes, put_varint};
+use super::entry::{self, ValueBegin};
+use super::hello::{Abort, Done, Hello, HelloReply};
+use super::item::{Children, FullList, Later, List, Settle, Split, Unmatched};
+use crate::types::Entry;
+
+/// One message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Message {
+    Hello(Hello),
+    HelloReply(HelloReply),
+    Children(Children),
+    Split(Split),
+    List(List),
+    FullList(FullList),
+    Unmatched(Unmatched),
+    Settle(Settle),
+    Later(Later),
+    /// "Begin again from the whole range": the peer's spans to put aside are not the sender's. Has no fields.
+    Restart,
+    /// "All my entries of a range follow", and their number now. Said where the peer holds nothing.
+    Stream(u64),
+    Entries(Vec<Entry>),
+    ValueBegin(ValueBegin),
+    ValuePart(Vec<u8>),
+    /// "Forget the value begun last": it changed while it travelled. Has no fields.
+    ValueAbandon,
+    Names(Vec<(bool, Vec<u8>)>),
+    Done(Done),
+    Abort(Abort),
+}
+
+const HELLO: u8 = 1;
+const HELLO_REPLY: u8 = 2;
+const CHILDREN: u8 = 3;
+const SPLIT: u8 = 4;
+const LIST: u8 = 5;
+const FULL_LIST: u8 = 6;
+const UNMATCHED: u8 = 7;
+const SETTLE: u8 = 8;
+const LATER: u8 = 9;
+const RESTART: u8 = 10;
+const STREAM: u8 = 11;
+const ENTRIES: u8 = 12;
+const VALUE_BEGIN: u8 = 13;
+const VALUE_PART: u8 = 14;
+const VALUE_ABANDON: u8 = 15;
+const NAMES: u8 = 16;
+const DONE: u8 = 17;
+const ABORT: u8 = 18;
+
+impl Message {
+    fn tag(&self) -> u8 {
+        match self {
+            Message::Hello(_) => HELLO,
+            Message::HelloReply(_) => HELLO_REPLY,
+            Message::Children(_) => CHILDREN,
+            Message::Split(_) => SPLIT,
+            Message::List(_) => LIST,
+            Message::FullList(_) => FULL_LIST,
+            Message::Unmatched(_) => UNMATCHED,
+            Message::Settle(_) => SETTLE,
+            Message::Later(_) => LATER,
+            Message::Restart => RESTART,
+            Message::Stream(_) => STREAM,
+            Message::Entries(_) => ENTRIES,
+            Message::ValueBegin(_) => VALUE_BEGIN,
+            Message::ValuePart(_) => VALUE_PART,
+            Message::ValueAbandon => VALUE_ABANDON,
+            Message::Names(_) => NAMES,
+            Message::Done(_) => DONE,
+            Message::Abort(_) => ABORT,
+        }
+    }
+
+    /// Appends tag and fields.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        out.push(self.tag());
+        match self {
+            Message::Hello(hello) => hello.encode(out),
+            Message::HelloReply(reply) => reply.encode(out),
+            Message::Children(children) => children.encode(out),
+            Message::Split(split) => split.encode(out),
+            Message::List(list) => list.encode(out),
+            Message::FullList(list) => list.encode(out),
+            Message::Unmatched(unmatched) => unmatched.encode(out),
+            Message::Settle(settle) => settle.encode(out),
+            Message::Later(later) => later.encode(out),
+            Message::Restart | Message::ValueAbandon => {}
+            Message::Stream(count) => put_varint(out, *count),
+            Message::Entries(entries) => entry::put_entries(out, entries),
+            Message::ValueBegin(begin) => begin.encode(out),
+            Message::ValuePart(bytes) => put_bytes(out, bytes),
+            Message::Names(names) => entry::put_names(out, names),
+            Message::Done(done) => done.encode(out),
+            Message::Abort(abort) => abort.encode(out),
+        }
+    }
+
+    /// Whether `payload` begins with an abort.
+    pub(crate) fn is_abort(payload: &[u8]) -> bool {
+        payload.first() == Some(&ABORT)
+    }
+
+    /// Reads one message from the front.
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Decoded<Message> {
+        Ok(match reader.u8()? {
+            HELLO => Message::Hello(Hello::decode(reader)?),
+            HELLO_REPLY => Message::HelloReply(HelloReply::decode(reader)?),
+            CHILDREN => Message::Children(Children::decode(reader)?),
+            SPLIT => Message::Split(Split::decode(reader)?),
+            LIST => Message::List(List::decode(reader)?),
+            FULL_LIST => Message::FullList(FullList::decode(reader)?),
+            UNMATCHED => Message::Unmatched(Unmatched::decode(reader)?),
+            SETTLE => Message::Settle(Settle::decode(reader)?),
+            LATER => Message::Later(Later::decode(reader)?),
+            RESTART => Message::Restart,
+            STREAM => Message::Stream(reader.varint()?),
+            ENTRIES => Message::Entries(entry::entries(reader)?),
+            VALUE_BEGIN => Message::ValueBegin(ValueBegin::decode(reader)?),
+            VALUE_PART => Message::ValuePart(entry::value_part(reader)?),
+            VALUE_ABANDON => Message::ValueAbandon,
+            NAMES => Message::Names(entry::names(reader)?),
+            DONE => Message::Done(Done::decode(reader)?),
+            ABORT => Message::Abort(Abort::decode(reader)?),
+            _ => return Err(Malformed("unknown message")),
+        })
+    }
+}

@@ -1,0 +1,433 @@
+//! A replica to test the protocol against: a `BTreeMap`, fences by key hash, and every sum added up from scratch.
+//!
+//! Used by the tests and examples of this crate. It is as slow as it looks, so that it cannot be wrong in the ways in
+//! which a Merkle index can.
+
+#![allow(dead_code, reason = "every test program uses another part of it")]
+
+pub mod rng;
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use sync_proto::{
+    Applied, Children, Cut, Entries, Entry, Fetched, Fingerprint, Head, Heads, KeyRange, Kind, Origin, Piece,
+    RangeEntries, RangeSum, ReadLimit, Replica, ReplicaError, ReplicaErrorKind, ReplicaInfo, Stamp,
+    ValueWriter,
+};
+use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
+
+/// About one key in 2^`BUCKET_BITS` is a fence.
+pub const BUCKET_BITS: u32 = 3;
+/// Keys of this prefix are local: never in a sum, never in a session.
+pub const LOCAL: u8 = 0;
+
+/// What the model knows of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    pub entry: Entry,
+    pub hash: u128,
+}
+
+/// What a test may change of a model.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub set_id: [u8; 16],
+    pub hash_check: [u8; 8],
+    pub node: u64,
+    pub read_only: bool,
+    pub horizon: u64,
+    /// Stamps above it are deferred.
+    pub latest: u64,
+    pub bucket_bits: u32,
+    /// The call with this number fails.
+    pub fails_at: u64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    entries: BTreeMap<Vec<u8>, Held>,
+    calls: u64,
+    /// Whether anything was applied since the last `persist`.
+    dirty: bool,
+    persists: u64,
+    commits: u64,
+}
+
+/// A replica in memory. Cheap to clone; clones share the data.
+#[derive(Debug, Clone)]
+pub struct Model {
+    pub config: Config,
+    state: Arc<Mutex<State>>,
+}
+
+impl Model {
+    pub fn new(node: u64) -> Model {
+        let config = Config {
+            set_id: [7; 16],
+            hash_check: [9; 8],
+            node,
+            read_only: false,
+            horizon: 0,
+            latest: u64::MAX,
+            bucket_bits: BUCKET_BITS,
+            fails_at: u64::MAX,
+        };
+        Model { config, state: Arc::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no test panics while it holds the lock")
+    }
+
+    /// Counts a call of the trait, and fails it if it is the one to fail.
+    fn call(&self) -> Result<MutexGuard<'_, State>, ReplicaError> {
+        let mut state = self.lock();
+        state.calls += 1;
+        if state.calls == self.config.fails_at {
+            return Err(ReplicaError::new(ReplicaErrorKind::Storage, "told to fail"));
+        }
+        Ok(state)
+    }
+
+    pub fn calls(&self) -> u64 {
+        self.lock().calls
+    }
+
+    pub fn is_durable(&self) -> bool {
+        !self.lock().dirty
+    }
+
+    /// Puts an entry in, whatever was there.
+    pub fn put(&self, entry: Entry) {
+        let hash = entry_hash(&entry);
+        self.lock().entries.insert(entry.key.clone(), Held { entry, hash });
+    }
+
+    pub fn remove(&self, key: &[u8]) {
+        self.lock().entries.remove(key);
+    }
+
+    pub fn contents(&self) -> BTreeMap<Vec<u8>, Held> {
+        self.lock().entries.clone()
+    }
+
+    /// A model of another node with the same entries.
+    pub fn copy(&self, node: u64) -> Model {
+        let copy = Model::new(node);
+        copy.lock().entries = self.contents();
+        Model { config: Config { node, ..self.config.clone() }, ..copy }
+    }
+
+    pub fn root(&self) -> RangeSum {
+        sum(&self.lock().entries, &replicated())
+    }
+
+    fn is_fence(&self, key: &[u8], level: u32) -> bool {
+        xxh3_64_with_seed(key, 0xfe4ce).trailing_zeros() >= self.config.bucket_bits + level
+    }
+
+    fn merge(&self, state: &mut State, entry: Entry, applied: &mut Applied) {
+        assert!(replicated().contains(&entry.key), "a session wrote a local key");
+        assert!(!self.config.read_only, "a session wrote to a read-only replica");
+        if entry.stamp.hlc > self.config.latest {
+            applied.deferred += 1;
+            return;
+        }
+        let hash = entry_hash(&entry);
+        let order = |entry: &Entry, hash: u128| (entry.stamp, entry.kind == Kind::Tombstone, hash);
+        let held = state.entries.get(&entry.key);
+        if held.is_some_and(|held| order(&held.entry, held.hash) >= order(&entry, hash)) {
+            applied.covered += 1;
+        } else if entry.stamp.hlc <= self.config.horizon {
+            applied.refused += 1;
+        } else {
+            applied.applied += 1;
+            state.dirty = true;
+            state.entries.insert(entry.key.clone(), Held { entry, hash });
+        }
+    }
+}
+
+/// Everything but the local keys.
+pub fn replicated() -> KeyRange {
+    KeyRange { start: vec![LOCAL + 1], end: None }
+}
+
+pub fn entry_hash(entry: &Entry) -> u128 {
+    let mut input = Vec::new();
+    input.extend_from_slice(&(entry.key.len() as u64).to_le_bytes());
+    input.extend_from_slice(&entry.key);
+    input.extend_from_slice(&entry.stamp.hlc.to_le_bytes());
+    input.extend_from_slice(&entry.stamp.node.to_le_bytes());
+    input.push(u8::from(entry.kind == Kind::Tombstone));
+    input.extend_from_slice(&entry.expires_at.to_le_bytes());
+    input.extend_from_slice(&xxh3_128_with_seed(&entry.meta, 1).to_le_bytes());
+    input.extend_from_slice(&xxh3_128_with_seed(&entry.value, 2).to_le_bytes());
+    xxh3_128_with_seed(&input, 3)
+}
+
+fn head(held: &Held) -> Head {
+    Head {
+        key: held.entry.key.clone(),
+        stamp: held.entry.stamp,
+        kind: held.entry.kind,
+        expires_at: held.entry.expires_at,
+        hash: held.hash,
+        value_len: held.entry.value.len() as u64,
+    }
+}
+
+fn held_sum(held: &Held) -> RangeSum {
+    let live = held.entry.kind == Kind::Put;
+    RangeSum {
+        fingerprint: Fingerprint(held.hash),
+        live: u64::from(live),
+        tombstones: u64::from(!live),
+        bytes: (held.entry.key.len() + held.entry.value.len()) as u64,
+    }
+}
+
+/// The entries of a range, which may be empty or the wrong way round.
+fn within<'a>(
+    entries: &'a BTreeMap<Vec<u8>, Held>,
+    range: &KeyRange,
+) -> impl Iterator<Item = (&'a Vec<u8>, &'a Held)> + use<'a> {
+    let end = match &range.end {
+        Some(end) if *end <= range.start => Bound::Excluded(range.start.clone()),
+        Some(end) => Bound::Excluded(end.clone()),
+        None => Bound::Unbounded,
+    };
+    entries.range((Bound::Included(range.start.clone()), end))
+}
+
+fn sum(entries: &BTreeMap<Vec<u8>, Held>, range: &KeyRange) -> RangeSum {
+    within(entries, range).map(|(_, held)| held_sum(held)).sum()
+}
+
+/// Puts as many elements in as the limit allows, at least one; returns the key of the first that did not fit.
+fn limited<'a, T>(
+    elements: impl Iterator<Item = (&'a Vec<u8>, &'a Held)>,
+    limit: ReadLimit,
+    len: impl Fn(&Held) -> usize,
+    make: impl Fn(&Held) -> T,
+) -> (Vec<T>, Option<Vec<u8>>) {
+    let mut taken = Vec::new();
+    let mut taken_len = 0;
+    for (key, held) in elements {
+        taken_len += len(held);
+        let full = taken.len() >= limit.count as usize || taken_len > limit.bytes as usize;
+        if full && !taken.is_empty() {
+            return (taken, Some(key.clone()));
+        }
+        taken.push(make(held));
+    }
+    (taken, None)
+}
+
+fn fetch(held: &Held, limit: ReadLimit) -> Fetched {
+    let entry = held.entry.clone();
+    if entry.value.len() > limit.bytes as usize {
+        let value_len = entry.value.len() as u64;
+        Fetched::Large { entry: Entry { value: Vec::new(), ..entry }, value_len }
+    } else {
+        Fetched::Whole(entry)
+    }
+}
+
+fn fetched_len(held: &Held, limit: ReadLimit) -> usize {
+    let value_len = held.entry.value.len();
+    held.entry.key.len()
+        + held.entry.meta.len()
+        + if value_len > limit.bytes as usize { 0 } else { value_len }
+}
+
+impl Replica for Model {
+    fn info(&self, horizon: Option<u64>) -> Result<ReplicaInfo, ReplicaError> {
+        let state = self.call()?;
+        let _ = horizon;
+        Ok(ReplicaInfo {
+            set_id: self.config.set_id,
+            hash_check: self.config.hash_check,
+            node: self.config.node,
+            opens: 3,
+            durable_seqno: 1_234_567,
+            horizon: self.config.horizon,
+            root: sum(&state.entries, &replicated()),
+            replicated: replicated(),
+            members_checksum: 0x1122_3344_5566_7788,
+            keyspaces_checksum: 0x99aa_bbcc_ddee_ff00,
+            read_only: self.config.read_only,
+        })
+    }
+
+    fn children(&self, range: &KeyRange, cut: Cut, limit: ReadLimit) -> Result<Children, ReplicaError> {
+        let state = self.call()?;
+        let mut counts = [0u64; 65];
+        for (key, _) in within(&state.entries, range).filter(|(key, _)| **key != range.start) {
+            let zeros = xxh3_64_with_seed(key, 0xfe4ce).trailing_zeros();
+            if let Some(level) = zeros.checked_sub(self.config.bucket_bits) {
+                counts[..=level as usize].iter_mut().for_each(|count| *count += 1);
+            }
+        }
+        let level = match cut {
+            Cut::Level(level) => u32::from(level),
+            Cut::Pieces(pieces) => (0..64)
+                .min_by_key(|&level| {
+                    let count = counts[level] + 1;
+                    // A single piece is no cut at all, if another one is to be had.
+                    (count == 1 && counts[0] > 0, count.abs_diff(u64::from(pieces)))
+                })
+                .unwrap_or(0) as u32,
+        };
+        let mut pieces = vec![Piece { start: range.start.clone(), sum: RangeSum::ZERO }];
+        let mut more = false;
+        let mut starts_len = range.start.len();
+        for (key, held) in within(&state.entries, range) {
+            if *key != range.start && self.is_fence(key, level) {
+                starts_len += key.len();
+                let full = pieces.len() >= limit.count as usize || starts_len > limit.bytes as usize;
+                if full && pieces.len() >= 2 {
+                    more = true;
+                } else {
+                    pieces.push(Piece { start: key.clone(), sum: RangeSum::ZERO });
+                }
+            }
+            pieces.last_mut().expect("never empty").sum += held_sum(held);
+        }
+        Ok(Children { cut: level as u8, pieces, more })
+    }
+
+    fn sums(&self, range: &KeyRange, bounds: &[Vec<u8>]) -> Result<Vec<RangeSum>, ReplicaError> {
+        let state = self.call()?;
+        assert!(bounds.is_sorted_by(|a, b| a < b), "bounds rise");
+        assert!(bounds.iter().all(|bound| *bound > range.start && range.contains(bound)));
+        let mut sums = vec![RangeSum::ZERO; bounds.len() + 1];
+        for (key, held) in within(&state.entries, range) {
+            sums[bounds.partition_point(|bound| bound <= key)] += held_sum(held);
+        }
+        Ok(sums)
+    }
+
+    fn split(&self, range: &KeyRange, pieces: u32) -> Result<Vec<Piece>, ReplicaError> {
+        let state = self.call()?;
+        let held: Vec<_> = within(&state.entries, range).collect();
+        let each = held.len().div_ceil(pieces as usize).max(1);
+        let mut cut: Vec<Piece> = Vec::new();
+        for chunk in held.chunks(each) {
+            let start = if cut.is_empty() { range.start.clone() } else { chunk[0].0.clone() };
+            cut.push(Piece { start, sum: chunk.iter().map(|(_, held)| held_sum(held)).sum() });
+        }
+        if cut.is_empty() {
+            cut.push(Piece { start: range.start.clone(), sum: RangeSum::ZERO });
+        }
+        Ok(cut)
+    }
+
+    fn heads(&self, range: &KeyRange, limit: ReadLimit) -> Result<Heads, ReplicaError> {
+        let state = self.call()?;
+        let (heads, next) = limited(within(&state.entries, range), limit, |held| held.entry.key.len(), head);
+        Ok(Heads { heads, sum: sum(&state.entries, range), next })
+    }
+
+    fn entries(&self, keys: &[Vec<u8>], limit: ReadLimit) -> Result<Entries, ReplicaError> {
+        let state = self.call()?;
+        assert!(keys.is_sorted_by(|a, b| a < b), "keys rise");
+        let held = keys.iter().filter_map(|key| state.entries.get_key_value(key));
+        let (entries, next) =
+            limited(held, limit, |held| fetched_len(held, limit), |held| fetch(held, limit));
+        let answered = match next {
+            Some(next) => keys.iter().position(|key| *key == next).expect("one of the keys"),
+            None => keys.len(),
+        };
+        Ok(Entries { entries, answered })
+    }
+
+    fn entries_in(&self, range: &KeyRange, limit: ReadLimit) -> Result<RangeEntries, ReplicaError> {
+        let state = self.call()?;
+        let (entries, next) = limited(
+            within(&state.entries, range),
+            limit,
+            |held| fetched_len(held, limit),
+            |held| fetch(held, limit),
+        );
+        Ok(RangeEntries { entries, next })
+    }
+
+    fn value(
+        &self,
+        key: &[u8],
+        stamp: Stamp,
+        offset: u64,
+        len: u32,
+    ) -> Result<Option<Vec<u8>>, ReplicaError> {
+        let state = self.call()?;
+        Ok(state.entries.get(key).filter(|held| held.entry.stamp == stamp).map(|held| {
+            let value = &held.entry.value;
+            let start = (offset as usize).min(value.len());
+            value[start..(start + len as usize).min(value.len())].to_vec()
+        }))
+    }
+
+    fn apply(&self, entries: Vec<Entry>, _: Origin) -> Result<Applied, ReplicaError> {
+        let mut state = self.call()?;
+        let mut applied = Applied::default();
+        for entry in entries {
+            self.merge(&mut state, entry, &mut applied);
+        }
+        Ok(applied)
+    }
+
+    fn begin_value(
+        &self,
+        entry: Entry,
+        value_len: u64,
+        _: Origin,
+    ) -> Result<Box<dyn ValueWriter>, ReplicaError> {
+        drop(self.call()?);
+        assert!(entry.value.is_empty());
+        Ok(Box::new(Writer { model: self.clone(), entry, value_len }))
+    }
+
+    fn persist(&self) -> Result<(), ReplicaError> {
+        let mut state = self.call()?;
+        state.dirty = false;
+        state.persists += 1;
+        Ok(())
+    }
+}
+
+struct Writer {
+    model: Model,
+    entry: Entry,
+    value_len: u64,
+}
+
+impl ValueWriter for Writer {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), ReplicaError> {
+        drop(self.model.call()?);
+        self.entry.value.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn commit(self: Box<Self>) -> Result<Applied, ReplicaError> {
+        assert_eq!(self.entry.value.len() as u64, self.value_len, "committed when whole");
+        let mut state = self.model.call()?;
+        let mut applied = Applied::default();
+        self.model.merge(&mut state, self.entry, &mut applied);
+        Ok(applied)
+    }
+}
+
+/// A small entry for tests.
+pub fn entry(key: impl Into<Vec<u8>>, hlc: u64, node: u64, value: impl Into<Vec<u8>>) -> Entry {
+    Entry {
+        key: key.into(),
+        stamp: Stamp { hlc, node },
+        kind: Kind::Put,
+        expires_at: 0,
+        meta: Vec::new(),
+        value: value.into(),
+    }
+}
