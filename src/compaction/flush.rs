@@ -48,8 +48,10 @@ fn write_run(store: &Store, job: &FlushJob, id: FileId) -> Result<(Differences, 
     let measure = &store.measure;
     let mut differences = Differences::new(&job.base);
     let mut fences = Vec::new();
-    let mut writer = store.note(RunWriter::create(&*store.options.environment.vfs, &store.dir, id))?;
-    let memtable = std::iter::once((job.sealed.memtable.clone(), SeqNo::MAX));
+    let memtable = &job.sealed.memtable;
+    let vfs = &*store.options.environment.vfs;
+    let mut writer = store.note(RunWriter::create(vfs, &store.dir, id, memtable.len()))?;
+    let memtable = std::iter::once((memtable.clone(), SeqNo::MAX));
     for found in MergeCursor::new(memtable, std::iter::empty(), &KeyRange::all()) {
         let (key, head) = found?;
         let hash = measure.hasher.key(&key);
@@ -63,7 +65,7 @@ fn write_run(store: &Store, job: &FlushJob, id: FileId) -> Result<(Differences, 
             fences.push((key.clone(), level));
         }
         fences.extend(decreed_by(&key, measure));
-        store.note(writer.push(&key, hash, head))?;
+        store.note(writer.push(&key, hash, head.into()))?;
     }
     Ok((differences, fences, store.note(writer.finish())?))
 }

@@ -131,7 +131,7 @@ impl Front {
             self.clock_floor = self.clock_floor.max(head.stamp.hlc);
             let added = measure.entry(&write.key, prepared.hash, &head);
             self.merkle.enter(&write.key, added, prepared.replaced);
-            memtable.insert(&write.key, head);
+            memtable.insert(&write.key, prepared.hash, head);
         }
         self.last = seqno;
     }
