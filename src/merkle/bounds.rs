@@ -12,8 +12,9 @@ use super::keys::SortedKeys;
 use super::{COVERED_END, COVERED_START, DECREED};
 use crate::types::KeyRange;
 
-/// Buckets per chunk as built; a chunk is split when cuts have made it twice as long.
-const CHUNK_LEN: usize = 64;
+/// Buckets per chunk as built; a chunk is split when cuts have made it twice as long. Tests have few buckets, and want
+/// them in many chunks.
+const CHUNK_LEN: usize = if cfg!(test) { 4 } else { 64 };
 
 /// A bound and its level, as they are made.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -20,6 +20,8 @@ mod file;
 #[cfg_attr(not(test), expect(dead_code, reason = "no horizon is raised yet"))]
 mod horizon;
 mod keys;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use align::{align, cut_level, fences, surrounding};
 pub(crate) use base::{Base, Cut, Folded, PendingCut};
