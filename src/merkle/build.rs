@@ -4,11 +4,10 @@
 //! Easy to get wrong: a base that lived through writes may lack fences that one from scratch has, and have some whose key
 //! is gone. So two bases are compared between bounds that they share, never bucket by bucket.
 
-use super::DECREED;
 use super::base::{Base, Cut, PendingCut};
-use super::bounds::Bound;
-use super::bounds::first_bound;
+use super::bounds::{Bound, first_bound};
 use super::buckets::Bucket;
+use super::{DECREED, covered};
 use crate::hash::KeyHash;
 use crate::types::{EntrySum, EpochSums};
 
@@ -22,9 +21,10 @@ pub(crate) struct BucketBuilder {
 }
 
 impl BucketBuilder {
-    /// Builds all buckets, with bounds at `decreed`, which is in key order.
+    /// Builds all buckets, with bounds at `decreed`, which is in key order, as far as it lies within the keys that count.
     pub(crate) fn new(bucket_bits: u8, decreed: impl IntoIterator<Item = Vec<u8>>) -> BucketBuilder {
-        BucketBuilder::from(first_bound(), bucket_bits, decreed.into_iter().collect())
+        let decreed = decreed.into_iter().filter(|key| covered().contains(key));
+        BucketBuilder::from(first_bound(), bucket_bits, decreed.collect())
     }
 
     /// Builds the parts of the bucket that `pending` cuts.

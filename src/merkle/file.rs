@@ -8,7 +8,7 @@
 //! 16      blocks: length of the payload u32 | CRC-32 u32 of (offset of the block u64, length u32, payload) | payload
 //!
 //! payload of the first block
-//!   form u8 (1 full, 2 delta) | number of this file u64 | of the file before it, 0 for a full one u64 | flushed seqno u64
+//!   form u8 (1 full, 2 delta) | number of this file u64 | flushed seqno u64
 //! payload of a block of buckets, of 64 KiB and one bucket at most, sorted by key over all of them
 //!   bytes shared with the key before varint | rest of the key, its length before it | level u8 | sums
 //!   The first key of a block shares nothing. Level 255 is a bound by decree. Level 254 is a bound that is gone; no sums follow.
@@ -35,8 +35,8 @@ use crate::hash::PREFIX_LEN;
 use crate::types::{Counts, Epoch, EpochSums, FileId, Fingerprint, Key, RangeSum, SeqNo};
 use crate::vfs::{ReadMode, ReadableFile, Vfs, WritableFile};
 
-/// A block is closed when it reaches this many bytes.
-const BLOCK_LEN: usize = 64 << 10;
+/// A block is closed when it reaches this many bytes. Tests have few buckets, and want them in many blocks.
+const BLOCK_LEN: usize = if cfg!(test) { 256 } else { 64 << 10 };
 
 /// Length of the frame before a block's payload.
 const FRAME_LEN: usize = 8;
@@ -49,9 +49,6 @@ const REMOVED: u8 = 254;
 
 /// Deltas after which a full file is written however small they are: each costs an opening.
 const DELTAS_MAX: usize = 16;
-
-const FORM_FULL: u8 = 1;
-const FORM_DELTA: u8 = 2;
 
 /// A bucket as it stands in a file, or a bound that is gone.
 type Entry = (Bound, Option<EpochSums>);
@@ -71,26 +68,24 @@ pub(crate) fn write_next(
     previous: &Base,
     base: &Base,
 ) -> Result<Vec<FileId>> {
-    if let Some(before) = last_unless_outweighed(vfs, dir, ids)? {
+    if takes_delta(vfs, dir, ids)? {
         let changes = base.changes_since(previous);
         if changes.len() <= base.bounds().len() / 2 {
-            let head = Head { id, before: Some(before), flushed };
-            write(vfs, dir, head, base.total(), changes.into_iter())?;
+            write(vfs, dir, Head { form: Form::Delta, id, flushed }, base.total(), changes.into_iter())?;
             return Ok(ids.iter().copied().chain([id]).collect());
         }
     }
     let entries = base.buckets().map(|bucket| (bucket.bound, Some(bucket.sums)));
-    write(vfs, dir, Head { id, before: None, flushed }, base.total(), entries)?;
+    write(vfs, dir, Head { form: Form::Full, id, flushed }, base.total(), entries)?;
     Ok(vec![id])
 }
 
-/// The last of these files, unless the deltas among them are too many or weigh more than the full one.
-fn last_unless_outweighed(vfs: &dyn Vfs, dir: &Path, ids: &[FileId]) -> Result<Option<FileId>> {
+/// Whether there is a full file among these, and the deltas to it are neither too many nor heavier than it.
+fn takes_delta(vfs: &dyn Vfs, dir: &Path, ids: &[FileId]) -> Result<bool> {
     let lens = ids.iter().map(|&id| open(vfs, &path(dir, id)).map(|file| file.len()));
     let lens = lens.collect::<Result<Vec<u64>>>()?;
-    let Some((full_len, deltas)) = lens.split_first() else { return Ok(None) };
-    let is_outweighed = deltas.len() >= DELTAS_MAX || deltas.iter().sum::<u64>() >= *full_len;
-    Ok(ids.last().copied().filter(|_| !is_outweighed))
+    let Some((full_len, deltas)) = lens.split_first() else { return Ok(false) };
+    Ok(deltas.len() < DELTAS_MAX && deltas.iter().sum::<u64>() < *full_len)
 }
 
 /// Reads the base that the files `ids` hold, a full one and its deltas, which must describe the flush of `flushed`. No file
@@ -100,22 +95,20 @@ fn last_unless_outweighed(vfs: &dyn Vfs, dir: &Path, ids: &[FileId]) -> Result<O
 /// `Corruption` if a file is damaged or they do not belong together, `UnsupportedVersion`, `Io`.
 pub(crate) fn load(vfs: &dyn Vfs, dir: &Path, ids: &[FileId], flushed: SeqNo) -> Result<Base> {
     let mut buckets: BTreeMap<Vec<u8>, (u8, EpochSums)> = BTreeMap::new();
-    let mut last: Option<Contents> = None;
-    for &id in ids {
-        let mut file = read(vfs, dir, id, last.as_ref().map(|last| last.head.id))?;
-        for (bound, sums) in std::mem::take(&mut file.entries) {
+    let mut described = (SeqNo::ZERO, RangeSum::ZERO);
+    for (index, &id) in ids.iter().enumerate() {
+        let file = read(vfs, dir, id, if index == 0 { Form::Full } else { Form::Delta })?;
+        for (bound, sums) in file.entries {
             match sums {
                 Some(sums) => buckets.insert(bound.key, (bound.level, sums)),
                 None => buckets.remove(&bound.key),
             };
         }
-        last = Some(file);
+        described = (file.flushed, file.total);
     }
     let buckets = buckets.into_iter();
     let base =
         Base::new(buckets.map(|(key, (level, sums))| Bucket { bound: Bound { key, level }, sums }).collect());
-    let described =
-        last.as_ref().map_or((SeqNo::ZERO, RangeSum::ZERO), |last| (last.head.flushed, last.total));
     if described != (flushed, base.total()) {
         let file = path(dir, ids.last().copied().unwrap_or_default());
         let what = "the Merkle files do not hold the sums of the last flush";
@@ -163,31 +156,38 @@ fn write(
     blocks.file.sync().map_err(|source| Error::io("fsync", &blocks.path, source))
 }
 
-/// What the first block says.
+/// Whether a file holds every bucket or what changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Full = 1,
+    Delta = 2,
+}
+
+/// What the first block says.
+#[derive(Debug, Clone, Copy)]
 struct Head {
+    form: Form,
     id: FileId,
-    /// The file that this one is a delta to; `None` for a full one.
-    before: Option<FileId>,
     flushed: SeqNo,
 }
 
 impl Head {
     fn put(&self, out: &mut Vec<u8>) {
-        out.push(if self.before.is_some() { FORM_DELTA } else { FORM_FULL });
+        out.push(self.form as u8);
         out.extend_from_slice(&self.id.0.to_le_bytes());
-        out.extend_from_slice(&self.before.unwrap_or_default().0.to_le_bytes());
         out.extend_from_slice(&self.flushed.0.to_le_bytes());
     }
 
-    fn read(reader: &mut Reader<'_>) -> Result<Head, Malformed> {
-        let (form, id, before) = (reader.u8()?, FileId(reader.u64()?), FileId(reader.u64()?));
-        let before = match form {
-            FORM_FULL => None,
-            FORM_DELTA => Some(before),
-            _ => return Err(reader.malformed()),
-        };
-        Ok(Head { id, before, flushed: SeqNo(reader.u64()?) })
+    /// Reads the head of file `id`, which is to have this form.
+    fn read(payload: &[u8], form: Form, id: FileId) -> Result<Head, Malformed> {
+        let mut reader = Reader::new(payload);
+        let is_as_named = reader.u8()? == form as u8 && FileId(reader.u64()?) == id;
+        let flushed = SeqNo(reader.u64()?);
+        if is_as_named && reader.is_at_end() {
+            Ok(Head { form, id, flushed })
+        } else {
+            Err(reader.malformed())
+        }
     }
 }
 
@@ -273,14 +273,14 @@ fn sum(reader: &mut Reader<'_>) -> Result<RangeSum, Malformed> {
 /// What one file holds.
 #[derive(Debug)]
 struct Contents {
-    head: Head,
+    flushed: SeqNo,
     entries: Vec<Entry>,
     /// Of the base that it is the last file of.
     total: RangeSum,
 }
 
-/// Reads file `id`, which must be a delta to `before`, or a full one.
-fn read(vfs: &dyn Vfs, dir: &Path, id: FileId, before: Option<FileId>) -> Result<Contents> {
+/// Reads file `id`, which is to have this form.
+fn read(vfs: &dyn Vfs, dir: &Path, id: FileId, form: Form) -> Result<Contents> {
     let path = path(dir, id);
     let file = open(vfs, &path)?;
     let len = usize::try_from(file.len());
@@ -290,11 +290,7 @@ fn read(vfs: &dyn Vfs, dir: &Path, id: FileId, before: Option<FileId>) -> Result
 
     let malformed = |at| Error::corruption(&path, at, "a Merkle block with a valid checksum makes no sense");
     let mut blocks = Blocks { path: &path, bytes: &bytes, at: HEADER_LEN };
-    let mut reader = Reader::new(blocks.next()?);
-    let head = Head::read(&mut reader)
-        .ok()
-        .filter(|head| reader.is_at_end() && head.id == id && head.before == before);
-    let head = head.ok_or_else(|| malformed(HEADER_LEN as u64))?;
+    let head = Head::read(blocks.next()?, form, id).map_err(|_| malformed(HEADER_LEN as u64))?;
     let mut entries: Vec<Entry> = Vec::new();
     loop {
         let at = blocks.at as u64;
@@ -305,7 +301,7 @@ fn read(vfs: &dyn Vfs, dir: &Path, id: FileId, before: Option<FileId>) -> Result
             if count != entries.len() as u64 || !reader.is_at_end() {
                 return Err(malformed(at));
             }
-            return Ok(Contents { head, entries, total });
+            return Ok(Contents { flushed: head.flushed, entries, total });
         }
         let mut key = Vec::new();
         while !reader.is_at_end() {

@@ -80,8 +80,9 @@ impl Drop for Seed {
     }
 }
 
+/// The prefix of one of two keyspaces; the second one ends where everything does.
 fn keyspace(number: u8) -> Vec<u8> {
-    [1, 9 + number, 2, 3, 4, 5, 6, 7, 8].to_vec()
+    if number == 0 { [1, 9, 2, 3, 4, 5, 6, 7, 8].to_vec() } else { [&[1][..], &[0xff; 8]].concat() }
 }
 
 /// The bounds that stand by decree.
@@ -414,7 +415,10 @@ fn parts_that_do_not_add_up_are_told() {
     assert_eq!(base.cut([cut(7)]).err(), Some(mismatch.clone()), "an entry is missing");
     let mut disordered = cut(usize::MAX);
     disordered.parts.last_mut().expect("parts").bound.key.clear();
-    assert_eq!(base.cut([disordered]).err(), Some(mismatch), "a part lies outside");
+    assert_eq!(base.cut([disordered]).err(), Some(mismatch.clone()), "a part is out of order");
+    let mut outside = cut(usize::MAX);
+    outside.parts.last_mut().expect("parts").bound.key = vec![2];
+    assert_eq!(base.cut([outside]).err(), Some(mismatch), "a part lies outside");
     let elsewhere = Bucket { bound: Bound { key: successor(&[1]), level: 0 }, sums: EpochSums::default() };
     assert!(base.cut([Cut { parts: vec![elsewhere] }]).is_err(), "no bucket begins there");
 }
