@@ -9,7 +9,7 @@
 //!
 //! A new file is written beside the old one under the name `*.tmp`, made durable, and given its number by a rename, so
 //! the highest number is always whole up to its first edit. Every edit is fsynced before the next is written: a bad
-//! frame at the very end is an edit that was never acknowledged, a bad frame before other bytes is damage.
+//! frame with no whole one after it is an edit that was never acknowledged, any other bad frame is damage.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,9 +24,6 @@ use crate::vfs::{ReadMode, Vfs, WritableFile};
 
 /// A file that grows beyond this many bytes is replaced by one that holds the state alone.
 const REWRITE_LEN: u64 = 256 * 1024;
-
-/// The greatest edit that is believed, in bytes.
-const EDIT_LEN_MAX: usize = 64 << 20;
 
 /// The open manifest: the present state and the file that edits go to.
 #[derive(Debug)]
@@ -191,19 +188,24 @@ fn decode(file: &Path, bytes: &[u8]) -> Result<(State, usize)> {
     Ok((state, at))
 }
 
-/// The frame at `at` and where it ends; `None` at the end of the file or at an unfinished last frame.
+/// The frame at `at` and where it ends; `None` where the edits end, be it at an unfinished one.
+///
+/// # Errors
+/// `Corruption` if a bad frame is followed by a whole one: edits are made durable one by one, so only the last can be
+/// unfinished, and a power cut may have left any of its sectors.
 fn next_frame<'a>(file: &Path, bytes: &'a [u8], at: usize) -> Result<Option<(&'a [u8], usize)>> {
-    let mut reader = Reader::new(bytes.get(at..).unwrap_or_default());
-    let (Ok(len), Ok(checksum)) = (reader.u32(), reader.u32()) else { return Ok(None) };
-    if len as usize > EDIT_LEN_MAX {
-        return Err(Error::corruption(file, at as u64, "an edit is longer than edits can be"));
+    let frame = frame_at(bytes, at);
+    if frame.is_none() && (at + 1..bytes.len()).any(|later| frame_at(bytes, later).is_some()) {
+        return Err(Error::corruption(file, at as u64, "an edit's checksum does not match"));
     }
-    let Ok(payload) = reader.bytes(len as usize) else { return Ok(None) };
-    if frame_checksum(at as u64, len.to_le_bytes(), payload) == checksum {
-        return Ok(Some((payload, at + reader.position())));
-    }
-    if reader.is_at_end() {
-        return Ok(None);
-    }
-    Err(Error::corruption(file, at as u64, "an edit's checksum does not match"))
+    Ok(frame)
+}
+
+/// The whole frame that begins at `at`, if one does, and where it ends.
+fn frame_at(bytes: &[u8], at: usize) -> Option<(&[u8], usize)> {
+    let mut reader = Reader::new(bytes.get(at..)?);
+    let (len, checksum) = (reader.u32().ok()?, reader.u32().ok()?);
+    let payload = reader.bytes(len as usize).ok()?;
+    let is_right = len > 0 && frame_checksum(at as u64, len.to_le_bytes(), payload) == checksum;
+    is_right.then(|| (payload, at + reader.position()))
 }
