@@ -35,6 +35,8 @@ pub(crate) struct Manifest {
     path: PathBuf,
     file: Box<dyn WritableFile>,
     len: u64,
+    /// A write or fsync failed, so what the file holds beyond `len` is unknown, and nothing more may follow it.
+    has_failed: bool,
 }
 
 /// What reading a folder's manifest gave.
@@ -70,7 +72,8 @@ impl Manifest {
         let number = previous + 1;
         let path = dir.join(FileKind::Manifest.name(number));
         let (file, len) = write_new(&*vfs, dir, &path, &state)?;
-        let manifest = Manifest { vfs, dir: dir.to_owned(), state, number, path, file, len };
+        let manifest =
+            Manifest { vfs, dir: dir.to_owned(), state, number, path, file, len, has_failed: false };
         manifest.remove_older()?;
         Ok(manifest)
     }
@@ -84,6 +87,9 @@ impl Manifest {
     pub(crate) fn commit(&mut self, changes: &[Change]) -> Result<()> {
         let mut state = self.state.clone();
         changes.iter().for_each(|change| state.apply(change));
+        if std::mem::replace(&mut self.has_failed, true) {
+            return Err(Error::Poisoned { reason: "an earlier write to the manifest failed".into() });
+        }
         if self.len > REWRITE_LEN {
             *self = Manifest::begin(self.vfs.clone(), &self.dir, state, self.number)?;
             return Ok(());
@@ -92,6 +98,7 @@ impl Manifest {
         put_frame(&mut frame, self.len, &edit::encode(changes));
         self.file.write_all_at(self.len, &frame).map_err(|source| Error::io("write", &self.path, source))?;
         self.file.sync().map_err(|source| Error::io("fsync", &self.path, source))?;
+        self.has_failed = false;
         self.len += frame.len() as u64;
         self.state = state;
         Ok(())
