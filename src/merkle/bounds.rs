@@ -51,10 +51,10 @@ pub(super) struct ChunkBounds {
 }
 
 impl ChunkBounds {
-    pub(super) fn new(bounds: &[Bound]) -> ChunkBounds {
-        let levels: Box<[u8]> = bounds.iter().map(|bound| bound.level).collect();
+    pub(super) fn new<'a>(bounds: impl Iterator<Item = &'a Bound> + Clone) -> ChunkBounds {
+        let levels: Box<[u8]> = bounds.clone().map(|bound| bound.level).collect();
         let level_max = levels.iter().copied().max().unwrap_or(0);
-        ChunkBounds { keys: SortedKeys::new(bounds.iter().map(|bound| &bound.key[..])), levels, level_max }
+        ChunkBounds { keys: SortedKeys::new(bounds.map(|bound| &bound.key[..])), levels, level_max }
     }
 
     pub(super) fn len(&self) -> usize {

@@ -232,8 +232,8 @@ impl Buckets {
 fn push_chunks(chunks: &mut Vec<(Arc<ChunkBounds>, Option<Arc<ChunkSums>>)>, mut buckets: &[Bucket]) {
     for len in chunk_lens(buckets.len()) {
         let (chunk, rest) = buckets.split_at(len);
-        let bounds: Vec<Bound> = chunk.iter().map(|bucket| bucket.bound.clone()).collect();
-        chunks.push((Arc::new(ChunkBounds::new(&bounds)), Some(Arc::new(ChunkSums::new(chunk)))));
+        let bounds = ChunkBounds::new(chunk.iter().map(|bucket| &bucket.bound));
+        chunks.push((Arc::new(bounds), Some(Arc::new(ChunkSums::new(chunk)))));
         buckets = rest;
     }
 }

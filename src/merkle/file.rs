@@ -94,21 +94,22 @@ fn takes_delta(vfs: &dyn Vfs, dir: &Path, ids: &[FileId]) -> Result<bool> {
 /// # Errors
 /// `Corruption` if a file is damaged or they do not belong together, `UnsupportedVersion`, `Io`.
 pub(crate) fn load(vfs: &dyn Vfs, dir: &Path, ids: &[FileId], flushed: SeqNo) -> Result<Base> {
-    let mut buckets: BTreeMap<Vec<u8>, (u8, EpochSums)> = BTreeMap::new();
+    let (mut full, mut changes) = (Vec::<Entry>::new(), BTreeMap::new());
     let mut described = (SeqNo::ZERO, RangeSum::ZERO);
     for (index, &id) in ids.iter().enumerate() {
         let file = read(vfs, dir, id, if index == 0 { Form::Full } else { Form::Delta })?;
-        for (bound, sums) in file.entries {
-            match sums {
-                Some(sums) => buckets.insert(bound.key, (bound.level, sums)),
-                None => buckets.remove(&bound.key),
-            };
-        }
         described = (file.flushed, file.total);
+        match index {
+            0 => full = file.entries,
+            _ => changes.extend(file.entries.into_iter().map(|entry| (entry.0.key.clone(), entry))),
+        }
     }
-    let buckets = buckets.into_iter();
-    let base =
-        Base::new(buckets.map(|(key, (level, sums))| Bucket { bound: Bound { key, level }, sums }).collect());
+    full.retain(|(bound, _)| !changes.contains_key(&bound.key));
+    let entries = full.into_iter().chain(changes.into_values());
+    let buckets = entries.filter_map(|(bound, sums)| Some(Bucket { bound, sums: sums? }));
+    let mut buckets: Vec<Bucket> = buckets.collect();
+    buckets.sort_by(|a, b| a.bound.key.cmp(&b.bound.key));
+    let base = Base::new(buckets);
     if described != (flushed, base.total()) {
         let file = path(dir, ids.last().copied().unwrap_or_default());
         let what = "the Merkle files do not hold the sums of the last flush";

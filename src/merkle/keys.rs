@@ -1,8 +1,8 @@
 //! [`SortedKeys`]: an immutable sorted list of byte strings that is quick to search. `bounds` keeps the starts of chunks
 //! and of buckets in it.
 //!
-//! All bytes lie in one allocation, and beside them eight bytes of each key as a number. The numbers begin after the
-//! prefix that all keys share, because inner keys of one keyspace have their first nine bytes in common.
+//! All bytes lie in one allocation, and beside them sixteen bytes of each key as a number. The numbers begin after the
+//! prefix that all keys share; they are as long as that because inner keys of one keyspace have nine bytes in common.
 //!
 //! Easy to get wrong: equal numbers do not mean equal keys, so among those the whole keys decide.
 
@@ -14,8 +14,8 @@ pub(super) struct SortedKeys {
     ends: Box<[u32]>,
     /// Length of the prefix that all keys share.
     common_len: usize,
-    /// The eight bytes after the common prefix, big-endian, zeros where a key is shorter.
-    heads: Box<[u64]>,
+    /// The sixteen bytes after the common prefix, big-endian, zeros where a key is shorter.
+    heads: Box<[u128]>,
 }
 
 impl SortedKeys {
@@ -75,15 +75,13 @@ fn tail<T>(items: &[T], from: usize) -> &[T] {
     items.get(from..).unwrap_or_default()
 }
 
-fn head(key: &[u8]) -> u64 {
+fn head(key: &[u8]) -> u128 {
+    let mut bytes = [0; 16];
     match key.first_chunk() {
-        Some(bytes) => u64::from_be_bytes(*bytes),
-        None => {
-            let mut bytes = [0; 8];
-            bytes.iter_mut().zip(key).for_each(|(to, &from)| *to = from);
-            u64::from_be_bytes(bytes)
-        }
+        Some(first) => bytes = *first,
+        None => bytes.iter_mut().zip(key).for_each(|(to, &from)| *to = from),
     }
+    u128::from_be_bytes(bytes)
 }
 
 #[cfg(test)]
