@@ -286,10 +286,11 @@ impl<'a> Block<'a> {
         key: &mut Vec<u8>,
         bytes: &Slice,
     ) -> Result<StoredHead, Malformed> {
+        let (mut reader, start) = self.reader(index)?;
         key.clear();
         key.extend_from_slice(self.prefix());
-        key.extend_from_slice(self.key_rest(index)?);
-        self.head(index, |range| bytes.sub(range))
+        key.extend_from_slice(reader.len_bytes(self.bytes.len())?);
+        self.head_behind_key(reader, start, |range| bytes.sub(range))
     }
 
     /// The tag of entry `index`.
@@ -336,6 +337,17 @@ impl<'a> Block<'a> {
         slice: impl Fn(Range<usize>) -> Option<Slice>,
     ) -> Result<StoredHead, Malformed> {
         let (mut reader, start) = self.reader(index)?;
+        reader.len_bytes(self.bytes.len())?;
+        self.head_behind_key(reader, start, slice)
+    }
+
+    /// The head of an entry that begins at `start`, by a reader that has passed its key.
+    fn head_behind_key(
+        &self,
+        mut reader: Reader<'_>,
+        start: usize,
+        slice: impl Fn(Range<usize>) -> Option<Slice>,
+    ) -> Result<StoredHead, Malformed> {
         let slice = |reader: &mut Reader<'_>, len: usize| {
             let at = start + reader.position();
             if reader.bytes(len)?.is_empty() {
@@ -344,7 +356,6 @@ impl<'a> Block<'a> {
                 slice(at..at + len).ok_or(Malformed { at })
             }
         };
-        reader.len_bytes(self.bytes.len())?;
         let flags = reader.u8()?;
         let clock = self.layout.base_clock.checked_add(reader.varint()?);
         let seqno = self.layout.base_seqno.checked_add(reader.varint()?);

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::world::{Files, Random, World, settled};
 use crate::hash::{KeyHash, SetHasher};
 use crate::index::fences::{Fences, FencesBuilder, PAGE_LEN, separator};
 use crate::index::filter::{FilterBuilder, may_contain};
-use crate::index::{Run, RunWriter};
+use crate::index::memtable_cursor::MemtableCursor;
+use crate::index::slots::Slots;
+use crate::index::{Memtable, Run, RunWriter};
 use crate::types::{FileId, Key, KeyRange, SeqNo, Slice, ValueRef};
 use crate::vfs::ReadMode;
 
@@ -31,6 +34,63 @@ fn a_filter_passes_every_key_and_few_others() {
         let len_max = 128 + 3 * added as usize;
         assert!(filter.len() <= len_max, "{} bytes for {added} keys, {expected} expected", filter.len());
     }
+}
+
+#[test]
+fn slots_find_every_number_while_they_grow() {
+    let slots = Slots::new();
+    for number in 0..20_000 {
+        slots.insert(hash(number), number as u32);
+        let earlier = number / 3;
+        assert_eq!(slots.find(hash(earlier), |found| found == earlier as u32), Some(earlier as u32));
+    }
+    // Numbers under one tag: told apart by the question.
+    for number in 20_000..20_100 {
+        slots.insert(hash(7), number);
+    }
+    assert_eq!(slots.find(hash(7), |found| found == 20_099), Some(20_099));
+    assert_eq!(slots.find(hash(7), |_| false), None);
+    assert_eq!(slots.find(hash(20_000), |_| true), None);
+}
+
+/// Readers beside a writer: what was published is there, in order, however the table grows and keys are sorted in.
+#[test]
+fn readers_beside_a_writer_see_every_published_commit() {
+    let (memtable, published) = (Arc::new(Memtable::new()), AtomicU64::new(0));
+    let hasher = SetHasher::new(&[3; 32]);
+    let key = |seqno: u64| (seqno % 3_000).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
+    let commits = 9_000;
+    std::thread::scope(|scope| {
+        let read = || {
+            let mut random = Random::new(5);
+            while published.load(Ordering::Acquire) < commits {
+                let at = published.load(Ordering::Acquire);
+                let some = 1 + random.below(at);
+                let newest = some + (at - some) / 3_000 * 3_000;
+                let found = memtable.get(&key(some), hasher.key(&key(some)), SeqNo(at));
+                assert!(
+                    at == 0 || found.map(|head| head.seqno) == Some(SeqNo(newest)),
+                    "commit {some} at {at}"
+                );
+                let mut walk = MemtableCursor::new(memtable.clone(), &KeyRange::all(), SeqNo(at));
+                let keys: Vec<_> = std::iter::from_fn(|| walk.next()).map(|(key, _)| key).collect();
+                assert!(
+                    keys.is_sorted() && keys.len() as u64 == at.min(3_000),
+                    "{} keys at {at}",
+                    keys.len()
+                );
+            }
+        };
+        let readers = [scope.spawn(read), scope.spawn(read)];
+        let mut random = Random::new(6);
+        for seqno in 1..=commits {
+            memtable.insert(&key(seqno), hasher.key(&key(seqno)), random.head(seqno, &hasher));
+            published.store(seqno, Ordering::Release);
+        }
+        for reader in readers {
+            reader.join().expect("a reader failed");
+        }
+    });
 }
 
 #[test]
