@@ -4,12 +4,20 @@
 //! Easy to get wrong: a session is run by the local store, whichever side of the command line it stands on, so what it
 //! reports is turned round when that is the right one.
 
+use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use sync_proto::driver::tokio::serve;
 use sync_proto::{AbortReason, End, Options, PeerReason};
 use syncline::clock::{Entropy, SystemEntropy};
 use syncline::replica::DbReplica;
 use syncline::{Db, Fingerprint};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use crate::address::Address;
 use crate::error::{Error, Result};
@@ -207,4 +215,126 @@ fn options(mode: Mode) -> Result<Options> {
         Mode::Repair => sync_proto::Mode::Both,
     };
     Ok(options)
+}
+
+/// Runs a session of `local` with the store that is served at `remote`.
+///
+/// # Errors
+/// `Peer` if it cannot be reached or the session ends early, `Io`.
+pub(crate) fn connect(local: &Db, remote: &str, mode: Mode) -> Result<Report> {
+    let progress = Progress::things("proving equal", 0);
+    let observe = |state: sync_proto::Progress| progress.set_of(state.settled, state.total);
+    let replica = Arc::new(DbReplica::new(local));
+    let session = sync_proto::driver::tokio::connect(remote, replica, options(mode)?, observe);
+    let unreachable = |error: io::Error| Error::Peer {
+        peer: format!("tcp://{remote}"),
+        what: format!("cannot be reached: {error}. Is `syncline serve` running there?"),
+    };
+    let outcome = runtime()?.block_on(session).map_err(unreachable)?;
+    Report::of(outcome, local, mode, &format!("tcp://{remote}"))
+}
+
+/// A store that peers can reach.
+#[derive(Debug)]
+pub(crate) struct Server {
+    runtime: Runtime,
+    listener: TcpListener,
+    address: SocketAddr,
+    replica: Arc<DbReplica>,
+    options: Options,
+}
+
+impl Server {
+    /// Listens at `address`; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(crate) fn bind(db: &Db, address: &str) -> Result<Server> {
+        let runtime = runtime()?;
+        let listener = runtime.block_on(TcpListener::bind(address));
+        let listener = listener.map_err(Error::io(format!("cannot listen at {address}")))?;
+        let address = listener.local_addr().map_err(Error::io("cannot tell the address"))?;
+        let replica = Arc::new(DbReplica::new(db));
+        Ok(Server { runtime, listener, address, replica, options: options(Mode::Repair)? })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers sessions until the process is told to end by SIGINT or SIGTERM.
+    ///
+    /// # Errors
+    /// `Io` if the signals cannot be listened for.
+    pub(crate) fn run_until_interrupted(self) -> Result<()> {
+        let Server { runtime, listener, replica, options, .. } = self;
+        runtime.block_on(async {
+            let mut terminate =
+                signal(SignalKind::terminate()).map_err(Error::io("cannot listen for SIGTERM"))?;
+            let shutdown = async {
+                tokio::select! {
+                    _ = tokio::signal::ctrl_c() => {}
+                    _ = terminate.recv() => {}
+                }
+            };
+            serve(listener, replica, options, told, shutdown).await;
+            Ok(())
+        })
+    }
+
+    /// Answers sessions beside the caller until [`Running::stop`].
+    pub(crate) fn start(self) -> Running {
+        let Server { runtime, listener, address, replica, options } = self;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = serve(listener, replica, options, |_, _| (), async {
+            // An error means that the other end is gone, which stops the server as well.
+            let _ = stopped.await;
+        });
+        let task = runtime.spawn(serving);
+        Running { runtime, address, stop, task }
+    }
+}
+
+/// A server that was started beside the caller.
+#[derive(Debug)]
+pub(crate) struct Running {
+    runtime: Runtime,
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends the server.
+    ///
+    /// # Errors
+    /// `Io` if it ended in a panic.
+    pub(crate) fn stop(self) -> Result<()> {
+        let _ = self.stop.send(());
+        let ended = self.runtime.block_on(self.task);
+        ended.map_err(|error| Error::io("the server ended early")(io::Error::other(error)))
+    }
+}
+
+/// Says on standard error how a session of a peer ended.
+fn told(peer: SocketAddr, outcome: &sync_proto::Outcome) {
+    let report = &outcome.report;
+    let moved = format!(
+        "{} entries differing, {} bytes of metadata",
+        report.entries_differing, report.metadata_bytes
+    );
+    match &outcome.end {
+        End::Aborted(reason) => eprintln!("session with {peer} ended early: {reason}"),
+        End::Complete => eprintln!("session with {peer} complete: {moved}"),
+        End::Partial(_) => eprintln!("session with {peer} partial: {moved}"),
+    }
+}
+
+fn runtime() -> Result<Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).enable_all().build().map_err(Error::io("cannot start the network runtime"))
 }
