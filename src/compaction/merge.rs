@@ -43,7 +43,9 @@ impl Merge {
 
     fn of(store: &Store, runs: &[Arc<Run>]) -> Result<Merge> {
         let id = store.next_file();
-        let writer = store.note(RunWriter::create(&*store.options.environment.vfs, &store.dir, id))?;
+        let entries = runs.iter().map(|run| run.properties().entries).sum::<u64>() as usize;
+        let writer =
+            store.note(RunWriter::create(&*store.options.environment.vfs, &store.dir, id, entries))?;
         let cursor = MergeCursor::new(std::iter::empty(), runs.iter(), &KeyRange::all());
         Ok(Merge { inputs: runs.iter().map(|run| run.id()).collect(), cursor, id, writer: Some(writer) })
     }
@@ -56,10 +58,10 @@ impl Merge {
         let Some(writer) = &mut self.writer else { return Ok(true) };
         let until = writer.len() + bytes;
         while writer.len() < until {
-            let Some(found) = self.cursor.next() else { return self.finish(store).map(|()| true) };
-            let (key, head) = found?;
-            let hash = store.measure.hasher.key(&key);
-            store.note(writer.push(&key, hash, head))?;
+            self.cursor.advance()?;
+            let Some(head) = self.cursor.take_head() else { return self.finish(store).map(|()| true) };
+            let key = self.cursor.key();
+            store.note(writer.push(key, store.measure.hasher.key(key), head))?;
         }
         Ok(false)
     }

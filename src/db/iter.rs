@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use super::Db;
 use crate::error::Result;
-use crate::index::MergeCursor;
+use crate::index::{MergeCursor, StoredHead};
 use crate::store::{View, user_key};
-use crate::types::{Head, KeyRange, Slice};
+use crate::types::{KeyRange, Slice};
 
 /// One entry: a key and its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct Iter {
 }
 
 /// One step of a cursor, from either end.
-type Step = fn(&mut MergeCursor) -> Option<Result<(Vec<u8>, Head)>>;
+type Step = fn(&mut MergeCursor) -> Result<bool>;
 
 /// Keys in order, without reading values.
 #[derive(Debug)]
@@ -47,13 +47,22 @@ impl Keys {
         Keys { now_ms: db.now_ms(), cursor, db, view }
     }
 
-    fn visible(&mut self, step: Step) -> Option<Result<(Vec<u8>, Head)>> {
+    /// Moves to the next entry that is shown.
+    fn advance(&mut self, step: Step) -> Option<Result<StoredHead>> {
         loop {
-            match step(&mut self.cursor)? {
-                Ok((_, head)) if !head.is_visible(self.now_ms) => {}
-                found => return Some(found),
+            if let Err(error) = step(&mut self.cursor) {
+                return Some(Err(error));
+            }
+            let head = self.cursor.take_head()?;
+            if head.is_visible(self.now_ms) {
+                return Some(Ok(head));
             }
         }
+    }
+
+    /// The key that the last advance moved to.
+    fn key(&self) -> Vec<u8> {
+        user_key(self.cursor.key()).to_vec()
     }
 }
 
@@ -61,15 +70,15 @@ impl Iterator for Keys {
     type Item = Result<Vec<u8>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let found = self.visible(MergeCursor::next)?;
-        Some(found.map(|(key, _)| user_key(&key).to_vec()))
+        let found = self.advance(MergeCursor::advance)?;
+        Some(found.map(|_| self.key()))
     }
 }
 
 impl DoubleEndedIterator for Keys {
     fn next_back(&mut self) -> Option<Self::Item> {
-        let found = self.visible(MergeCursor::next_back)?;
-        Some(found.map(|(key, _)| user_key(&key).to_vec()))
+        let found = self.advance(MergeCursor::advance_back)?;
+        Some(found.map(|_| self.key()))
     }
 }
 
@@ -83,10 +92,15 @@ impl Iter {
         self.keys
     }
 
-    fn entry(&self, found: Result<(Vec<u8>, Head)>) -> Result<Entry> {
-        let (key, head) = found?;
-        let value = self.keys.view.value(&head, &self.keys.db.store().measure.hasher)?;
-        Ok(Entry { key: user_key(&key).to_vec(), value })
+    fn entry(&mut self, step: Step) -> Option<Result<Entry>> {
+        let found = self.keys.advance(step)?;
+        Some(found.and_then(|head| {
+            let hasher = &self.keys.db.store().measure.hasher;
+            let value = head
+                .into_value()
+                .or_else(|(location, digest)| self.keys.view.log_value(location, digest, hasher))?;
+            Ok(Entry { key: self.keys.key(), value })
+        }))
     }
 }
 
@@ -94,15 +108,13 @@ impl Iterator for Iter {
     type Item = Result<Entry>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let found = self.keys.visible(MergeCursor::next)?;
-        Some(self.entry(found))
+        self.entry(MergeCursor::advance)
     }
 }
 
 impl DoubleEndedIterator for Iter {
     fn next_back(&mut self) -> Option<Self::Item> {
-        let found = self.keys.visible(MergeCursor::next_back)?;
-        Some(self.entry(found))
+        self.entry(MergeCursor::advance_back)
     }
 }
 

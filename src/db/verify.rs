@@ -38,7 +38,7 @@ pub(super) fn verify(
     let claimed = merkle.total();
     let entries_total = claimed.counts.live.saturating_add(claimed.counts.tombstones);
     for run in view.levels.runs() {
-        report.problems.extend(run.verify().err().map(|error| error.to_string()));
+        report.problems.extend(run.verify().iter().map(ToString::to_string));
     }
 
     let measure = &store.measure;

@@ -1,62 +1,92 @@
 //! [`Memtable`]: the newest entries, in memory, every version of them.
 //!
-//! One writer (under the commit lock) and any number of readers, who never wait. Entries order by key and then by
-//! falling sequence number, so the newest version that a reader may see is the first one at or after (key, its seqno).
+//! One writer (under the commit lock) and any number of readers, who never wait. A key has one *cell*, found by hash, and
+//! from it a chain of versions, newest first. The order of keys is made when somebody walks: what was added since the
+//! last walk is sorted then, once for all later ones (`memtable_cursor`).
 //!
 //! Easy to get wrong: versions are never taken out, because the durable sequence number may come to rest on any commit;
-//! memory is bounded by sealing the memtable when it is full.
+//! memory is bounded by sealing the memtable when it is full. And [`Memtable::insert`] is for one thread at a time.
 
-use std::cmp::Reverse;
-use std::collections::VecDeque;
-use std::ops::Bound;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-use crossbeam_skiplist::SkipMap;
+use parking_lot::{RwLock, RwLockReadGuard};
 
-use crate::types::{Head, KeyRange, SeqNo, ValueRef};
+use super::slots::Slots;
+use crate::hash::KeyHash;
+use crate::types::{Head, SeqNo, ValueRef};
 
-type Version = (Box<[u8]>, Reverse<SeqNo>);
-
-/// What an entry costs beside its key and value: its node, its head, and the allocations' own overhead, in bytes.
-const ENTRY_OVERHEAD: usize = 200;
-
-/// Keys that a cursor fetches at once.
-const FETCH: usize = 64;
+/// What an entry costs beside its key, meta and value, in bytes: cell, version, hash slots, and what the allocator adds to
+/// key and value.
+const ENTRY_OVERHEAD: usize = 280;
 
 /// An ordered multi-version map of inner keys.
-#[derive(Default)]
 pub(crate) struct Memtable {
-    versions: SkipMap<Version, Head>,
+    slots: Slots,
+    cells: boxcar::Vec<Cell>,
+    versions: boxcar::Vec<Version>,
     bytes: AtomicUsize,
+    ordered: RwLock<Vec<u32>>,
+}
+
+/// A key, and the number of its newest version.
+#[derive(Debug)]
+struct Cell {
+    key: Box<[u8]>,
+    newest: AtomicU32,
+}
+
+/// A version of a key, and the number of the one before it; the first one names itself.
+#[derive(Debug)]
+struct Version {
+    head: Head,
+    before: u32,
 }
 
 impl std::fmt::Debug for Memtable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Memtable").field("versions", &self.versions.len()).finish_non_exhaustive()
+        f.debug_struct("Memtable").field("versions", &self.len()).finish_non_exhaustive()
     }
 }
 
 impl Memtable {
+    /// A memtable without entries.
     pub(crate) fn new() -> Memtable {
-        Memtable::default()
+        Memtable {
+            slots: Slots::new(),
+            cells: boxcar::Vec::new(),
+            versions: boxcar::Vec::new(),
+            bytes: AtomicUsize::new(0),
+            ordered: RwLock::default(),
+        }
     }
 
-    /// Adds a version. Its sequence number is greater than that of any version of the key that is there.
-    pub(crate) fn insert(&self, key: &[u8], head: Head) {
+    /// Adds a version of a key, `hash` being the key's. Its sequence number is greater than that of any version of the key
+    /// that is there. One thread at a time.
+    pub(crate) fn insert(&self, key: &[u8], hash: KeyHash, head: Head) {
         let value = match &head.value {
             ValueRef::Inline(value) | ValueRef::Staged { value, .. } => value.len(),
             ValueRef::Log(_) => 0,
         };
-        self.versions.insert((key.into(), Reverse(head.seqno)), head);
-        self.bytes.fetch_add(key.len() + value + ENTRY_OVERHEAD, Ordering::Relaxed);
+        let bytes = key.len() + head.meta.len() + value + ENTRY_OVERHEAD;
+        match self.cell(key, hash) {
+            Some(cell) => {
+                let before = cell.newest.load(Ordering::Relaxed);
+                let number = self.versions.push(Version { head, before });
+                cell.newest.store(number as u32, Ordering::Release);
+            }
+            None => {
+                let first = self.versions.count() as u32;
+                self.versions.push(Version { head, before: first });
+                let cell = self.cells.push(Cell { key: key.into(), newest: AtomicU32::new(first) });
+                self.slots.insert(hash, cell as u32);
+            }
+        }
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// The newest version of `key` among commits up to `at`.
-    pub(crate) fn get(&self, key: &[u8], at: SeqNo) -> Option<Head> {
-        let from = (Box::from(key), Reverse(at));
-        let found = self.versions.lower_bound(Bound::Included(&from))?;
-        (*found.key().0 == *key).then(|| found.value().clone())
+    pub(crate) fn get(&self, key: &[u8], hash: KeyHash, at: SeqNo) -> Option<Head> {
+        self.version(self.cell(key, hash)?, at).cloned()
     }
 
     /// Bytes of memory that it takes, roughly.
@@ -64,118 +94,92 @@ impl Memtable {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    /// Whether it holds no version.
     pub(crate) fn is_empty(&self) -> bool {
         self.versions.is_empty()
     }
 
-    /// Number of versions.
+    /// Number of versions: an upper bound of the number of keys.
     pub(crate) fn len(&self) -> usize {
-        self.versions.len()
+        self.versions.count()
     }
 
-    /// The newest visible version of the least key within the bounds.
-    fn first_in(&self, start: Bound<&[u8]>, end: Option<&[u8]>, at: SeqNo) -> Option<(Box<[u8]>, Head)> {
-        let from: Bound<Version> = match start {
-            Bound::Included(key) => Bound::Included((key.into(), Reverse(SeqNo::MAX))),
-            Bound::Excluded(key) => Bound::Excluded((key.into(), Reverse(SeqNo::ZERO))),
-            Bound::Unbounded => Bound::Unbounded,
-        };
-        let mut entry = self.versions.lower_bound(from.as_ref())?;
+    fn cell(&self, key: &[u8], hash: KeyHash) -> Option<&Cell> {
+        let is_of_key = |number| self.cells.get(number as usize).is_some_and(|cell| *cell.key == *key);
+        self.cells.get(self.slots.find(hash, is_of_key)? as usize)
+    }
+
+    fn version(&self, cell: &Cell, at: SeqNo) -> Option<&Head> {
+        let mut number = cell.newest.load(Ordering::Acquire);
         loop {
-            let (key, seqno) = entry.key();
-            if end.is_some_and(|end| **key >= *end) {
+            let Version { head, before } = self.versions.get(number as usize)?;
+            if head.seqno <= at {
+                return Some(head);
+            }
+            if *before == number {
                 return None;
             }
-            if seqno.0 <= at {
-                return Some((key.clone(), entry.value().clone()));
-            }
-            entry = entry.next()?;
+            number = *before;
         }
     }
 
-    /// The newest visible version of the greatest key in `start..end`.
-    fn last_in(&self, start: &[u8], end: Option<&[u8]>, at: SeqNo) -> Option<(Box<[u8]>, Head)> {
-        let mut end = end.map(Box::<[u8]>::from);
-        loop {
-            // Everything below (end, newest) is of a lesser key, so the first one downwards is the key to look at.
-            let to = match &end {
-                Some(end) => Bound::Excluded((end.clone(), Reverse(SeqNo::MAX))),
-                None => Bound::Unbounded,
-            };
-            let key = self.versions.upper_bound(to.as_ref())?.key().0.clone();
-            if *key < *start {
-                return None;
-            }
-            if let Some(head) = self.get(&key, at) {
-                return Some((key, head));
-            }
-            end = Some(key);
+    /// The keys in order: all that were inserted before this call, and perhaps later ones.
+    pub(super) fn in_order(&self) -> InOrder<'_> {
+        let count = self.cells.count();
+        let ordered = self.ordered.read();
+        if ordered.len() >= count {
+            return InOrder { memtable: self, cells: ordered };
         }
+        drop(ordered);
+        let mut ordered = self.ordered.write();
+        self.order_new(&mut ordered);
+        InOrder { memtable: self, cells: parking_lot::RwLockWriteGuard::downgrade(ordered) }
+    }
+
+    /// Sorts the cells that are not in `ordered` yet into it. The first `ordered.len()` cells are in it.
+    fn order_new(&self, ordered: &mut Vec<u32>) {
+        // A cell that is being pushed right now is counted and not there; it belongs to no commit that is visible.
+        let new = (ordered.len()..self.cells.count())
+            .map_while(|number| Some((self.cells.get(number)?, number as u32)));
+        let mut new: Vec<(&[u8], u32)> = new.map(|(cell, number)| (&*cell.key, number)).collect();
+        new.sort_unstable();
+        let mut merged = Vec::with_capacity(ordered.len() + new.len());
+        let mut rest = ordered.as_slice();
+        for (key, number) in new {
+            let (before, after) = rest.split_at(rest.partition_point(|&number| self.key(number) < key));
+            merged.extend_from_slice(before);
+            merged.push(number);
+            rest = after;
+        }
+        merged.extend_from_slice(rest);
+        *ordered = merged;
+    }
+
+    fn key(&self, cell: u32) -> &[u8] {
+        self.cells.get(cell as usize).map_or(&[], |cell| &cell.key)
     }
 }
 
-/// A double-ended walk over the newest visible version of each key in a range. It holds the memtable, not a position in
-/// it, and fetches a batch of keys at a time.
-#[derive(Debug)]
-pub(crate) struct MemtableCursor {
-    memtable: Arc<Memtable>,
-    at: SeqNo,
-    /// What neither end has fetched yet; `None` when nothing is left.
-    rest: Option<KeyRange>,
-    front: VecDeque<(Box<[u8]>, Head)>,
-    back: VecDeque<(Box<[u8]>, Head)>,
+/// The keys of a memtable in order. No further ones are sorted in while this is held.
+pub(super) struct InOrder<'a> {
+    memtable: &'a Memtable,
+    cells: RwLockReadGuard<'a, Vec<u32>>,
 }
 
-impl MemtableCursor {
-    pub(crate) fn new(memtable: Arc<Memtable>, range: &KeyRange, at: SeqNo) -> MemtableCursor {
-        let rest = (!range.is_empty()).then(|| range.clone());
-        MemtableCursor { memtable, at, rest, front: VecDeque::new(), back: VecDeque::new() }
-    }
-
-    pub(crate) fn next(&mut self) -> Option<(Box<[u8]>, Head)> {
-        if self.front.is_empty() {
-            self.fetch_front();
-        }
-        // When the ends have met, what the other one fetched is all that is left.
-        self.front.pop_front().or_else(|| self.back.pop_back())
-    }
-
-    pub(crate) fn next_back(&mut self) -> Option<(Box<[u8]>, Head)> {
-        if self.back.is_empty() {
-            self.fetch_back();
-        }
-        self.back.pop_front().or_else(|| self.front.pop_back())
-    }
-
-    fn fetch_front(&mut self) {
-        let Some(rest) = &mut self.rest else { return };
-        for _ in 0..FETCH {
-            let start = match self.front.back() {
-                Some((key, _)) => Bound::Excluded(&**key),
-                None => Bound::Included(rest.start.as_slice()),
-            };
-            match self.memtable.first_in(start, rest.end.as_deref(), self.at) {
-                Some(found) => self.front.push_back(found),
-                None => {
-                    self.rest = None;
-                    return;
-                }
-            }
-        }
-        if let Some((key, _)) = self.front.back() {
-            rest.start = crate::types::successor(key);
-        }
-    }
-
-    fn fetch_back(&mut self) {
-        let Some(rest) = &mut self.rest else { return };
-        for _ in 0..FETCH {
-            let Some((key, head)) = self.memtable.last_in(&rest.start, rest.end.as_deref(), self.at) else {
-                self.rest = None;
-                return;
-            };
-            rest.end = Some(key.to_vec());
-            self.back.push_back((key, head));
-        }
+impl InOrder<'_> {
+    /// The keys from `start` to before `end`, with what [`Memtable::get`] would find of each.
+    pub(super) fn range(
+        &self,
+        start: &[u8],
+        end: Option<&[u8]>,
+        at: SeqNo,
+    ) -> impl DoubleEndedIterator<Item = (&[u8], &Head)> {
+        let before = |key: &[u8]| self.cells.partition_point(|&cell| self.memtable.key(cell) < key);
+        let (first, last) = (before(start), end.map_or(self.cells.len(), before));
+        let cells = self.cells.get(first..last).unwrap_or_default();
+        cells.iter().filter_map(move |&cell| {
+            let cell = self.memtable.cells.get(cell as usize)?;
+            Some((&*cell.key, self.memtable.version(cell, at)?))
+        })
     }
 }

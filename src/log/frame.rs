@@ -60,18 +60,3 @@ pub(super) fn seeded(segment: SegmentId, offset: u32, len: u32) -> crc32fast::Ha
     hasher.update(&seed);
     hasher
 }
-
-/// Fills in the first [`FRAME_LEN`] bytes of `frame`, whose payload stands behind them, and returns its checksum.
-pub(super) fn seal(frame: &mut [u8], segment: SegmentId, offset: u32) -> u32 {
-    let (head, payload) = frame.split_at_mut(FRAME_LEN);
-    let filled = FrameHead::of(segment, offset, payload);
-    head.copy_from_slice(&filled.encode());
-    filled.checksum
-}
-
-/// A whole frame with this payload.
-pub(super) fn frame(payload: &[u8], segment: SegmentId, offset: u32) -> Vec<u8> {
-    let mut frame = [&[0; FRAME_LEN], payload].concat();
-    seal(&mut frame, segment, offset);
-    frame
-}

@@ -209,12 +209,11 @@ impl SegmentHeader {
     }
 }
 
-/// The payload of a footer.
-pub(super) fn encode_footer(summary: Summary, last: SeqNo) -> Vec<u8> {
-    let mut out = vec![FOOTER];
-    summary.encode(&mut out);
-    put_varint(&mut out, last.0);
-    out
+/// Appends the payload of a footer to `out`.
+pub(super) fn encode_footer(out: &mut Vec<u8>, summary: Summary, last: SeqNo) {
+    out.push(FOOTER);
+    summary.encode(out);
+    put_varint(out, last.0);
 }
 
 /// The record in a frame's payload.

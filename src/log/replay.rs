@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use super::frame::FRAME_LEN;
 use super::record::{self, Commit, Record, SegmentHeader, Summary};
 use super::scan::{Bytes, Frame, FrameReader, Source};
-use super::segment::FreshSegment;
+use super::segment::{FreshSegment, SegmentBuilder};
 use super::writer::parse_word;
 use crate::error::{Error, Result};
 use crate::format::{FileKind, HEADER_LEN};
@@ -54,7 +54,7 @@ pub(crate) struct Contents {
     /// Bytes from the end of the last whole record to the last one that is not zero.
     pub(crate) torn_bytes: u64,
     /// What an opening that was cut off made; nothing refers to it.
-    leftovers: Vec<PathBuf>,
+    pub(super) leftovers: Vec<PathBuf>,
     /// The least number that no segment has.
     next_segment: SegmentId,
 }
@@ -83,60 +83,55 @@ impl Contents {
             vfs.remove(path).map_err(|source| Error::io("remove", path, source))?;
         }
         let header = SegmentHeader { segment: self.next_segment, previous: self.proven_last, sealed: None };
-        let mut at = self.proven_last;
-        let payloads = self.unproven.iter().flat_map(Stretch::frames).filter_map(|frame| match frame {
-            Ok((_, frame)) => {
-                let seqno = Commit::decode(&frame.payload).ok()?.seqno;
-                let is_next = seqno == at.next();
-                at = at.max(seqno);
-                is_next.then_some(Ok(frame.payload))
-            }
-            Err(error) => Some(Err(error)),
-        });
-        FreshSegment::create(vfs, dir, header, allocate, payloads)
+        let mut fresh = SegmentBuilder::begin(vfs, dir, header, allocate)?;
+        let mut copies = Vec::new();
+        visit(&self.unproven, self.proven_last, |_, _, payload, _| {
+            copies.push(fresh.push(payload)?);
+            Ok(())
+        })?;
+        Ok((fresh.finish()?, copies))
     }
 
-    /// Whether an earlier opening was cut off.
-    #[cfg(test)]
-    pub(super) fn has_leftovers(&self) -> bool {
-        !self.leftovers.is_empty()
-    }
-
-    /// Calls `visit` with every commit beyond the last flush, in order: with the segment that has it, and where its payload
+    /// Calls `entered` with every commit beyond the last flush, in order: with the segment that has it, and where its payload
     /// begins there. `copies` is what [`Contents::rewrite`] told, so places are right once the tail is closed.
     ///
     /// # Errors
-    /// The first that `visit` returned; `Io`, `Corruption`.
+    /// The first that `entered` returned; `Io`, `Corruption`.
     pub(crate) fn replay(
         &self,
         copies: &[u32],
-        mut visit: impl FnMut(SegmentId, u32, &Commit<'_>) -> Result<()>,
+        mut entered: impl FnMut(SegmentId, u32, &Commit<'_>) -> Result<()>,
     ) -> Result<()> {
-        let mut at = self.flushed;
-        let mut visit_new = |stretch: &Stretch, place: &mut dyn FnMut(u32) -> Option<(SegmentId, u32)>| {
-            for frame in stretch.frames() {
-                let (offset, Frame { payload, .. }) = frame?;
-                let bad = |what| stretch.source.corruption(u64::from(offset), what);
-                let commit =
-                    Commit::decode(&payload).map_err(|_| bad("a commit changed while it was read"))?;
-                if commit.seqno > at {
-                    at = commit.seqno;
-                    let place = place(offset + FRAME_LEN as u32);
-                    let (segment, payload_at) = place.ok_or_else(|| bad("a commit was not copied"))?;
-                    visit(segment, payload_at, &commit)?;
-                }
-            }
-            Ok(())
-        };
-        for stretch in &self.proven {
-            visit_new(stretch, &mut |payload_at| Some((stretch.source.segment, payload_at)))?;
-        }
+        visit(&self.proven, self.flushed, |source, payload_at, _, commit| {
+            entered(source.segment, payload_at, commit)
+        })?;
         let mut copies = copies.iter();
-        for stretch in &self.unproven {
-            visit_new(stretch, &mut |_| copies.next().map(|&copy| (self.next_segment, copy)))?;
-        }
-        Ok(())
+        visit(&self.unproven, self.proven_last, |source, payload_at, _, commit| {
+            let bad = || source.corruption(u64::from(payload_at), "a commit was not copied");
+            entered(self.next_segment, *copies.next().ok_or_else(bad)?, commit)
+        })
     }
+}
+
+/// Calls `each` with the commits beyond `after`, once: with source, place of the payload, and payload.
+fn visit(
+    stretches: &[Stretch],
+    mut after: SeqNo,
+    mut each: impl FnMut(&Source, u32, &[u8], &Commit<'_>) -> Result<()>,
+) -> Result<()> {
+    for stretch in stretches {
+        for frame in stretch.frames() {
+            let (offset, Frame { payload, .. }) = frame?;
+            let malformed = |_| stretch.source.corruption(u64::from(offset), "a commit makes no sense");
+            let commit = Commit::decode(&payload).map_err(malformed)?;
+            // The ring may repeat what the file has.
+            if commit.seqno > after {
+                after = commit.seqno;
+                each(&stretch.source, offset + FRAME_LEN as u32, &payload, &commit)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Stretch {
@@ -177,7 +172,11 @@ pub(crate) fn read(
     let numbers = names.iter().filter_map(|name| FileKind::Segment.id_in(name));
     let ids = numbers.filter_map(|id| u32::try_from(id).ok()).map(SegmentId);
     let ids: Vec<SegmentId> = ids.filter(|id| *id >= plan.log_start).collect();
-    let mut scan = Scan { vfs, dir, mode, durable: plan.flushed, sealed: None, contents: empty(plan, &ids) };
+    let unused = ids.last().map_or(Some(plan.log_start.0), |last| last.0.checked_add(1));
+    let next_segment =
+        SegmentId(unused.ok_or_else(|| Error::corruption(dir, 0, "no segment number is left"))?);
+    let contents = empty(plan, next_segment);
+    let mut scan = Scan { vfs, dir, mode, durable: plan.flushed, sealed: None, contents };
 
     let is_new = ids.is_empty() && plan.flushed == SeqNo::ZERO && plan.log_ends.is_empty();
     if ids.first() != Some(&plan.log_start) && !is_new {
@@ -206,7 +205,7 @@ pub(crate) fn read(
     Ok(scan.contents)
 }
 
-fn empty(plan: &Plan<'_>, ids: &[SegmentId]) -> Contents {
+fn empty(plan: &Plan<'_>, next_segment: SegmentId) -> Contents {
     Contents {
         proven: Vec::new(),
         unproven: Vec::new(),
@@ -217,7 +216,7 @@ fn empty(plan: &Plan<'_>, ids: &[SegmentId]) -> Contents {
         ring_commits: 0,
         torn_bytes: 0,
         leftovers: Vec::new(),
-        next_segment: SegmentId(ids.last().map_or(plan.log_start.0, |last| last.0.saturating_add(1))),
+        next_segment,
     }
 }
 

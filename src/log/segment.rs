@@ -7,11 +7,11 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::frame::{self, SEGMENT_LEN_MAX};
+use super::frame::{FRAME_LEN, FrameHead, SEGMENT_LEN_MAX};
 use super::record::{SegmentHeader, Summary};
 use crate::error::{Error, Result};
 use crate::format::FileKind;
-use crate::types::{SegmentId, SeqNo, Slice};
+use crate::types::{SegmentId, SeqNo};
 use crate::vfs::{Vfs, WritableFile};
 
 /// Bytes that are gathered for one write while commits are copied.
@@ -30,19 +30,29 @@ pub(crate) struct FreshSegment {
     pub(super) summary: Summary,
 }
 
-impl FreshSegment {
-    /// Creates the segment that `header` describes, with `allocate` bytes reserved, and copies the commits in `payloads`
-    /// into it. Tells where each of their payloads begins. By plain writes: the staging ring is not touched.
+/// A segment while it is made, by plain writes: the staging ring is not touched. Dropped unfinished, it leaves a file that
+/// nothing refers to.
+#[derive(Debug)]
+pub(super) struct SegmentBuilder<'a> {
+    vfs: &'a dyn Vfs,
+    dir: &'a Path,
+    temporary: PathBuf,
+    segment: FreshSegment,
+    /// What follows the segment's first `segment.len` bytes.
+    buffer: Vec<u8>,
+}
+
+impl<'a> SegmentBuilder<'a> {
+    /// Begins the segment that `header` describes, with `allocate` bytes reserved.
     ///
     /// # Errors
-    /// `Io`, `CommitTooLarge`; what was made has no name that counts.
-    pub(super) fn create(
-        vfs: &dyn Vfs,
-        dir: &Path,
+    /// `Io`.
+    pub(super) fn begin(
+        vfs: &'a dyn Vfs,
+        dir: &'a Path,
         header: SegmentHeader,
         allocate: u64,
-        payloads: impl Iterator<Item = Result<Slice>>,
-    ) -> Result<(FreshSegment, Vec<u32>)> {
+    ) -> Result<SegmentBuilder<'a>> {
         let id = header.segment;
         let path = dir.join(FileKind::Segment.name(u64::from(id.0)));
         let temporary = path.with_extension("log.tmp");
@@ -54,55 +64,56 @@ impl FreshSegment {
         }
         let file =
             vfs.create(&temporary, allocate).map_err(|source| Error::io("create", &temporary, source))?;
-        let mut segment = FreshSegment {
-            id,
-            path,
-            file: file.into(),
-            len: 0,
-            last: header.previous,
-            summary: Summary::default(),
-        };
-
         let mut buffer = FileKind::Segment.header().to_vec();
-        let offset = buffer.len() as u32;
-        buffer.extend_from_slice(&frame::frame(&header.encode(), id, offset));
-        let mut copies = Vec::new();
-        for payload in payloads {
-            let payload = payload?;
-            if buffer.len() >= BUFFER_LEN {
-                segment.write(&temporary, &mut buffer)?;
-            }
-            let offset = segment.end_of(&buffer, payload.len())?;
-            copies.push(offset + frame::FRAME_LEN as u32);
-            let start = buffer.len();
-            buffer.extend_from_slice(&[0; frame::FRAME_LEN]);
-            buffer.extend_from_slice(&payload);
-            let frame = buffer.get_mut(start..).unwrap_or_default();
-            segment.summary.add(frame::seal(frame, id, offset));
-            segment.last = segment.last.next();
+        let payload = header.encode();
+        let head = FrameHead::of(id, buffer.len() as u32, &payload);
+        buffer.extend_from_slice(&head.encode());
+        buffer.extend_from_slice(&payload);
+        let (last, summary) = (header.previous, Summary::default());
+        let segment = FreshSegment { id, path, file: file.into(), len: 0, last, summary };
+        Ok(SegmentBuilder { vfs, dir, temporary, segment, buffer })
+    }
+
+    /// Copies a commit, and tells where its payload begins.
+    ///
+    /// # Errors
+    /// `Io`, `CommitTooLarge`.
+    pub(super) fn push(&mut self, payload: &[u8]) -> Result<u32> {
+        if self.buffer.len() >= BUFFER_LEN {
+            self.write()?;
         }
-        segment.write(&temporary, &mut buffer)?;
+        let offset = u64::from(self.segment.len) + self.buffer.len() as u64;
+        let len = (FRAME_LEN + payload.len()) as u64;
+        if offset + len > SEGMENT_LEN_MAX {
+            return Err(Error::CommitTooLarge { len, max: SEGMENT_LEN_MAX - offset });
+        }
+        let offset = offset as u32;
+        let head = FrameHead::of(self.segment.id, offset, payload);
+        self.buffer.extend_from_slice(&head.encode());
+        self.buffer.extend_from_slice(payload);
+        self.segment.summary.add(head.checksum);
+        self.segment.last = self.segment.last.next();
+        Ok(offset + FRAME_LEN as u32)
+    }
+
+    /// Makes the segment durable, then its name.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(super) fn finish(mut self) -> Result<FreshSegment> {
+        self.write()?;
+        let SegmentBuilder { vfs, dir, temporary, segment, .. } = self;
         segment.file.sync().map_err(|source| Error::io("fsync", &temporary, source))?;
         vfs.rename(&temporary, &segment.path).map_err(|source| Error::io("rename", &segment.path, source))?;
         vfs.sync_dir(dir).map_err(|source| Error::io("fsync", dir, source))?;
-        Ok((segment, copies))
+        Ok(segment)
     }
 
-    /// Where a frame behind `buffer` goes, if its payload of `len` bytes still fits.
-    fn end_of(&self, buffer: &[u8], len: usize) -> Result<u32> {
-        let offset = u64::from(self.len) + buffer.len() as u64;
-        let end = offset + (frame::FRAME_LEN + len) as u64;
-        if end > SEGMENT_LEN_MAX {
-            return Err(Error::CommitTooLarge { len: end, max: SEGMENT_LEN_MAX });
-        }
-        Ok(offset as u32)
-    }
-
-    fn write(&mut self, path: &Path, buffer: &mut Vec<u8>) -> Result<()> {
-        let written = self.file.write_all_at(u64::from(self.len), buffer);
-        written.map_err(|source| Error::io("write", path, source))?;
-        self.len += buffer.len() as u32;
-        buffer.clear();
+    fn write(&mut self) -> Result<()> {
+        let written = self.segment.file.write_all_at(u64::from(self.segment.len), &self.buffer);
+        written.map_err(|source| Error::io("write", &self.temporary, source))?;
+        self.segment.len += self.buffer.len() as u32;
+        self.buffer.clear();
         Ok(())
     }
 }

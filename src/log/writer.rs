@@ -11,9 +11,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::frame::{self, FRAME_LEN, SEGMENT_LEN_MAX};
+use super::frame::{FRAME_LEN, FrameHead, SEGMENT_LEN_MAX};
 use super::record::{self, Commit, SegmentHeader};
-use super::segment::FreshSegment;
+use super::segment::{FreshSegment, SegmentBuilder};
 use crate::error::{Error, Result};
 use crate::types::{Location, SegmentId};
 use crate::vfs::{Staging, Vfs, WritableFile};
@@ -96,7 +96,7 @@ impl LogWriter {
         commit.encode(&mut frame, |at, len| {
             locations.push(Location { segment, offset: offset + FRAME_LEN as u32 + at, len });
         });
-        let checksum = frame::seal(&mut frame, segment, offset);
+        let checksum = seal(&mut frame, segment, offset);
         self.append_frame(&frame)?;
         self.segment.summary.add(checksum);
         self.segment.last = commit.seqno;
@@ -124,7 +124,9 @@ impl LogWriter {
     pub(crate) fn rotate(&mut self) -> Result<SegmentId> {
         self.check()?;
         let FreshSegment { id, last, summary, .. } = self.segment;
-        let footer = frame::frame(&record::encode_footer(summary, last), id, self.end() as u32);
+        let mut footer = vec![0; FRAME_LEN];
+        record::encode_footer(&mut footer, summary, last);
+        seal(&mut footer, id, self.end() as u32);
         self.append_frame(&footer)?;
         self.write_pending()?;
         let truncated = self.segment.file.truncate(u64::from(self.segment.len));
@@ -133,9 +135,10 @@ impl LogWriter {
         self.note(synced, "fsync")?;
 
         let header = SegmentHeader { segment: SegmentId(id.0 + 1), previous: last, sealed: Some(summary) };
-        let fresh = FreshSegment::create(&*self.vfs, &self.dir, header, self.allocate, std::iter::empty());
-        let (segment, _) = fresh.inspect_err(|_| self.has_failed.store(true, Ordering::Release))?;
-        self.segment = segment;
+        let fresh = SegmentBuilder::begin(&*self.vfs, &self.dir, header, self.allocate)
+            .and_then(SegmentBuilder::finish)
+            .inspect_err(|_| self.has_failed.store(true, Ordering::Release))?;
+        self.segment = fresh;
         self.move_base();
         Ok(header.segment)
     }
@@ -194,6 +197,14 @@ impl LogWriter {
             false => Ok(()),
         }
     }
+}
+
+/// Fills in the head of `frame`, whose payload stands behind the room for it, and returns the checksum.
+fn seal(frame: &mut [u8], segment: SegmentId, offset: u32) -> u32 {
+    let (room, payload) = frame.split_at_mut(FRAME_LEN);
+    let head = FrameHead::of(segment, offset, payload);
+    room.copy_from_slice(&head.encode());
+    head.checksum
 }
 
 /// The ring's word.

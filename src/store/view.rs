@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::hash::{KeyHash, SetHasher};
 use crate::index::{Levels, Memtable, MergeCursor};
 use crate::log::ValueSegments;
-use crate::types::{Head, KeyRange, SeqNo, Slice, ValueRef};
+use crate::types::{Head, KeyRange, Location, SeqNo, Slice, ValueDigest, ValueRef};
 
 /// The structures that together hold every key at one moment.
 #[derive(Debug, Clone)]
@@ -34,7 +34,7 @@ impl View {
     /// The newest entry of `key`, tombstones included, among commits up to `at`.
     pub(crate) fn head(&self, key: &[u8], hash: KeyHash, at: SeqNo) -> Result<Option<Head>> {
         for memtable in std::iter::once(&self.active).chain(&self.sealed) {
-            if let Some(head) = memtable.get(key, at) {
+            if let Some(head) = memtable.get(key, hash, at) {
                 return Ok(Some(head));
             }
         }
@@ -43,12 +43,21 @@ impl View {
 
     /// The bytes of a head's value. What comes out of the log is checked against the head's digest.
     pub(crate) fn value(&self, head: &Head, hasher: &SetHasher) -> Result<Slice> {
-        let location = match &head.value {
-            ValueRef::Inline(value) | ValueRef::Staged { value, .. } => return Ok(value.clone()),
-            ValueRef::Log(location) => *location,
-        };
+        match &head.value {
+            ValueRef::Inline(value) | ValueRef::Staged { value, .. } => Ok(value.clone()),
+            ValueRef::Log(location) => self.log_value(*location, head.digest, hasher),
+        }
+    }
+
+    /// The bytes of a value in the log, checked against the digest that they should have.
+    pub(crate) fn log_value(
+        &self,
+        location: Location,
+        digest: ValueDigest,
+        hasher: &SetHasher,
+    ) -> Result<Slice> {
         let value = self.values.read(location)?;
-        if hasher.value(&value) != head.digest {
+        if hasher.value(&value) != digest {
             let path = self.values.path(location.segment);
             return Err(Error::corruption(
                 &path,

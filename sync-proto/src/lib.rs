@@ -13,6 +13,13 @@ mod session;
 mod types;
 mod wire;
 
+// The model that integration tests and examples use, for tests that look inside.
+#[cfg(test)]
+extern crate self as sync_proto;
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod test_model;
+
 pub use error::{AbortReason, PeerReason, ReplicaError, ReplicaErrorKind};
 pub use limits::Limits;
 pub use options::{Mode, Options, Versions};

@@ -31,7 +31,9 @@ pub(crate) const TABLE_LEN_MAX: usize = 3 << 19;
 pub(crate) const ITEM_COUNT_MAX: usize = 8192;
 /// Of the ranges that the initiator has put aside.
 pub(crate) const BACKLOG_LEN_MAX: usize = 1 << 20;
-/// Of keys in one message of explicit bounds, and of heads read for a list.
+/// Of the bounds that one range is cut at.
+pub(crate) const CUT_KEYS_LEN_MAX: usize = 64 << 10;
+/// Of keys read or listed at a time.
 pub(crate) const KEYS_LEN_MAX: usize = 256 << 10;
 /// Of keys that one message may unfold to: a list of them, one that was one too many, and the two ends of a range.
 pub(crate) const MESSAGE_KEYS_LEN_MAX: usize = KEYS_LEN_MAX + 3 * KEY_LEN_MAX;
@@ -75,7 +77,7 @@ impl Default for Limits {
             value_len_max: 64 << 20,
             window_len: 512 << 10,
             fan_out: 8,
-            list_count: 96,
+            list_count: 64,
             legs_max: 1 << 16,
             metadata_len_max: 16 << 30,
             handshake_timeout: Duration::from_secs(5),

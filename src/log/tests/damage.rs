@@ -247,5 +247,8 @@ fn bytes_of_another_log_are_not_taken_for_this_ones() {
     let (_, range, _) = frames(&ours)[&SeqNo(2)].clone();
     bytes[range.clone()].copy_from_slice(&foreign[range]);
     ours.put(&segment_path(1), &bytes);
-    assert!(matches!(open(&ours), Err(Error::Corruption { .. })));
+    assert!(matches!(open(&ours.kill()), Err(Error::Corruption { .. })), "the next header tells");
+    ours.remove(&segment_path(2)).expect("removed");
+    ours.put(&ring_path(), &[]);
+    assert!(matches!(open(&ours), Err(Error::Corruption { .. })), "the footer tells");
 }

@@ -113,3 +113,23 @@ fn the_bytes_are_those_of_the_format_page() {
     let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hex.join(" "), EXAMPLE);
 }
+
+#[test]
+fn commits_larger_than_any_buffer_are_replayed_and_copied() {
+    let vfs = MemoryVfs::new();
+    let mut log = open(&vfs).expect("a new log opens").writer;
+    let mut contents = Vec::new();
+    // Around the window of 256 KiB that is read at once, and beyond the megabyte that is written at once.
+    for (seqno, len) in (1..).map(SeqNo).zip([262_000, 100, 262_130, 524_300, 9, 1_200_000, 77]) {
+        let mut content = Content::new(8, seqno);
+        content.entries.truncate(1);
+        content.entries[0] =
+            Entry { kind: Kind::Put, value: vec![seqno.0 as u8; len], ..content.entries[0].clone() };
+        log.append(&content.commit(seqno, SeqNo::ZERO)).expect("appended");
+        contents.push(content);
+    }
+    let opened = open(&vfs).expect("opens");
+    assert_eq!(opened.copied, 7);
+    assert!(opened.found == contents);
+    assert!(open(&vfs).expect("opens once more").found == contents);
+}

@@ -22,45 +22,31 @@ pub fn run_pair(
     let mut right_pump = Pump::new(Session::responder(answering, Duration::ZERO));
     let (mut left_outcome, mut right_outcome) = (None, None);
     loop {
-        let to_right = step(&mut left_pump, left, &mut left_outcome, observer);
-        deliver(to_right, &mut right_pump);
-        let to_left = step(&mut right_pump, right, &mut right_outcome, &mut |_| ());
-        deliver(to_left, &mut left_pump);
+        step(&mut left_pump, left, &mut left_outcome, &mut right_pump, &right_outcome, observer);
+        step(&mut right_pump, right, &mut right_outcome, &mut left_pump, &left_outcome, &mut |_| ());
         if let (Some(left), Some(right)) = (&left_outcome, &right_outcome) {
             return (Outcome::clone(left), Outcome::clone(right));
         }
     }
 }
 
-/// Steps one side on until it sends something, waits, or is over.
+/// Steps one side on until it has sent a frame to its peer, waits for one, or is over.
 fn step(
     pump: &mut Pump,
     replica: &dyn Replica,
     outcome: &mut Option<Box<Outcome>>,
+    peer: &mut Pump,
+    peer_outcome: &Option<Box<Outcome>>,
     observer: &mut dyn FnMut(Progress),
-) -> Sent {
+) {
     while outcome.is_none() {
         match pump.step(replica, Duration::ZERO) {
-            Step::Send(frame) => return Sent::Frame(frame),
+            Step::Send(frame) => return peer.handle(Input::Frame(frame), Duration::ZERO),
             Step::Tell(progress) => observer(progress),
-            Step::Receive => return Sent::Nothing,
+            // A peer that is over has left nothing unread here, or this side would not wait.
+            Step::Receive if peer_outcome.is_some() => pump.handle(Input::Closed, Duration::ZERO),
+            Step::Receive => return,
             Step::Ended(ended) => *outcome = Some(ended),
         }
-    }
-    Sent::Closed
-}
-
-/// What one side leaves for the other.
-enum Sent {
-    Frame(Vec<u8>),
-    Nothing,
-    Closed,
-}
-
-fn deliver(sent: Sent, pump: &mut Pump) {
-    match sent {
-        Sent::Frame(frame) => pump.handle(Input::Frame(frame), Duration::ZERO),
-        Sent::Nothing => {}
-        Sent::Closed => pump.handle(Input::Closed, Duration::ZERO),
     }
 }

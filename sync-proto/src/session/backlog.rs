@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 
 use crate::hash::KeysHash;
-use crate::limits::{BACKLOG_LEN_MAX, ELEMENT_OVERHEAD_LEN, SPAN_COUNT_MAX};
+use crate::limits::{BACKLOG_LEN_MAX, DEPTH_MAX, SPAN_COUNT_MAX};
 use crate::types::KeyRange;
 use crate::wire::item::{Later, Pieces};
 
@@ -28,22 +28,55 @@ impl Aside {
         Aside { range, depth, overlaps: false }
     }
 
+    /// The hull of two ranges put aside.
+    fn join(self, other: Aside) -> Aside {
+        let depth = self.depth.max(other.depth);
+        Aside { range: hull(self.range, other.range), depth, overlaps: true }
+    }
+}
+
+/// An [`Aside`] in a single allocation.
+#[derive(Debug)]
+struct Packed {
+    /// The start and, unless the range is open, the end.
+    keys: Box<[u8]>,
+    start_len: u32,
+    depth: u8,
+    is_open: bool,
+    overlaps: bool,
+}
+
+impl Packed {
+    fn pack(aside: Aside) -> Packed {
+        let Aside { range: KeyRange { start, end }, depth, overlaps } = aside;
+        let keys = [start.as_slice(), end.as_deref().unwrap_or_default()].concat().into_boxed_slice();
+        let start_len = start.len() as u32;
+        Packed { keys, start_len, depth: depth.min(DEPTH_MAX) as u8, is_open: end.is_none(), overlaps }
+    }
+
+    fn unpack(&self) -> Aside {
+        let (start, end) = self.keys.split_at(self.start_len as usize);
+        let end = (!self.is_open).then(|| end.to_vec());
+        let range = KeyRange { start: start.to_vec(), end };
+        Aside { range, depth: u32::from(self.depth), overlaps: self.overlaps }
+    }
+
     fn memory_len(&self) -> usize {
-        size_of::<Aside>()
-            + self.range.start.len()
-            + self.range.end.as_ref().map_or(0, Vec::len)
-            + ELEMENT_OVERHEAD_LEN
+        Backlog::RANGE_LEN + self.keys.len()
     }
 }
 
 /// Ranges put aside, in key order.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
-    ranges: VecDeque<Aside>,
+    ranges: VecDeque<Packed>,
     memory_len: usize,
 }
 
 impl Backlog {
+    /// What a range costs beside its keys, the allocator's part included.
+    pub(crate) const RANGE_LEN: usize = size_of::<Packed>() + 16;
+
     pub(crate) fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }
@@ -53,27 +86,28 @@ impl Backlog {
         self.memory_len
     }
 
-    pub(crate) fn first(&self) -> Option<&Aside> {
-        self.ranges.front()
+    pub(crate) fn first(&self) -> Option<Aside> {
+        self.ranges.front().map(Packed::unpack)
     }
 
     pub(crate) fn pop(&mut self) -> Option<Aside> {
-        let aside = self.ranges.pop_front()?;
-        self.memory_len -= aside.memory_len();
-        Some(aside)
+        let packed = self.ranges.pop_front()?;
+        self.memory_len -= packed.memory_len();
+        Some(packed.unpack())
     }
 
     /// Adds a range behind all others.
     pub(crate) fn push(&mut self, aside: Aside) {
-        self.memory_len += aside.memory_len();
-        self.ranges.push_back(aside);
+        let packed = Packed::pack(aside);
+        self.memory_len += packed.memory_len();
+        self.ranges.push_back(packed);
         self.keep_within();
     }
 
     /// Puts the ranges of `first`, in any order, before those held.
     pub(crate) fn put_first(&mut self, mut first: Backlog) {
         self.memory_len += first.memory_len;
-        first.ranges.make_contiguous().sort_unstable_by(|a, b| a.range.start.cmp(&b.range.start));
+        first.ranges.make_contiguous().sort_by_cached_key(|packed| packed.unpack().range.start);
         first.ranges.append(&mut self.ranges);
         self.ranges = first.ranges;
         self.keep_within();
@@ -83,17 +117,17 @@ impl Backlog {
     /// is found equal again. Parts of that may be in flight just now, and would be sent a second time.
     fn keep_within(&mut self) {
         while self.memory_len > BACKLOG_LEN_MAX && self.ranges.len() > 1 {
-            let mut joined: VecDeque<Aside> = VecDeque::with_capacity(self.ranges.len() / 2 + 1);
-            while let Some(mut first) = self.ranges.pop_front() {
-                if let Some(second) = self.ranges.pop_front() {
-                    first.range = hull(first.range, second.range);
-                    first.depth = first.depth.max(second.depth);
-                    first.overlaps = true;
-                }
-                joined.push_back(first);
+            let mut joined = Backlog::default();
+            while let Some(first) = self.pop() {
+                let aside = match self.pop() {
+                    Some(second) => first.join(second),
+                    None => first,
+                };
+                let packed = Packed::pack(aside);
+                joined.memory_len += packed.memory_len();
+                joined.ranges.push_back(packed);
             }
-            self.memory_len = joined.iter().map(Aside::memory_len).sum();
-            self.ranges = joined;
+            *self = joined;
         }
     }
 }
@@ -114,10 +148,6 @@ pub(crate) struct Deferred {
 }
 
 impl Deferred {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.last.is_none() && self.spans.is_empty() && self.later.is_empty()
-    }
-
     /// Adds a span of the peer's pieces and the same range in this side's keys. Where it follows in the same item, it
     /// is joined to the span before, with what lies between. A span that cannot grow any more goes to `backlog`, if
     /// this side keeps one.
@@ -210,6 +240,6 @@ mod tests {
         assert_eq!(later, [Later { spans: vec![span(0, 1, 6), span(3, 0, 1)], check: hash.finish() }]);
         assert_eq!(backlog.pop(), Some(aside(10, 60)));
         assert_eq!(backlog.pop(), Some(aside(90, 95)));
-        assert!(deferred.is_empty());
+        assert!(deferred.take(None).is_empty());
     }
 }

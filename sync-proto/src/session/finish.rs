@@ -41,7 +41,7 @@ impl Session {
             self.end_well();
             return Ok(());
         }
-        if !self.skips_items && !self.sent.is_answered() {
+        if !self.skips_items && !self.sent.is_answered() && !self.is_withdrawn(&heard) {
             return Err(AbortReason::Protocol("a list without an answer"));
         }
         if heard.moves == 0 && heard.done.is_none() && !self.skips_items {
@@ -67,6 +67,12 @@ impl Session {
         }
         self.begin_flight();
         Ok(())
+    }
+
+    /// Whether the initiator found the roots equal at the responder's higher horizon, and skipped the responder's items.
+    fn is_withdrawn(&self, heard: &Heard) -> bool {
+        let higher = self.own.as_ref().is_some_and(|own| own.horizon > self.terms.origin.horizon);
+        !self.initiates() && higher && self.leg == 3 && heard.done.is_some() && heard.messages == 1
     }
 
     fn take_done(&mut self, done: &Done) {

@@ -39,3 +39,6 @@ mod walk;
 
 pub use machine::{Answer, Input, Output, Session};
 pub use report::{Difference, End, Outcome, Progress, Reason, Reasons, Report};
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 //! Easy to get wrong: this is what a session holds in memory, and what a peer could make it hold. Everything in it is
 //! counted; when a table is full, further ranges are put aside instead of answered.
 
+use super::backlog::Backlog;
 use super::keys::KeyList;
 use crate::types::{Fingerprint, Head, KeyRange};
 
@@ -74,6 +75,13 @@ impl Item {
         Some(KeyRange { start: self.starts.get(lo)?.to_vec(), end })
     }
 
+    /// What the pieces would cost if all of them were put aside.
+    fn aside_len(&self) -> usize {
+        let keys_len: usize =
+            (0..self.starts.len()).filter_map(|at| self.starts.get(at)).map(<[u8]>::len).sum();
+        2 * keys_len + self.end.as_ref().map_or(0, |end| end.len()) + self.starts.len() * Backlog::RANGE_LEN
+    }
+
     fn must_answer(&self) -> bool {
         match &self.body {
             Body::List(_) | Body::FullList(_) => true,
@@ -100,11 +108,13 @@ impl Item {
 pub(crate) struct Table {
     items: Vec<Item>,
     memory_len: usize,
+    aside_len: usize,
 }
 
 impl Table {
     pub(crate) fn push(&mut self, item: Item) {
         self.memory_len += item.memory_len();
+        self.aside_len += item.aside_len();
         self.items.push(item);
     }
 
@@ -115,6 +125,11 @@ impl Table {
     /// Bytes held.
     pub(crate) fn memory_len(&self) -> usize {
         self.memory_len
+    }
+
+    /// What the backlog would grow by if all of this were put aside.
+    pub(crate) fn aside_len(&self) -> usize {
+        self.aside_len
     }
 
     pub(crate) fn get(&self, item: u32) -> Option<&Item> {

@@ -14,8 +14,8 @@ use super::report::Reason;
 use super::table::{Body, Item};
 use crate::error::AbortReason;
 use crate::limits::{
-    DEPTH_MAX, ELEMENT_OVERHEAD_LEN, FRAME_LEN_MAX, ITEM_COUNT_MAX, KEYS_LEN_MAX, LIST_COUNT_MAX,
-    PIECE_COUNT_MAX, RESTART_COUNT_MAX, TABLE_LEN_MAX,
+    BACKLOG_LEN_MAX, CUT_KEYS_LEN_MAX, DEPTH_MAX, ELEMENT_OVERHEAD_LEN, FRAME_LEN_MAX, ITEM_COUNT_MAX,
+    KEYS_LEN_MAX, LIST_COUNT_MAX, PIECE_COUNT_MAX, RESTART_COUNT_MAX, TABLE_LEN_MAX,
 };
 use crate::options::Mode;
 use crate::replica::{Cut, Piece, ReadAnswer, ReadLimit, ReadRequest};
@@ -255,7 +255,7 @@ impl Session {
     pub(crate) fn ask_cut(&mut self, span: Span) {
         let count = self.options.limits.fan_out.saturating_mul(4).clamp(2, PIECE_COUNT_MAX as u32);
         let cut = Cut::Pieces(self.options.limits.fan_out.max(2));
-        let limit = ReadLimit { count, bytes: KEYS_LEN_MAX as u32 };
+        let limit = ReadLimit { count, bytes: CUT_KEYS_LEN_MAX as u32 };
         let request = ReadRequest::Children { range: span.range.clone(), cut, limit };
         self.ask(request, Waiting::Walking(Walking::Cut(span)));
     }
@@ -327,7 +327,10 @@ impl Session {
     /// Whether this side's flight has room for another range. A flight always has room for one.
     pub(crate) fn has_room(&self) -> bool {
         let held = self.draft.memory_len() + self.sends.memory_len();
+        // A flight may have to be put aside whole, and so may the next one, deeper down: each leaves half of the room.
+        let aside = self.backlog.memory_len() + self.aside.memory_len();
         let fits = held < TABLE_LEN_MAX
+            && self.draft.aside_len() < BACKLOG_LEN_MAX.saturating_sub(aside) / 2
             && self.draft.len() < ITEM_COUNT_MAX
             && self.outbox.payload_len() < self.terms.window_len.min(FRAME_LEN_MAX / 2);
         fits || (self.draft.len() == 0 && self.sends.is_empty())
@@ -444,7 +447,7 @@ impl Session {
 fn fewer(mut pieces: Vec<Piece>) -> Vec<Piece> {
     loop {
         let keys_len: usize = pieces.iter().skip(1).map(|piece| piece.start.len()).sum();
-        if pieces.len() <= 2 || (keys_len <= KEYS_LEN_MAX && pieces.len() <= PIECE_COUNT_MAX) {
+        if pieces.len() <= 2 || (keys_len <= CUT_KEYS_LEN_MAX && pieces.len() <= PIECE_COUNT_MAX) {
             return pieces;
         }
         pieces = pieces

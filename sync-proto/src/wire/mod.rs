@@ -8,3 +8,6 @@ pub(crate) mod frame;
 pub(crate) mod hello;
 pub(crate) mod item;
 pub(crate) mod message;
+
+#[cfg(test)]
+mod tests;

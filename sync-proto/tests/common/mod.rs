@@ -3,18 +3,20 @@
 //! Used by the tests and examples of this crate. It is as slow as it looks, so that it cannot be wrong in the ways in
 //! which a Merkle index can.
 
-#![allow(dead_code, reason = "every test program uses another part of it")]
+#![allow(dead_code, unreachable_pub, reason = "every test program uses another part of it")]
 
 pub mod rng;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
+use sync_proto::driver::{Pump, Step};
 use sync_proto::{
-    Applied, Children, Cut, Entries, Entry, Fetched, Fingerprint, Head, Heads, KeyRange, Kind, Origin, Piece,
-    RangeEntries, RangeSum, ReadLimit, Replica, ReplicaError, ReplicaErrorKind, ReplicaInfo, Stamp,
-    ValueWriter,
+    Applied, Children, Cut, Entries, Entry, Fetched, Fingerprint, Head, Heads, Input, KeyRange, Kind,
+    Options, Origin, Outcome, Piece, RangeEntries, RangeSum, ReadLimit, Replica, ReplicaError,
+    ReplicaErrorKind, ReplicaInfo, Session, Stamp, ValueWriter,
 };
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
@@ -118,6 +120,11 @@ impl Model {
         let copy = Model::new(node);
         copy.lock().entries = self.contents();
         Model { config: Config { node, ..self.config.clone() }, ..copy }
+    }
+
+    /// The same replica at this moment, apart from the original from now on.
+    pub fn fork(&self) -> Model {
+        self.copy(self.config.node)
     }
 
     pub fn root(&self) -> RangeSum {
@@ -429,5 +436,100 @@ pub fn entry(key: impl Into<Vec<u8>>, hlc: u64, node: u64, value: impl Into<Vec<
         expires_at: 0,
         meta: Vec::new(),
         value: value.into(),
+    }
+}
+
+/// What differs between two models, counted from their contents.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Truth {
+    pub only_left: u64,
+    pub only_right: u64,
+    pub newer_left: u64,
+    pub newer_right: u64,
+    /// Keys whose two versions have the same clock: both travel.
+    pub ties: u64,
+}
+
+impl Truth {
+    pub fn of(left: &Model, right: &Model) -> Truth {
+        let (left, right) = (left.contents(), right.contents());
+        let mut truth = Truth::default();
+        for (key, held) in left.iter().filter(|(key, _)| replicated().contains(key)) {
+            match right.get(key) {
+                None => truth.only_left += 1,
+                Some(other) if other.hash == held.hash => {}
+                Some(other) if other.entry.stamp.hlc == held.entry.stamp.hlc => truth.ties += 1,
+                Some(other) if other.entry.stamp < held.entry.stamp => truth.newer_left += 1,
+                Some(_) => truth.newer_right += 1,
+            }
+        }
+        let only_right = right.keys().filter(|key| replicated().contains(key) && !left.contains_key(*key));
+        truth.only_right = only_right.count() as u64;
+        truth
+    }
+
+    /// How many entries must travel: each that differs once, and both versions of a tie.
+    pub fn entries_to_send(&self) -> u64 {
+        self.only_left + self.only_right + self.newer_left + self.newer_right + 2 * self.ties
+    }
+}
+
+/// Runs one session with options for each side, in turns.
+pub fn run_sessions(
+    left: &Model,
+    left_options: Options,
+    right: &Model,
+    right_options: Options,
+) -> (Outcome, Outcome) {
+    let mut cable = Cable::new(left_options, right_options);
+    while !cable.step(left, right, |_| true) {}
+    cable.outcomes()
+}
+
+/// Two sessions and what lies between them, moved on by hand.
+pub struct Cable {
+    pumps: [Pump; 2],
+    outcomes: [Option<Outcome>; 2],
+    cut: bool,
+}
+
+impl Cable {
+    pub fn new(left: Options, right: Options) -> Cable {
+        let now = Duration::ZERO;
+        let sessions = [Session::initiator(left, now), Session::responder(right, now)];
+        Cable { pumps: sessions.map(Pump::new), outcomes: [None, None], cut: false }
+    }
+
+    /// Moves both sides on by one frame each; `pass` says which frames arrive, and the first that does not cuts the
+    /// connection for good. Whether both sessions are over.
+    pub fn step(&mut self, left: &Model, right: &Model, mut pass: impl FnMut(&[u8]) -> bool) -> bool {
+        for (side, model) in [left, right].into_iter().enumerate() {
+            while self.outcomes[side].is_none() {
+                match self.pumps[side].step(model, Duration::ZERO) {
+                    Step::Send(frame) => {
+                        self.cut = self.cut || !pass(&frame);
+                        if !self.cut {
+                            self.pumps[1 - side].handle(Input::Frame(frame), Duration::ZERO);
+                        }
+                        break;
+                    }
+                    Step::Tell(_) => {}
+                    Step::Receive if self.cut || self.outcomes[1 - side].is_some() => {
+                        self.pumps[side].handle(Input::Closed, Duration::ZERO);
+                    }
+                    Step::Receive => break,
+                    Step::Ended(outcome) => self.outcomes[side] = Some(*outcome),
+                }
+            }
+        }
+        self.outcomes.iter().all(Option::is_some)
+    }
+
+    pub fn memory_len(&self) -> usize {
+        self.pumps.iter().map(Pump::memory_len).max().unwrap_or(0)
+    }
+
+    pub fn outcomes(self) -> (Outcome, Outcome) {
+        self.outcomes.map(|outcome| outcome.expect("both sessions are over")).into()
     }
 }

@@ -1,0 +1,374 @@
+//! What happens between two sessions when messages are tampered with: a stranger in the middle reads, changes and writes
+//! every message, so that rare branches (collisions of short hashes, full lists, restarts) are taken at will, and liars
+//! are played without writing a second implementation.
+
+use std::time::Duration;
+
+use super::{End, Input, Outcome, Session};
+use crate::driver::{Pump, Step};
+use crate::error::{AbortReason, PeerReason};
+use crate::limits::{FRAME_LEN_MAX, Limits, MEMORY_MAX};
+use crate::options::Options;
+use crate::test_model::rng::{Rng, diverged};
+use crate::test_model::{Model, Truth, entry};
+use crate::types::KeyRange;
+use crate::wire::codec::Reader;
+use crate::wire::frame::{self, FRAME_HEADER_LEN};
+use crate::wire::item::{Children, List, Pieces, Scope, Split};
+use crate::wire::message::Message;
+
+const NOW: Duration = Duration::ZERO;
+
+/// What a stranger in the middle does to the messages of one frame. `true`: from the left side.
+type Tamper<'a> = &'a mut dyn FnMut(bool, &mut Vec<Message>);
+
+fn messages(frame: &[u8]) -> Vec<Message> {
+    let mut reader = Reader::new(&frame[FRAME_HEADER_LEN..]);
+    let mut messages = Vec::new();
+    while !reader.is_empty() {
+        let bytes = &frame[frame.len() - reader.remaining_len()..];
+        let mut one = Reader::new(bytes);
+        messages.push(Message::decode(&mut one).expect("sessions send messages"));
+        reader = Reader::new(&bytes[bytes.len() - one.remaining_len()..]);
+    }
+    messages
+}
+
+fn sealed(messages: &[Message], last: bool) -> Vec<u8> {
+    let mut frame = frame::begin();
+    messages.iter().for_each(|message| message.encode(&mut frame));
+    frame::seal(&mut frame, last);
+    frame
+}
+
+fn run(left: &Model, right: &Model, options: Options, tamper: Tamper<'_>) -> (Outcome, Outcome) {
+    run_raw(left, right, options, &mut |from_left, frame, last| {
+        let mut messages = messages(frame);
+        tamper(from_left, &mut messages);
+        *frame = sealed(&messages, last);
+    })
+}
+
+/// As [`run`], on the bytes of the frames. The connection ends when one side has, or when both wait.
+fn run_raw(
+    left: &Model,
+    right: &Model,
+    options: Options,
+    damage: &mut dyn FnMut(bool, &mut Vec<u8>, bool),
+) -> (Outcome, Outcome) {
+    let mut pumps = [
+        Pump::new(Session::initiator(options.clone(), NOW)),
+        Pump::new(Session::responder(Options { nonce: 99, ..options }, NOW)),
+    ];
+    let mut outcomes = [None, None];
+    let mut waiting_count = 0;
+    while outcomes.iter().any(Option::is_none) {
+        for (side, model) in [left, right].into_iter().enumerate() {
+            while outcomes[side].is_none() {
+                match pumps[side].step(model, NOW) {
+                    Step::Send(mut frame) => {
+                        let last = frame::check(&frame).expect("sealed");
+                        damage(side == 0, &mut frame, last);
+                        frame::seal(&mut frame, last);
+                        pumps[1 - side].handle(Input::Frame(frame), NOW);
+                        waiting_count = 0;
+                        break;
+                    }
+                    Step::Tell(_) => {}
+                    Step::Receive => {
+                        waiting_count += 1;
+                        if outcomes[1 - side].is_some() || waiting_count > 3 {
+                            pumps[side].handle(Input::Closed, NOW);
+                        } else {
+                            break;
+                        }
+                    }
+                    Step::Ended(outcome) => outcomes[side] = Some(*outcome),
+                }
+            }
+            assert!(pumps.iter().all(|pump| pump.memory_len() < MEMORY_MAX));
+        }
+    }
+    outcomes.map(|outcome| outcome.expect("both ended")).into()
+}
+
+/// Two replicas of `n` random keys, of which the left has newer versions of `stale`.
+fn stale_pair(n: u64, stale: impl IntoIterator<Item = u64>) -> (Model, Model) {
+    let left = Model::new(1);
+    let key = |index| [vec![1], Rng(index).bytes(12)].concat();
+    (0..n).for_each(|index| left.put(entry(key(index), 100, 1, "old")));
+    let right = left.copy(2);
+    stale.into_iter().for_each(|index| left.put(entry(key(index), 200, 1, "new")));
+    (left, right)
+}
+
+#[test]
+fn a_list_that_does_not_close_is_listed_again_and_then_in_full_width() {
+    for refusals in 1..=2 {
+        let (left, right) = stale_pair(3000, [5, 700]);
+        let (mut refused, mut lists, mut full) = (0, 0, 0);
+        let (outcome, _) = run(&left, &right, Options::new(1), &mut |_, messages| {
+            for message in messages {
+                match message {
+                    Message::List(_) => lists += 1,
+                    Message::FullList(_) => full += 1,
+                    // As if two entries had the same short fingerprint: the first range does not add up.
+                    Message::Unmatched(unmatched) if refused < refusals => {
+                        unmatched.common ^= 1;
+                        refused += 1;
+                    }
+                    _ => {}
+                }
+            }
+        });
+        assert_eq!(outcome.end, End::Complete);
+        assert_eq!(left.root(), right.root());
+        assert!(lists >= 2 && full <= 1, "{lists} lists, {full} full");
+        assert_eq!(outcome.report.entries_differing, 2);
+    }
+}
+
+#[test]
+fn every_list_in_full_width_converges_as_well() {
+    for seed in 0..60 {
+        let (left, right) = diverged(seed);
+        run(&left, &right, Options::new(seed), &mut |_, messages| {
+            for message in messages {
+                if let Message::Unmatched(unmatched) = message {
+                    unmatched.common = !unmatched.common;
+                }
+            }
+        });
+        assert_eq!(left.root(), right.root(), "seed {seed}");
+    }
+}
+
+#[test]
+fn keys_with_the_same_short_fingerprint_are_sent_after_all() {
+    // Each side has keys that the other lacks; in the middle their fingerprints become one and the same, so that each
+    // looks like a newer version of the other.
+    let (left, right) = stale_pair(1000, []);
+    for index in 0..40u64 {
+        let key = [vec![1], Rng(5000 + index).bytes(12)].concat();
+        if index % 2 == 0 { &left } else { &right }.put(entry(key, 300 + index, 3, "mine"));
+    }
+    let own_key = left.contents().keys().find(|key| !right.contents().contains_key(*key)).cloned();
+    let own_key = own_key.expect("the left side has keys of its own");
+    let mut collisions = 0;
+    let (outcome, _) = run(&left, &right, Options::new(1), &mut |_, messages| {
+        for message in messages {
+            if let Message::Unmatched(unmatched) = message {
+                let Some(first) = unmatched.extra.first().copied() else { continue };
+                collisions += unmatched.extra.len().saturating_sub(1);
+                unmatched.extra.iter_mut().for_each(|extra| extra.key = first.key);
+            }
+        }
+    });
+    assert!(collisions > 0, "{}", own_key.len());
+    assert_eq!(outcome.end, End::Complete);
+    assert_eq!(left.root(), right.root());
+}
+
+#[test]
+fn a_mistaken_bound_is_noticed_when_a_range_is_put_aside_and_nothing_is_lost() {
+    // Windows of a few items, so that almost everything is put aside, and a middle that shifts what is referred to: the
+    // two sides mean different keys by the same pieces.
+    let mut restarts = 0;
+    for seed in 0..60 {
+        let rng = &mut Rng(seed);
+        let (left, right) = stale_pair(2000, (0..2000).step_by(3));
+        let mut options = Options::new(seed);
+        options.limits = Limits { window_len: 200, ..Limits::default() };
+        let mut shifts = 2;
+        let (outcome, _) = run(&left, &right, options, &mut |_, messages| {
+            for message in messages {
+                match message {
+                    Message::Later(later) if shifts > 0 && rng.one_in(3) => {
+                        later.check ^= 1;
+                        shifts -= 1;
+                    }
+                    Message::Restart => restarts += 1,
+                    _ => {}
+                }
+            }
+        });
+        assert_eq!(outcome.end, End::Complete, "seed {seed}");
+        assert_eq!(left.root(), right.root(), "seed {seed}");
+    }
+    assert!(restarts > 0, "the responder noticed, too");
+}
+
+#[test]
+fn narrow_windows_cost_legs_and_nothing_else() {
+    for seed in 0..60 {
+        let (left, right) = diverged(seed);
+        let truth = Truth::of(&left, &right);
+        let mut options = Options::new(seed);
+        options.limits = Limits { window_len: 300, legs_max: 1 << 20, ..Limits::default() };
+        let (on_left, on_right) = run(&left, &right, options, &mut |_, _| ());
+        assert_eq!(on_left.end, End::Complete, "seed {seed}");
+        assert_eq!(left.root(), right.root(), "seed {seed}");
+        let sent = on_left.report.entries_sent + on_right.report.entries_sent;
+        assert_eq!(sent, truth.entries_to_send(), "seed {seed}");
+    }
+}
+
+/// Plays a peer that answers every flight with `lie`, until the session ends. Returns how it ended and how many flights
+/// that took.
+fn lie_to(model: &Model, options: Options, mut lie: impl FnMut(&[Message]) -> Vec<Message>) -> (End, u32) {
+    let mut pump = Pump::new(Session::initiator(options, NOW));
+    let mut honest = Pump::new(Session::responder(Options::new(2), NOW));
+    let (other, mut greeted, mut flight) = (stale_pair(10, []).1, false, Vec::new());
+    let mut flights = 0;
+    loop {
+        match pump.step(model, NOW) {
+            Step::Send(frame) if !greeted => honest.handle(Input::Frame(frame), NOW),
+            Step::Send(frame) => flight.extend(messages(&frame)),
+            Step::Tell(_) => {}
+            Step::Receive => {
+                flights += 1;
+                let answer = if greeted {
+                    lie(&std::mem::take(&mut flight))
+                } else {
+                    greeted = true;
+                    let Step::Send(frame) = honest.step(&other, NOW) else { panic!("no hello") };
+                    let hello = messages(&frame).swap_remove(0);
+                    std::iter::once(hello).chain(lie(&[])).collect()
+                };
+                pump.handle(Input::Frame(sealed(&answer, true)), NOW);
+                assert!(pump.memory_len() < MEMORY_MAX);
+            }
+            Step::Ended(outcome) => return (outcome.end, flights),
+        }
+    }
+}
+
+/// All pieces of the items of a flight.
+fn spans(flight: &[Message]) -> Vec<Pieces> {
+    let piece_count = |message: &Message| match message {
+        Message::Children(children) => Some(children.hashes.len()),
+        Message::Split(split) => Some(split.hashes.len()),
+        Message::List(_) | Message::FullList(_) | Message::Unmatched(_) => Some(1),
+        _ => None,
+    };
+    let counts = flight.iter().filter_map(piece_count).enumerate();
+    let pieces = |(item, hi): (usize, usize)| Pieces { item: item as u32, lo: 0, hi: hi as u32 };
+    if flight.is_empty() { vec![Pieces { item: 0, lo: 0, hi: 1 }] } else { counts.map(pieces).collect() }
+}
+
+#[test]
+fn a_liar_with_endless_depth_ends() {
+    let (model, _) = stale_pair(20_000, []);
+    let mut rng = Rng(4);
+    let (end, flights) = lie_to(&model, Options::new(1), |flight| {
+        let cut = |pieces| {
+            let ids = vec![7; 7];
+            let hashes = (0..8).map(|_| rng.next()).collect();
+            Message::Children(Children { scope: Scope::Pieces(pieces), cut: 1, ids, hashes })
+        };
+        spans(flight).into_iter().map(cut).collect()
+    });
+    assert!(matches!(end, End::Aborted(AbortReason::Limit("depth"))), "{end:?}");
+    assert!(flights < 200, "{flights}");
+}
+
+#[test]
+fn a_liar_who_cuts_lists_for_ever_ends() {
+    let (model, _) = stale_pair(500, []);
+    let (end, flights) = lie_to(&model, Options::new(1), |flight| {
+        let cut = |pieces| {
+            let bounds = vec![vec![1, 0, 0]];
+            Message::Split(Split { scope: Scope::Pieces(pieces), bounds, hashes: vec![1, 2] })
+        };
+        spans(flight).into_iter().map(cut).collect()
+    });
+    assert!(matches!(end, End::Aborted(AbortReason::Limit("depth"))), "{end:?}");
+    assert!(flights < 200, "{flights}");
+}
+
+#[test]
+fn a_peer_that_only_puts_off_or_says_nothing_is_left() {
+    let (model, _) = stale_pair(500, []);
+    let list = |pieces| Message::List(List { scope: Scope::Pieces(pieces), fingerprints: vec![1, 2, 3] });
+    let mut flights = 0;
+    let (end, _) = lie_to(&model, Options::new(1), |flight| {
+        flights += 1;
+        if flights == 1 { spans(flight).into_iter().map(list).collect() } else { Vec::new() }
+    });
+    assert!(matches!(end, End::Aborted(AbortReason::Protocol(_))), "{end:?}");
+}
+
+#[test]
+fn items_that_refer_to_nothing_or_twice_or_to_foreign_ranges_are_refused() {
+    let (model, _) = stale_pair(500, []);
+    let list = |scope| Message::List(List { scope, fingerprints: vec![1] });
+    let pieces = |item, lo, hi| list(Scope::Pieces(Pieces { item, lo, hi }));
+    let lies: [Vec<Message>; 5] = [
+        vec![pieces(1, 0, 1)],
+        vec![pieces(0, 1, 2)],
+        vec![pieces(0, 0, 2)],
+        vec![pieces(0, 0, 1), pieces(0, 0, 1)],
+        vec![list(Scope::Keys(KeyRange::all()))],
+    ];
+    for lie in lies {
+        let (end, _) = lie_to(&model, Options::new(1), |_| lie.clone());
+        assert!(matches!(end, End::Aborted(AbortReason::Protocol(_))), "{lie:?}: {end:?}");
+    }
+    let foreign = Message::Entries(vec![entry([0, 1], 5, 5, "local")]);
+    let (end, _) = lie_to(&model, Options::new(1), |_| vec![foreign.clone()]);
+    assert!(matches!(end, End::Aborted(AbortReason::Protocol(_))), "{end:?}");
+    assert!(!model.contents().contains_key(&[0, 1][..]));
+}
+
+#[test]
+fn damaged_messages_end_typed_and_do_no_harm() {
+    // Every frame is sealed again after the damage, so that it reaches the messages and the session behind them.
+    let (mut aborted, mut survived) = (0, 0);
+    for seed in 0..800 {
+        let rng = &mut Rng(seed);
+        let (left, right) = diverged(seed % 40);
+        let at = rng.below(12);
+        let mut count = 0;
+        let (on_left, on_right) = run_raw(&left, &right, Options::new(seed), &mut |_, frame, _| {
+            count += 1;
+            if count != at + 1 || frame.len() <= FRAME_HEADER_LEN {
+                return;
+            }
+            let payload_len = (frame.len() - FRAME_HEADER_LEN) as u64;
+            for _ in 0..=rng.below(3) {
+                let position = FRAME_HEADER_LEN + rng.below(payload_len) as usize;
+                match rng.below(4) {
+                    0 => frame.truncate(position),
+                    1 if frame.len() < FRAME_LEN_MAX => frame.extend_from_within(position.min(frame.len())..),
+                    _ => {
+                        if let Some(byte) = frame.get_mut(position) {
+                            *byte = rng.next() as u8;
+                        }
+                    }
+                }
+            }
+        });
+        for outcome in [on_left, on_right] {
+            match outcome.end {
+                End::Aborted(
+                    AbortReason::Malformed(_) | AbortReason::Protocol(_) | AbortReason::Limit(_),
+                )
+                | End::Aborted(AbortReason::Peer(_) | AbortReason::Closed)
+                | End::Aborted(AbortReason::OtherSet | AbortReason::OtherHashKey | AbortReason::SameNode)
+                | End::Aborted(AbortReason::Version { .. }) => aborted += 1,
+                End::Complete | End::Partial(_) => survived += 1,
+                end => panic!("seed {seed}: {end:?}"),
+            }
+        }
+    }
+    assert!(aborted > 300 && survived > 100, "{aborted} aborted, {survived} survived");
+}
+
+#[test]
+fn the_peer_is_told_why_a_session_ends() {
+    let (left, mut right) = stale_pair(500, [1]);
+    right.config.fails_at = 3;
+    let (on_left, on_right) = run(&left, &right, Options::new(1), &mut |_, _| ());
+    assert_eq!(on_left.end, End::Aborted(AbortReason::Peer(PeerReason::Replica)));
+    assert!(matches!(on_right.end, End::Aborted(AbortReason::Replica(_))));
+}

@@ -1,0 +1,296 @@
+//! Every message comes back as it was written, nothing else is read, and the hello has the bytes that the protocol page
+//! shows. Messages are drawn at random from a seed.
+
+use super::codec::Reader;
+use super::entry::ValueBegin;
+use super::frame;
+use super::hello::{Abort, Done, Hello, HelloBody, HelloReply, Party};
+use super::item::{Children, Extra, FullList, Later, List, Listed, Pieces, Scope, Settle, Split, Unmatched};
+use super::message::Message;
+use crate::error::PeerReason;
+use crate::limits::MEMORY_MAX;
+use crate::options::{Mode, Versions};
+use crate::test_model::rng::Rng;
+use crate::types::{Entry, Fingerprint, KeyRange, Kind, RangeSum, Stamp};
+
+fn wide(rng: &mut Rng) -> u64 {
+    rng.next() >> rng.below(64)
+}
+
+fn wide_u128(rng: &mut Rng) -> u128 {
+    u128::from(rng.next()) << 64 | u128::from(rng.next())
+}
+
+fn key(rng: &mut Rng) -> Vec<u8> {
+    let len = rng.below(12) as usize;
+    rng.bytes(len).into_iter().map(|byte| byte % 3).collect()
+}
+
+fn rising_keys(rng: &mut Rng, max: u64) -> Vec<Vec<u8>> {
+    let count = 1 + rng.below(max);
+    let keys: std::collections::BTreeSet<_> = (0..count).map(|_| key(rng)).collect();
+    keys.into_iter().collect()
+}
+
+fn range(rng: &mut Rng) -> KeyRange {
+    let start = key(rng);
+    let end = rng.one_in(2).then(|| [start.clone(), vec![rng.next() as u8], key(rng)].concat());
+    KeyRange { start, end }
+}
+
+fn pieces(rng: &mut Rng) -> Pieces {
+    let lo = rng.below(300) as u32;
+    Pieces { item: rng.below(1 << 20) as u32, lo, hi: lo + 1 + rng.below(9) as u32 }
+}
+
+fn scope(rng: &mut Rng) -> Scope {
+    if rng.one_in(4) { Scope::Keys(range(rng)) } else { Scope::Pieces(pieces(rng)) }
+}
+
+fn positions(rng: &mut Rng) -> Vec<u32> {
+    let mut position = 0;
+    (0..rng.below(20))
+        .map(|_| {
+            position += 1 + rng.below(300) as u32;
+            position
+        })
+        .collect()
+}
+
+fn sum(rng: &mut Rng) -> RangeSum {
+    RangeSum {
+        fingerprint: Fingerprint(wide_u128(rng)),
+        live: wide(rng),
+        tombstones: wide(rng),
+        bytes: wide(rng),
+    }
+}
+
+fn entry(rng: &mut Rng) -> Entry {
+    let kind = if rng.one_in(3) { Kind::Tombstone } else { Kind::Put };
+    let (meta_len, value_len) = (rng.below(3) as usize, rng.below(40) as usize);
+    Entry {
+        key: key(rng),
+        stamp: Stamp { hlc: wide(rng), node: rng.below(2) },
+        kind,
+        expires_at: if rng.one_in(2) { wide(rng) } else { 0 },
+        meta: rng.bytes(meta_len),
+        value: if kind == Kind::Put { rng.bytes(value_len) } else { Vec::new() },
+    }
+}
+
+fn party(rng: &mut Rng) -> Party {
+    Party {
+        node: rng.next(),
+        nonce: rng.next(),
+        opens: wide(rng),
+        durable_seqno: wide(rng),
+        horizon: wide(rng),
+        members_checksum: rng.next(),
+        keyspaces_checksum: rng.next(),
+        window_len: rng.below(1 << 20) as u32,
+        value_len_max: wide(rng),
+        read_only: rng.one_in(2),
+    }
+}
+
+fn hello(rng: &mut Rng) -> HelloBody {
+    HelloBody {
+        set_id: wide_u128(rng).to_le_bytes(),
+        hash_check: rng.next().to_le_bytes(),
+        party: party(rng),
+        mode: [Mode::Both, Mode::Pull, Mode::Push, Mode::DryRun][rng.below(4) as usize],
+        names_max: rng.next() as u32,
+        root: sum(rng),
+        filter: rng.one_in(2).then(|| range(rng)),
+    }
+}
+
+/// A random message of each kind in turn; never a hello, which takes the rest of its frame.
+fn message(rng: &mut Rng, kind: u64) -> Message {
+    let count = 2 + rng.below(12) as usize;
+    match kind % 17 {
+        0 => Message::HelloReply(HelloReply {
+            version: rng.next() as u8,
+            set_proof: rng.next(),
+            party: party(rng),
+            root: rng.one_in(2).then(|| sum(rng)),
+        }),
+        1 => Message::Children(Children {
+            scope: scope(rng),
+            cut: rng.next() as u8,
+            ids: (1..count).map(|_| rng.next() as u32).collect(),
+            hashes: (0..count).map(|_| rng.next()).collect(),
+        }),
+        2 => {
+            let bounds = rising_keys(rng, 9);
+            let hashes = (0..=bounds.len()).map(|_| rng.next()).collect();
+            Message::Split(Split { scope: scope(rng), bounds, hashes })
+        }
+        3 => Message::List(List {
+            scope: scope(rng),
+            fingerprints: (2..count).map(|_| rng.next() as u32).collect(),
+        }),
+        4 => Message::FullList(FullList {
+            scope: scope(rng),
+            entries: rising_keys(rng, 9)
+                .into_iter()
+                .map(|key| Listed {
+                    key,
+                    stamp: Stamp { hlc: rng.next(), node: rng.next() },
+                    hash: wide_u128(rng),
+                })
+                .collect(),
+        }),
+        5 => Message::Unmatched(Unmatched {
+            item: wide(rng) as u32,
+            lacking: positions(rng),
+            extra: (2..count).map(|_| Extra { key: rng.next() as u32, hlc: rng.next() }).collect(),
+            common: wide_u128(rng),
+        }),
+        6 => Message::Settle(Settle {
+            item: wide(rng) as u32,
+            missing: positions(rng),
+            stale: positions(rng),
+            only_mine: wide(rng),
+            newer_mine: wide(rng),
+        }),
+        7 => Message::Later(Later { spans: (1..count).map(|_| pieces(rng)).collect(), check: rng.next() }),
+        8 => Message::Restart,
+        9 => Message::Stream(wide(rng)),
+        10 => Message::Entries((1..count).map(|_| entry(rng)).collect()),
+        11 => {
+            let entry = Entry { kind: Kind::Put, value: Vec::new(), ..entry(rng) };
+            Message::ValueBegin(ValueBegin { entry, value_len: 1 + (wide(rng) >> 1) })
+        }
+        12 => Message::ValuePart(rng.bytes(count)),
+        13 => Message::ValueAbandon,
+        14 => Message::Names(rising_keys(rng, 9).into_iter().map(|key| (rng.one_in(2), key)).collect()),
+        15 => Message::Done(Done {
+            reasons: rng.next() as u8,
+            refused: wide(rng),
+            deferred: wide(rng),
+            root: sum(rng),
+        }),
+        _ => Message::Abort(match rng.below(2) {
+            0 => Abort::Version(Versions { min: rng.next() as u8, max: rng.next() as u8 }),
+            _ => Abort::Reason(PeerReason::from_code(2 + rng.below(200) as u8)),
+        }),
+    }
+}
+
+#[test]
+fn every_message_comes_back_and_leaves_what_follows_alone() {
+    for seed in 0..17 * 200 {
+        let rng = &mut Rng(seed);
+        let (first, second) = (message(rng, seed), message(rng, seed / 17));
+        let mut bytes = Vec::new();
+        first.encode(&mut bytes);
+        let first_len = bytes.len();
+        second.encode(&mut bytes);
+        let mut reader = Reader::new(&bytes);
+        assert_eq!(Message::decode(&mut reader), Ok(first), "seed {seed}");
+        assert_eq!(reader.remaining_len(), bytes.len() - first_len, "seed {seed}");
+        assert_eq!(Message::decode(&mut reader), Ok(second), "seed {seed}");
+        assert!(reader.is_empty(), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_message_cut_short_anywhere_is_refused() {
+    for seed in 0..17 * 20 {
+        let mut bytes = Vec::new();
+        message(&mut Rng(seed), seed).encode(&mut bytes);
+        for len in 0..bytes.len() {
+            assert!(Message::decode(&mut Reader::new(&bytes[..len])).is_err(), "seed {seed}, cut at {len}");
+        }
+    }
+}
+
+#[test]
+fn what_decodes_from_damaged_bytes_is_a_message_of_the_same_bytes_again() {
+    for seed in 0..17 * 300 {
+        let rng = &mut Rng(seed);
+        let mut bytes = Vec::new();
+        message(rng, seed).encode(&mut bytes);
+        let at = rng.below(bytes.len() as u64) as usize;
+        bytes[at] = rng.next() as u8;
+        let mut reader = Reader::new(&bytes);
+        let Ok(decoded) = Message::decode(&mut reader) else { continue };
+        let read_len = bytes.len() - reader.remaining_len();
+        let mut again = Vec::new();
+        decoded.encode(&mut again);
+        // Keys may share less than they could, which is legal and not what this side writes.
+        assert!(again.len() <= read_len, "seed {seed}");
+        assert_eq!(Message::decode(&mut Reader::new(&again)), Ok(decoded), "seed {seed}");
+    }
+}
+
+#[test]
+fn shared_prefixes_do_not_unfold_without_bound() {
+    let long = vec![b'k'; crate::limits::KEY_LEN_MAX - 1];
+    let names: Vec<_> = (0..200u8).map(|n| (false, [&long[..], &[n]].concat())).collect();
+    let mut bytes = Vec::new();
+    Message::Names(names).encode(&mut bytes);
+    assert!(bytes.len() < MEMORY_MAX / 100, "a small message");
+    assert!(Message::decode(&mut Reader::new(&bytes)).is_err(), "of thirteen megabytes of keys");
+}
+
+#[test]
+fn a_hello_has_exactly_these_bytes() {
+    let body = HelloBody {
+        set_id: *b"replica-set-0001",
+        hash_check: *b"hashkey1",
+        party: Party {
+            node: 0x0a,
+            nonce: 0x0102_0304_0506_0708,
+            opens: 3,
+            durable_seqno: 300,
+            horizon: 0,
+            members_checksum: 0x11,
+            keyspaces_checksum: 0x22,
+            window_len: 512 << 10,
+            value_len_max: 64 << 20,
+            read_only: false,
+        },
+        mode: Mode::Both,
+        names_max: 0,
+        root: RangeSum { fingerprint: Fingerprint(0xfeed), live: 2, tombstones: 1, bytes: 40 },
+        filter: None,
+    };
+    let hello = Message::Hello(Hello { versions: Versions { min: 1, max: 1 }, body: body.encode() });
+    let mut bytes = frame::begin();
+    hello.encode(&mut bytes);
+    frame::seal(&mut bytes, true);
+    let expected = [
+        "61000001 00cf2e5d",                 // 97 bytes of payload, last frame, checksum
+        "01 53594e4c 01 01",                 // hello, "SYNL", versions 1 to 1
+        "7265706c6963612d7365742d30303031",  // set id
+        "686173686b657931",                  // hash check
+        "0a00000000000000 0807060504030201", // node, nonce
+        "03 ac02 00",                        // opens 3, durable seqno 300, horizon 0
+        "1100000000000000 2200000000000000", // checksums of members and keyspaces
+        "808020 80808020 00",                // window 512 KiB, values up to 64 MiB, writable
+        "00 00",                             // mode both, no names
+        "edfe0000000000000000000000000000",  // root: fingerprint
+        "02 01 28",                          // 2 live, 1 tombstone, 40 bytes
+        "00",                                // no filter
+    ];
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, expected.concat().replace(' ', ""));
+
+    let mut reader = Reader::new(&bytes[frame::FRAME_HEADER_LEN..]);
+    assert_eq!(Message::decode(&mut reader), Ok(hello));
+    assert_eq!(HelloBody::decode(&body.encode()), Ok(body));
+}
+
+#[test]
+fn hellos_of_every_shape_come_back() {
+    for seed in 0..500 {
+        let body = hello(&mut Rng(seed));
+        assert_eq!(HelloBody::decode(&body.encode()), Ok(body.clone()), "seed {seed}");
+        let mut longer = body.encode();
+        longer.push(0);
+        assert!(HelloBody::decode(&longer).is_err(), "seed {seed}: bytes after it");
+    }
+}
