@@ -122,6 +122,11 @@ impl Model {
         Model { config: Config { node, ..self.config.clone() }, ..copy }
     }
 
+    /// The same replica at this moment, apart from the original from now on.
+    pub fn fork(&self) -> Model {
+        self.copy(self.config.node)
+    }
+
     pub fn root(&self) -> RangeSum {
         sum(&self.lock().entries, &replicated())
     }

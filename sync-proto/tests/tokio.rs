@@ -1,0 +1,131 @@
+//! Sessions over real sockets and pipes: they converge, they end when the peer is slow, silent or gone, and a server
+//! serves no more than it should.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::rng::diverged;
+use common::{Model, entry};
+use sync_proto::driver::tokio::{CONNECTION_COUNT_MAX, connect, initiate, respond, serve};
+use sync_proto::{AbortReason, End, Options, PeerReason, Replica};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+fn shared(model: &Model) -> Arc<dyn Replica> {
+    Arc::new(model.clone())
+}
+
+/// A server on a port of its own, and what ends it.
+async fn server(model: &Model) -> (std::net::SocketAddr, oneshot::Sender<()>, tokio::task::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let (stop, stopped) = oneshot::channel();
+    let shutdown = async {
+        let _ = stopped.await;
+    };
+    let serving = serve(listener, shared(model), Options::new(5), |_, _| (), shutdown);
+    (address, stop, tokio::spawn(serving))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_converge_over_tcp_and_the_server_stops_when_told() {
+    for seed in 0..20 {
+        let (left, right) = diverged(seed);
+        let (address, stop, serving) = server(&right).await;
+        let mut legs = 0;
+        let outcome = connect(address, shared(&left), Options::new(seed), |progress| legs = progress.legs)
+            .await
+            .expect("the server is there");
+        assert_eq!(outcome.end, End::Complete, "seed {seed}");
+        assert_eq!(left.root(), right.root(), "seed {seed}");
+        assert!(legs <= outcome.report.legs, "seed {seed}");
+        stop.send(()).expect("it still runs");
+        serving.await.expect("no panic");
+    }
+}
+
+#[tokio::test]
+async fn values_larger_than_any_buffer_pass_a_narrow_pipe() {
+    let (left, right) = (Model::new(1), Model::new(2));
+    left.put(entry([1, 1], 10, 1, vec![1; 3_000_000]));
+    right.put(entry([1, 2], 10, 2, vec![2; 2_000_000]));
+    let (here, there) = tokio::io::duplex(1000);
+    let (on_left, on_right) = tokio::join!(
+        initiate(here, shared(&left), Options::new(1), |_| ()),
+        respond(there, shared(&right), Options::new(2)),
+    );
+    assert_eq!((on_left.end, on_right.end), (End::Complete, End::Complete));
+    assert_eq!(left.root(), right.root());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_says_nothing_is_left_in_time() {
+    let (here, there) = tokio::io::duplex(1 << 20);
+    let began = tokio::time::Instant::now();
+    let outcome = initiate(here, shared(&Model::new(1)), Options::new(1), |_| ()).await;
+    assert_eq!(outcome.end, End::Aborted(AbortReason::Timeout));
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    drop(there);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_trickles_bytes_is_left_in_time() {
+    let (here, mut there) = tokio::io::duplex(1 << 20);
+    let trickle = tokio::spawn(async move {
+        while there.write_all(&[0]).await.is_ok() {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+    });
+    let outcome = respond(here, shared(&Model::new(1)), Options::new(1)).await;
+    assert_eq!(outcome.end, End::Aborted(AbortReason::Timeout));
+    trickle.await.expect("the pipe is closed");
+}
+
+#[tokio::test]
+async fn a_peer_that_hangs_up_or_talks_nonsense_ends_the_session_typed() {
+    let model = Model::new(1);
+    let (address, stop, serving) = server(&model).await;
+    let mut stream = TcpStream::connect(address).await.expect("the server is there");
+    stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.expect("it listens");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.expect("it answers and closes");
+    assert_eq!(answer.get(8..), Some(&[18, 5][..]), "abort: malformed");
+
+    let (here, there) = tokio::io::duplex(1 << 20);
+    drop(there);
+    let outcome = initiate(here, shared(&model), Options::new(1), |_| ()).await;
+    assert_eq!(outcome.end, End::Aborted(AbortReason::Closed));
+
+    let outcome = connect(address, shared(&model), Options::new(1), |_| ()).await.expect("it goes on");
+    assert_eq!(outcome.end, End::Aborted(AbortReason::Peer(PeerReason::SameNode)));
+    drop(stop);
+    serving.await.expect("no panic");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_connections_than_allowed_wait_for_their_turn() {
+    let right = Model::new(2);
+    let (address, stop, serving) = server(&right).await;
+    let mut idle = Vec::new();
+    for _ in 0..CONNECTION_COUNT_MAX {
+        idle.push(TcpStream::connect(address).await.expect("the server is there"));
+    }
+    // All places are taken, so this one is not served before another one leaves.
+    let left = Model::new(1);
+    left.put(entry([1, 1], 10, 1, "v"));
+    let options = Options::new(1);
+    let mut waiting = tokio::spawn({
+        let replica = shared(&left);
+        async move { connect(address, replica, options, |_| ()).await }
+    });
+    assert!(tokio::time::timeout(Duration::from_millis(300), &mut waiting).await.is_err());
+    idle.truncate(CONNECTION_COUNT_MAX / 2);
+    let outcome = waiting.await.expect("no panic").expect("connected");
+    assert_eq!(outcome.end, End::Complete);
+    assert_eq!(left.root(), right.root());
+    drop(stop);
+    serving.await.expect("no panic");
+}
