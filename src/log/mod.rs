@@ -1,8 +1,9 @@
 //! The log: segments of framed, checksummed records, one record per commit; write-ahead log and store of large values in
 //! one.
 //!
-//! `record` is what a commit looks like in bytes, `frame` how records lie in a segment, `writer` appends them through the
-//! staging ring, `replay` reads them back after any stop, `values` reads large values out of sealed segments.
+//! `record` is what a commit looks like in bytes, `frame` how records lie in a segment, `segment` makes new ones, `writer`
+//! appends through the staging ring, `scan` reads frames, `replay` what a stop left, `values` large values out of sealed
+//! segments.
 //!
 //! Easy to get wrong: a segment is sealed and fsynced before the first record of the next, and an opening never appends
 //! to an old file. Both together make "what is there is a prefix" true.
@@ -10,6 +11,8 @@
 mod frame;
 mod record;
 mod replay;
+mod scan;
+mod segment;
 mod values;
 mod writer;
 
@@ -19,4 +22,4 @@ mod tests;
 pub(crate) use record::{Commit, LogEntry};
 pub(crate) use replay::{Plan, read};
 pub(crate) use values::ValueSegments;
-pub(crate) use writer::{FreshSegment, LogWriter, RING_LEN};
+pub(crate) use writer::{LogWriter, RING_LEN};

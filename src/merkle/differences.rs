@@ -1,76 +1,47 @@
-//! [`Differences`]: what the entries of one memtable change in the sums of a base's buckets.
+//! [`Differences`]: what the commits in one memtable changed in the sums of the buckets below it. The store keeps one
+//! beside each memtable and folds it into the base when the memtable is flushed.
 //!
-//! They keep the bounds of the base that they were opened on. Memory is proportional to the chunks that are touched.
+//! Memory is proportional to the chunks of buckets that were touched.
 //!
-//! Easy to get wrong: a base that was cut since has other bounds, so differences fold only into the base whose bounds
-//! they have; a flush makes new ones from the memtable's entries for that.
+//! Easy to get wrong: they keep the bounds that the base had when they were opened, whatever is cut meanwhile.
 
-use super::base::{Base, Place, sum_between};
-use crate::types::{Epoch, EpochSums, RangeSum};
+use super::base::Base;
+use super::bounds::Bounds;
+use super::buckets::Buckets;
+use crate::types::{EntrySum, KeyRange, RangeSum};
 
-/// Sums of what was added, less what was replaced, by bucket of a base.
+/// Sums of what was added, less what was replaced, by the buckets of a base.
 #[derive(Debug, Clone)]
 pub(crate) struct Differences {
-    bounds: Base,
-    chunks: Vec<Option<Box<[EpochSums]>>>,
-    totals: Vec<RangeSum>,
-    total: RangeSum,
+    pub(super) buckets: Buckets,
 }
 
 impl Differences {
-    /// No difference, by the buckets of `base`.
+    /// No difference, by the buckets of `base`. O(chunks).
     pub(crate) fn new(base: &Base) -> Differences {
-        let count = base.chunk_count();
-        let (chunks, totals) = (vec![None; count], vec![RangeSum::ZERO; count]);
-        Differences { bounds: base.clone(), chunks, totals, total: RangeSum::ZERO }
+        Differences { buckets: Buckets::new(base.bounds().clone()) }
     }
 
-    /// Adds an entry of `key`, or takes one away when `sum` is negated. O(log buckets).
-    pub(crate) fn add(&mut self, key: &[u8], sum: RangeSum, epoch: Option<Epoch>) {
-        let place = self.bounds.locate(key);
-        let len = self.bounds.chunk_len(place.chunk);
-        let (Some(chunk), Some(total)) = (self.chunks.get_mut(place.chunk), self.totals.get_mut(place.chunk))
-        else {
-            return;
-        };
-        let chunk = chunk.get_or_insert_with(|| vec![EpochSums::default(); len].into_boxed_slice());
-        if let Some(sums) = chunk.get_mut(place.index) {
-            sums.add_entry(sum, epoch);
-            *total += sum;
-            self.total += sum;
-        }
+    /// Notes that `key`, a replicated inner key, got the entry `added` in place of `removed`. O(log buckets).
+    pub(crate) fn add(&mut self, key: &[u8], added: Option<EntrySum>, removed: Option<EntrySum>) {
+        debug_assert!(super::covered().contains(key), "local keys are in no sum");
+        let place = self.bounds().locate(key);
+        let changes = added.into_iter().chain(removed.map(|entry| -entry));
+        changes.for_each(|entry| self.buckets.add_entry(place, entry));
     }
 
-    /// The base whose bounds these are.
-    pub(crate) fn bounds(&self) -> &Base {
-        &self.bounds
+    /// Where the buckets begin.
+    pub(crate) fn bounds(&self) -> &Bounds {
+        self.buckets.bounds()
     }
 
     /// The difference in the sum of everything.
     pub(crate) fn total(&self) -> RangeSum {
-        self.total
+        self.buckets.total()
     }
 
-    /// The difference between two bounds; `None` is the end of all keys.
-    pub(crate) fn sum(&self, start: &[u8], end: Option<&[u8]>) -> RangeSum {
-        let (from, to) = self.bounds.places(start, end);
-        sum_between(
-            from,
-            to,
-            |chunk| self.bounds.chunk_len(chunk),
-            |chunk| self.totals.get(chunk).copied().unwrap_or_default(),
-            |place| self.bucket(place),
-        )
-    }
-
-    fn bucket(&self, place: Place) -> RangeSum {
-        self.chunk(place.chunk)
-            .and_then(|chunk| chunk.get(place.index))
-            .map_or(RangeSum::ZERO, |sums| sums.total)
-    }
-
-    /// The differences in the buckets of one chunk of the bounds, unless there is none.
-    pub(super) fn chunk(&self, chunk: usize) -> Option<&[EpochSums]> {
-        self.chunks.get(chunk)?.as_deref()
+    /// The difference in `range`, whose ends must be bounds. O(chunks in the range).
+    pub(crate) fn sum(&self, range: &KeyRange) -> RangeSum {
+        self.buckets.sum(range)
     }
 }

@@ -7,9 +7,9 @@ use super::report::RecoveryReport;
 use crate::error::{Error, Result};
 use crate::index::{Levels, MergeCursor};
 use crate::manifest::{Change, State};
-use crate::merkle::{self, Base, Bucket, DECREED};
+use crate::merkle::{self, Base, BucketBuilder};
 use crate::store::{Measure, Prefix, default_prefix, parse_catalogue_key, replicated, user_key};
-use crate::types::{EpochSums, KeyRange};
+use crate::types::KeyRange;
 use crate::vfs::Vfs;
 
 /// The base that describes the runs. After a rebuild the state names no Merkle file, so that the next flush writes a full
@@ -28,7 +28,7 @@ pub(super) fn load_base(
     if state.merkle.is_empty() {
         return rebuild(levels, measure);
     }
-    match merkle::load(vfs, dir, &state.merkle, state.flushed) {
+    match merkle::load(&**vfs, dir, &state.merkle, state.flushed) {
         Ok(base) => Ok(base),
         Err(error @ Error::UnsupportedVersion { .. }) => Err(error),
         Err(_) => {
@@ -56,27 +56,13 @@ pub(crate) fn rebuild(levels: &Levels, measure: &Measure) -> Result<Base> {
     }
     decreed.sort_unstable();
     decreed.dedup();
-    let bucket = |start: Vec<u8>, level| Bucket { start: start.into(), level, sums: EpochSums::default() };
-    let mut decreed = decreed.into_iter().peekable();
-    let mut buckets = vec![bucket(Vec::new(), DECREED)];
-    for found in entries(&KeyRange::all()) {
+    let mut builder = BucketBuilder::new(measure.bucket_bits, decreed);
+    for found in entries(&replicated()) {
         let (key, head) = found?;
-        while let Some(bound) = decreed.next_if(|bound| *bound <= key) {
-            buckets.push(bucket(bound, DECREED));
-        }
         let hash = measure.hasher.key(&key);
-        if let Some(level) = measure.fence_level(hash)
-            && buckets.last().is_none_or(|last| *last.start != *key)
-        {
-            buckets.push(bucket(key.clone(), level));
-        }
-        let entry = measure.entry(&key, hash, &head);
-        if let Some(last) = buckets.last_mut() {
-            last.sums.add_entry(entry.sum, entry.epoch);
-        }
+        builder.push(&key, hash, measure.entry(&key, hash, &head));
     }
-    buckets.extend(decreed.map(|bound| bucket(bound, DECREED)));
-    Ok(Base::new(buckets))
+    Ok(builder.into_base())
 }
 
 fn bounds_of(range: &KeyRange) -> Vec<Vec<u8>> {

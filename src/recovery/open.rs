@@ -10,10 +10,10 @@ use crate::clock::HybridClock;
 use crate::error::{Error, Result};
 use crate::hash::SetHasher;
 use crate::index::{Levels, Memtable, Run};
-use crate::log::{self, Commit, FreshSegment, LogEntry, LogWriter, Plan, RING_LEN, ValueSegments};
+use crate::log::{self, Commit, LogEntry, LogWriter, Plan, RING_LEN, ValueSegments};
 use crate::manifest::{self, Change, Manifest, State};
 use crate::store::{Front, Measure, MerkleLayers, Options, Parts, Store, View, Write, Writer};
-use crate::types::{Location, SegmentId, SeqNo, Slice};
+use crate::types::{Location, SegmentId, Slice};
 
 /// A store that was just opened.
 #[derive(Debug)]
@@ -66,14 +66,8 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Opened> {
     let ring = vfs.staging(&path, RING_LEN).map_err(|source| Error::io("open", &path, source))?;
     let plan = Plan { log_start: state.log_start, log_ends: &state.log_ends, flushed: state.flushed };
     let contents = log::read(&**vfs, dir, &plan, &*ring, options.read_mode)?;
-    for path in &contents.leftovers {
-        vfs.remove(path).map_err(|source| Error::io("remove", path, source))?;
-    }
-    let fresh_id = contents.next_segment;
-    let previous = SeqNo(contents.last.0 - contents.unproven().len() as u64);
     let allocate = options.memtable_bytes as u64;
-    let (fresh, offsets) =
-        FreshSegment::create(&**vfs, dir, fresh_id, previous, allocate, true, &contents.unproven())?;
+    let (fresh, copies) = contents.rewrite(&**vfs, dir, allocate)?;
 
     if state.is_copy {
         state.apply(&Change::Opened { node: new_node_id(dir, &options)?, opens: 0 });
@@ -82,12 +76,9 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Opened> {
     let clock = HybridClock::new(state.node.0, state.clock_floor.max(state.horizon));
     let (last, clock_floor) = (state.flushed, state.clock_floor);
     let mut front = Front { clock, last, merkle: MerkleLayers::new(base), clock_floor };
-    for (segment, payload_at, commit) in contents.proven() {
-        replay(&mut front, &view, &measure, segment, payload_at, &commit)?;
-    }
-    for (payload_at, commit) in contents.copied(&offsets) {
-        replay(&mut front, &view, &measure, fresh_id, payload_at, &commit)?;
-    }
+    contents.replay(&copies, |segment, payload_at, commit| {
+        replay(&mut front, &view, &measure, segment, payload_at, commit)
+    })?;
     if front.last != contents.last {
         return Err(Error::corruption(dir, 0, "replay ended before the log's last commit"));
     }

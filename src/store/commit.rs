@@ -14,10 +14,10 @@ use crate::error::{Error, Result};
 use crate::hash::KeyHash;
 use crate::index::Memtable;
 use crate::log::{Commit, LogEntry, LogWriter};
-use crate::types::{Head, Kind, Location, SegmentId, SeqNo, Slice, Stamp, ValueRef};
+use crate::types::{EntrySum, Head, Kind, Location, SegmentId, SeqNo, Slice, Stamp, ValueRef};
 
 use super::layers::MerkleLayers;
-use super::measure::{EntrySum, Measure};
+use super::measure::Measure;
 use super::view::View;
 
 /// The greatest commit, in bytes of keys, values and meta.

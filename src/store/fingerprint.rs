@@ -72,9 +72,9 @@ impl Store {
         limit: usize,
     ) -> (u8, Vec<Vec<u8>>) {
         let writer = self.writer.lock();
-        let base = &writer.front.merkle.base;
-        let cut = cut.unwrap_or_else(|| base.cut_level(range, pieces, self.measure.bucket_bits));
-        (cut, base.fences(range, cut, limit))
+        let merkle = &writer.front.merkle;
+        let cut = cut.unwrap_or_else(|| merkle.cut_level(range, pieces, self.measure.bucket_bits));
+        (cut, merkle.fences(range, cut, limit))
     }
 }
 

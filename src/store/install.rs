@@ -126,11 +126,8 @@ impl Store {
             let hash = self.measure.hasher.key(&key);
             let Ok(replaced) = older.head(&key, hash, SeqNo::MAX) else { return };
             let added = self.measure.entry(&key, hash, &head);
-            differences.add(&key, added.sum, added.epoch);
-            if let Some(replaced) = replaced {
-                let replaced = self.measure.entry(&key, hash, &replaced);
-                differences.add(&key, -replaced.sum, replaced.epoch);
-            }
+            let replaced = replaced.map(|head| self.measure.entry(&key, hash, &head));
+            differences.add(&key, Some(added), replaced);
         }
         debug_assert_eq!(differences.total(), writer.front.merkle.active.total());
         writer.front.merkle.active = differences;
@@ -212,7 +209,7 @@ impl Store {
     pub(crate) fn sizes(&self) -> Sizes {
         let state = self.identity();
         let view = self.views.current();
-        let buckets = self.writer.lock().front.merkle.base.len() as u64;
+        let buckets = self.writer.lock().front.merkle.base.bounds().len() as u64;
         let memtables = std::iter::once(&view.active).chain(&view.sealed);
         Sizes {
             visible: self.views.visible(),

@@ -7,10 +7,8 @@
 
 use std::sync::Arc;
 
-use crate::merkle::{Base, Differences};
-use crate::types::{KeyRange, RangeSum, successor};
-
-use super::measure::EntrySum;
+use crate::merkle::{Base, Bounds, Differences, align, cut_level, fences, surrounding};
+use crate::types::{EntrySum, KeyRange, RangeSum};
 
 /// Base and differences.
 #[derive(Debug, Clone)]
@@ -39,10 +37,7 @@ impl MerkleLayers {
 
     /// Notes that an entry was added, and another one of the same key replaced.
     pub(crate) fn enter(&mut self, key: &[u8], added: EntrySum, replaced: Option<EntrySum>) {
-        self.active.add(key, added.sum, added.epoch);
-        if let Some(replaced) = replaced {
-            self.active.add(key, -replaced.sum, replaced.epoch);
-        }
+        self.active.add(key, Some(added), replaced);
     }
 
     /// Begins new differences, together with a new active memtable.
@@ -66,61 +61,33 @@ impl MerkleLayers {
 
     /// The sum of `range`, but for the parts of it that do not fall on common bounds.
     pub(crate) fn sum(&self, range: &KeyRange) -> PartialSum {
-        let none = PartialSum { whole: RangeSum::ZERO, rest: vec![range.clone()] };
-        if range.is_empty() {
-            return PartialSum { rest: Vec::new(), ..none };
-        }
-        let Some(start) = self.common_bound_at_or_after(&range.start) else { return none };
-        let end = range.end.as_deref().map(|end| self.common_bound_at_or_before(end));
-        if end.as_ref().is_some_and(|end| *end <= start) {
-            return none;
-        }
-        let mut whole = self.base.sum(&start, end.as_deref()) + self.active.sum(&start, end.as_deref());
-        whole += self.sealed.iter().map(|differences| differences.sum(&start, end.as_deref())).sum();
-        let mut rest = vec![KeyRange::new(range.start.clone(), Some(start))];
-        if let Some(end) = end {
-            rest.push(KeyRange::new(end, range.end.clone()));
-        }
-        rest.retain(|range| !range.is_empty());
-        PartialSum { whole, rest }
+        let aligned = align(range, &self.bounds());
+        let whole = aligned.whole.map_or(RangeSum::ZERO, |whole| {
+            let sealed: RangeSum = self.sealed.iter().map(|differences| differences.sum(&whole)).sum();
+            self.base.sum(&whole) + sealed + self.active.sum(&whole)
+        });
+        PartialSum { whole, rest: aligned.rest }
     }
 
     /// The smallest range around `key` that begins and ends at bounds of all layers.
     pub(crate) fn whole_range(&self, key: &[u8]) -> KeyRange {
-        let end = self.common_bound_at_or_after(&successor(key));
-        KeyRange::new(self.common_bound_at_or_before(key), end)
+        surrounding(key, &self.bounds())
     }
 
-    fn bounds(&self) -> impl Iterator<Item = &Base> {
+    /// The level at which `range` falls into about `pieces` at its fences.
+    pub(crate) fn cut_level(&self, range: &KeyRange, pieces: u64, bucket_bits: u8) -> u8 {
+        let counts = self.sum(range).whole.counts;
+        let count = counts.live.saturating_add(counts.tombstones);
+        cut_level(range, count, pieces, bucket_bits, &self.bounds())
+    }
+
+    /// The first `limit` fences of level `cut` and above inside `range`, which all layers know.
+    pub(crate) fn fences(&self, range: &KeyRange, cut: u8, limit: usize) -> Vec<Vec<u8>> {
+        fences(range, cut, &self.bounds()).take(limit).map(|(key, _)| key.to_vec()).collect()
+    }
+
+    fn bounds(&self) -> Vec<&Bounds> {
         let sealed = self.sealed.iter().map(|differences| differences.bounds());
-        sealed.chain([self.active.bounds(), &self.base])
-    }
-
-    /// The least bound of all layers at or after `key`.
-    fn common_bound_at_or_after(&self, key: &[u8]) -> Option<Vec<u8>> {
-        let mut bound = key.to_vec();
-        loop {
-            let before = bound.clone();
-            for bounds in self.bounds() {
-                bound = bounds.bound_at_or_after(&bound)?.to_vec();
-            }
-            if bound == before {
-                return Some(bound);
-            }
-        }
-    }
-
-    /// The greatest bound of all layers at or before `key`. The empty key is a bound of every layer.
-    fn common_bound_at_or_before(&self, key: &[u8]) -> Vec<u8> {
-        let mut bound = key.to_vec();
-        loop {
-            let before = bound.clone();
-            for bounds in self.bounds() {
-                bound = bounds.bound_at_or_before(&bound).to_vec();
-            }
-            if bound == before {
-                return bound;
-            }
-        }
+        [self.base.bounds(), self.active.bounds()].into_iter().chain(sealed).collect()
     }
 }

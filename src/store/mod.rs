@@ -171,7 +171,7 @@ impl Store {
         if view.active.is_empty() {
             return Ok(());
         }
-        let next_segment = self.poison.note(writer.log.rotate(writer.front.last))?;
+        let next_segment = self.poison.note(writer.log.rotate())?;
         self.durable.raise(writer.front.last);
         writer.seal(view.active.clone(), next_segment);
         let mut sealed = vec![view.active.clone()];

@@ -15,5 +15,5 @@ pub use range::{Key, KeyRange};
 pub(crate) use range::{prefix_end, successor};
 pub(crate) use slice::Owner;
 pub use slice::Slice;
-pub(crate) use sum::EpochSums;
 pub use sum::{Counts, Epoch, Fingerprint, RangeSum};
+pub(crate) use sum::{EntrySum, EpochSums};

@@ -27,7 +27,10 @@ impl Vfs for DiskVfs {
         if let Some(parent) = parent {
             self.create_dir_all(parent)?;
         }
-        DirBuilder::new().mode(0o700).create(dir)?;
+        match DirBuilder::new().mode(0o700).create(dir) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
         self.sync_dir(parent.unwrap_or(Path::new(".")))
     }
 
@@ -78,11 +81,17 @@ impl Vfs for DiskVfs {
     fn staging(&self, path: &Path, len: usize) -> io::Result<Box<dyn Staging>> {
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        let file_len = StagingMap::WORD_LEN as u64 + len as u64;
-        if file.metadata()?.len() != file_len {
-            file.set_len(0)?;
-            reserve(&file, file_len)?;
+        // Written over with its own bytes: a copied folder may have holes in it, and a store into a hole of a full disk
+        // would kill the process.
+        let file_len = StagingMap::WORD_LEN.checked_add(len).ok_or(io::ErrorKind::StorageFull)?;
+        let mut bytes = vec![0; file_len];
+        let present =
+            usize::try_from(file.metadata()?.len()).map_or(file_len, |present| present.min(file_len));
+        if let Some(bytes) = bytes.get_mut(..present) {
+            file.read_exact_at(bytes, 0)?;
         }
+        file.write_all_at(&bytes, 0)?;
+        file.set_len(file_len as u64)?;
         Ok(Box::new(StagingMap::new(&file, len)?))
     }
 }

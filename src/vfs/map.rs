@@ -73,5 +73,7 @@ impl Staging for StagingMap {
     fn write(&mut self, offset: usize, bytes: &[u8]) {
         let start = StagingMap::WORD_LEN + offset;
         self.0[start..start + bytes.len()].copy_from_slice(bytes);
+        // What a caller does next may be to tell the world, and the bytes must be there before.
+        compiler_fence(Ordering::SeqCst);
     }
 }

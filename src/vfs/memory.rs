@@ -1,164 +1,100 @@
 //! [`MemoryVfs`]: a file system in memory that knows what is durable, for tests.
 //!
-//! Every file has a *live* image, what the operating system would show, and a *durable* one, what the medium is sure to
-//! hold; between them lie the writes that no `sync` has covered yet. Folders likewise, until `sync_dir`. Two copies can
-//! be taken at any moment: [`MemoryVfs::kill`], in which the process is gone and the live images stay, and
-//! [`MemoryVfs::power_cut`], in which what was not durable is kept, dropped or torn by the sector.
+//! It can be copied as a killed process leaves it ([`MemoryVfs::kill`]) or as a power cut does ([`MemoryVfs::power_cut`]),
+//! now or before any recorded step; and it can be told to fail an operation ([`MemoryVfs::inject`]) or to damage a byte
+//! ([`MemoryVfs::flip`]).
 //!
 //! Easy to get wrong: a copy shares nothing with the original, so a store that is still open on the original may go on
 //! writing without touching the copy.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::medium::{Change, Inode, Medium};
 use super::{LockGuard, ReadMode, ReadableFile, Staging, Vfs, WritableFile};
-use crate::types::Slice;
-
-/// The unit in which a power cut tears writes, in bytes.
-const SECTOR_LEN: usize = 512;
+use crate::types::{Owner, Slice};
 
 /// A file system in memory. Clones are the same file system.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryVfs {
-    disk: Arc<Mutex<Disk>>,
+    shared: Arc<Mutex<Shared>>,
 }
 
-/// What one operation, counted from now on, is to meet.
+/// An operation that is to fail, and how.
+///
+/// A failing write leaves half of its bytes. A failing sync marks the pages clean, so that their bytes are shown but never
+/// become durable. Other failing operations do nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fault {
-    /// The operations before it that succeed: creations, writes, syncs, truncations, renames, removals, folder syncs.
+    /// Which operations are counted, and may fail.
+    pub target: FaultTarget,
+    /// How many of them still succeed.
     pub after: u64,
-    /// The error that it returns. A write fails half done; a failed sync leaves the pages marked clean, so that the
-    /// bytes are shown but never become durable.
+    /// The error that the next one returns.
     pub kind: ErrorKind,
+    /// Whether all later ones fail as well, as on a full disk.
+    pub stays: bool,
 }
 
-#[derive(Debug, Clone, Default)]
-struct Disk {
-    files: BTreeMap<u64, Inode>,
-    next_inode: u64,
-    live: BTreeMap<PathBuf, u64>,
-    durable: BTreeMap<PathBuf, u64>,
-    /// Changes of names that no `sync_dir` has covered, in order.
-    renames: Vec<NameChange>,
+/// The operations that a [`Fault`] counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultTarget {
+    /// Creations, writes, syncs, truncations, renames, removals, folder syncs.
+    Changes,
+    /// Opening files for reading, reading them, listing folders.
+    Reads,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    medium: Medium,
     locks: BTreeSet<PathBuf>,
-    operations: u64,
-    fault: Option<(u64, ErrorKind)>,
+    changes: u64,
+    reads: u64,
+    fault: Option<Fault>,
+    steps: Option<Vec<Medium>>,
 }
 
-#[derive(Debug, Clone, Default)]
-struct Inode {
-    live: Vec<u8>,
-    durable: Vec<u8>,
-    unsynced: Vec<Change>,
-    /// Written by memory stores: any sector may be old or new after a power cut, whatever was synced.
-    is_staging: bool,
-}
-
-#[derive(Debug, Clone)]
-enum Change {
-    Write { offset: usize, bytes: Vec<u8> },
-    Truncate(usize),
-}
-
-#[derive(Debug, Clone)]
-enum NameChange {
-    Link { path: PathBuf, inode: u64 },
-    Rename { from: PathBuf, to: PathBuf },
-    Unlink { path: PathBuf },
-}
-
-impl NameChange {
-    fn folder(&self) -> Option<&Path> {
-        match self {
-            NameChange::Link { path, .. }
-            | NameChange::Rename { to: path, .. }
-            | NameChange::Unlink { path } => path.parent(),
+impl Shared {
+    fn step(&mut self) {
+        if let Some(steps) = &mut self.steps {
+            steps.push(self.medium.clone());
         }
     }
 
-    fn apply(&self, names: &mut BTreeMap<PathBuf, u64>) {
-        match self {
-            NameChange::Link { path, inode } => {
-                names.insert(path.clone(), *inode);
+    /// Counts an operation, and fails if it is one that shall.
+    fn operate(&mut self, target: FaultTarget) -> io::Result<()> {
+        match target {
+            FaultTarget::Changes => {
+                self.step();
+                self.changes += 1;
             }
-            NameChange::Rename { from, to } => {
-                if let Some(inode) = names.remove(from) {
-                    names.insert(to.clone(), inode);
-                }
-            }
-            NameChange::Unlink { path } => {
-                names.remove(path);
-            }
+            FaultTarget::Reads => self.reads += 1,
         }
+        let Some(fault) = self.fault.as_mut().filter(|fault| fault.target == target) else { return Ok(()) };
+        let kind = fault.kind;
+        if fault.after > 0 {
+            fault.after -= 1;
+            return Ok(());
+        }
+        if !fault.stays {
+            self.fault = None;
+        }
+        Err(kind.into())
+    }
+
+    fn inode(&self, path: &Path) -> io::Result<Inode> {
+        self.medium.inode(path).ok_or_else(|| ErrorKind::NotFound.into())
     }
 }
 
-fn write_into(image: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
-    if image.len() < offset + bytes.len() {
-        image.resize(offset + bytes.len(), 0);
-    }
-    image[offset..offset + bytes.len()].copy_from_slice(bytes);
-}
-
-impl Change {
-    fn apply(&self, image: &mut Vec<u8>) {
-        match self {
-            Change::Write { offset, bytes } => write_into(image, *offset, bytes),
-            Change::Truncate(len) => image.resize(*len, 0),
-        }
-    }
-
-    /// The parts of a write that reach the medium independently of each other.
-    fn sectors(&self) -> Vec<Change> {
-        match self {
-            Change::Truncate(_) => vec![self.clone()],
-            Change::Write { offset, bytes } => {
-                let (mut parts, mut at) = (Vec::new(), 0);
-                while at < bytes.len() {
-                    let end = (SECTOR_LEN - (offset + at) % SECTOR_LEN + at).min(bytes.len());
-                    parts.push(Change::Write { offset: offset + at, bytes: bytes[at..end].to_vec() });
-                    at = end;
-                }
-                parts
-            }
-        }
-    }
-}
-
-impl Disk {
-    fn inode(&mut self, path: &Path) -> io::Result<u64> {
-        self.live.get(path).copied().ok_or_else(|| ErrorKind::NotFound.into())
-    }
-
-    /// Counts an operation that changes something, and fails if it is the one that shall.
-    fn operate(&mut self) -> io::Result<()> {
-        self.operations += 1;
-        match self.fault {
-            Some((at, kind)) if at < self.operations => {
-                self.fault = None;
-                Err(kind.into())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn change_name(&mut self, change: NameChange) {
-        change.apply(&mut self.live);
-        self.renames.push(change);
-    }
-
-    fn new_inode(&mut self, path: &Path, live: Vec<u8>, is_staging: bool) -> u64 {
-        let inode = self.next_inode;
-        self.next_inode += 1;
-        let unsynced = vec![Change::Truncate(live.len())];
-        self.files.insert(inode, Inode { live, unsynced, is_staging, ..Inode::default() });
-        self.change_name(NameChange::Link { path: path.to_owned(), inode });
-        inode
+impl From<Medium> for MemoryVfs {
+    fn from(medium: Medium) -> MemoryVfs {
+        MemoryVfs { shared: Arc::new(Mutex::new(Shared { medium, ..Shared::default() })) }
     }
 }
 
@@ -170,273 +106,236 @@ impl MemoryVfs {
 
     /// A copy in which the process is gone: locks are free, and everything written is there.
     pub fn kill(&self) -> MemoryVfs {
-        let mut disk = self.disk.lock().clone();
-        disk.locks.clear();
-        disk.fault = None;
-        MemoryVfs { disk: Arc::new(Mutex::new(disk)) }
+        self.shared.lock().medium.clone().into()
     }
 
-    /// A copy in which the power has gone: of what was not durable, `choose(n)` (a number below `n`) decides what is kept.
+    /// A copy in which the power has gone. Of what was not durable, `choose(n)`, which returns a number below `n`, decides
+    /// what is kept, dropped, or torn by the sector of 512 bytes.
     pub fn power_cut(&self, mut choose: impl FnMut(u64) -> u64) -> MemoryVfs {
-        let mut disk = self.disk.lock().clone();
-        disk.locks.clear();
-        disk.fault = None;
-        // Names: all, none, a prefix, or any subset of the changes since the last folder sync.
-        let renames = std::mem::take(&mut disk.renames);
-        let (mode, cut) = (choose(4), choose(renames.len() as u64 + 1));
-        disk.live = std::mem::take(&mut disk.durable);
-        for (index, change) in renames.iter().enumerate() {
-            let is_kept = match mode {
-                0 => false,
-                1 => true,
-                2 => (index as u64) < cut,
-                _ => choose(2) == 0,
-            };
-            if is_kept {
-                change.apply(&mut disk.live);
-            }
-        }
-        disk.durable = disk.live.clone();
-        let used: BTreeSet<u64> = disk.live.values().copied().collect();
-        disk.files.retain(|inode, _| used.contains(inode));
-        for file in disk.files.values_mut() {
-            file.cut(&mut choose);
-        }
-        MemoryVfs { disk: Arc::new(Mutex::new(disk)) }
+        let medium = self.shared.lock().medium.clone();
+        medium.power_cut(&mut choose).into()
     }
 
-    /// Operations so far that changed something, by which a [`Fault`] is placed.
-    pub fn operations(&self) -> u64 {
-        self.disk.lock().operations
+    /// From now on, keeps a copy of the whole file system before every change, memory stores into a staging file
+    /// included, and in the middle of every write.
+    pub fn record_steps(&self) {
+        self.shared.lock().steps = Some(Vec::new());
     }
 
-    /// Makes one later operation fail.
+    /// Number of copies so far: what was returned to a caller before this moment is in every later copy.
+    pub fn step_count(&self) -> usize {
+        self.shared.lock().steps.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Ends the recording and hands out its copies, in order.
+    pub fn take_steps(&self) -> Vec<MemoryVfs> {
+        let steps = self.shared.lock().steps.take().unwrap_or_default();
+        steps.into_iter().map(MemoryVfs::from).collect()
+    }
+
+    /// Number of operations of this kind so far, by which a [`Fault`] can be placed.
+    pub fn operations(&self, target: FaultTarget) -> u64 {
+        let shared = self.shared.lock();
+        match target {
+            FaultTarget::Changes => shared.changes,
+            FaultTarget::Reads => shared.reads,
+        }
+    }
+
+    /// Makes a later operation fail. Replaces a fault that has not struck yet.
     pub fn inject(&self, fault: Fault) {
-        let mut disk = self.disk.lock();
-        disk.fault = Some((disk.operations + fault.after, fault.kind));
+        self.shared.lock().fault = Some(fault);
     }
 
-    /// Changes one byte of a file, as a failing medium would.
+    /// Changes bits of one byte on the medium, as one that fails would.
     ///
     /// # Errors
     /// `NotFound`, `UnexpectedEof`.
     pub fn flip(&self, path: &Path, offset: usize, mask: u8) -> io::Result<()> {
-        let mut disk = self.disk.lock();
-        let inode = disk.inode(path)?;
-        let file = disk.files.get_mut(&inode).ok_or(ErrorKind::NotFound)?;
-        *file.live.get_mut(offset).ok_or(ErrorKind::UnexpectedEof)? ^= mask;
-        if let Some(byte) = file.durable.get_mut(offset) {
-            *byte ^= mask;
-        }
-        Ok(())
+        let mut shared = self.shared.lock();
+        let inode = shared.inode(path)?;
+        let flipped = shared.medium.image_mut(inode).and_then(|image| image.flip(offset, mask));
+        flipped.ok_or_else(|| ErrorKind::UnexpectedEof.into())
     }
 
-    /// Gives a file these bytes, durable, creating it if needed.
+    /// Gives a file these bytes, durably, creating it if needed.
     pub fn put(&self, path: &Path, bytes: &[u8]) {
-        let mut disk = self.disk.lock();
-        let inode = match disk.live.get(path) {
-            Some(&inode) => inode,
-            None => disk.new_inode(path, Vec::new(), false),
-        };
-        disk.durable.insert(path.to_owned(), inode);
-        disk.files.insert(inode, Inode { live: bytes.to_vec(), durable: bytes.to_vec(), ..Inode::default() });
+        self.shared.lock().medium.put(path, bytes);
     }
 
-    /// The bytes of a file.
+    /// The bytes of a file as the operating system shows them. Not counted as a read.
     ///
     /// # Errors
     /// `NotFound`.
     pub fn bytes(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let mut disk = self.disk.lock();
-        let inode = disk.inode(path)?;
-        Ok(disk.files.get(&inode).map(|file| file.live.clone()).unwrap_or_default())
-    }
-}
-
-impl Inode {
-    /// What a power cut leaves of the file.
-    fn cut(&mut self, choose: &mut impl FnMut(u64) -> u64) {
-        let live = std::mem::take(&mut self.live);
-        let unsynced = std::mem::take(&mut self.unsynced);
-        if self.is_staging {
-            self.durable.resize(live.len(), 0);
-            for (old, new) in self.durable.chunks_mut(SECTOR_LEN).zip(live.chunks(SECTOR_LEN)) {
-                if choose(2) == 0 {
-                    old.copy_from_slice(new);
-                }
-            }
-        } else {
-            let (mode, cut) = (choose(4), choose(unsynced.len() as u64 + 1));
-            for (index, change) in unsynced.iter().enumerate() {
-                match mode {
-                    0 => break,
-                    1 => change.apply(&mut self.durable),
-                    2 if index as u64 >= cut => break,
-                    2 if (index as u64) + 1 < cut => change.apply(&mut self.durable),
-                    _ => change
-                        .sectors()
-                        .iter()
-                        .filter(|_| choose(2) == 0)
-                        .for_each(|part| part.apply(&mut self.durable)),
-                }
-            }
-        }
-        self.live = self.durable.clone();
+        let shared = self.shared.lock();
+        let inode = shared.inode(path)?;
+        Ok(shared.medium.image(inode).map(|image| image.live().to_vec()).unwrap_or_default())
     }
 }
 
 impl Vfs for MemoryVfs {
+    /// There are no folders: a file may have any path.
     fn create_dir_all(&self, _: &Path) -> io::Result<()> {
         Ok(())
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let disk = self.disk.lock();
-        let inside = disk.live.keys().filter(|path| path.parent() == Some(dir));
-        let names =
-            inside.filter_map(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
-        Ok(names.collect())
+        let mut shared = self.shared.lock();
+        shared.operate(FaultTarget::Reads)?;
+        Ok(shared.medium.names_in(dir))
     }
 
     fn create(&self, path: &Path, allocate: u64) -> io::Result<Box<dyn WritableFile>> {
-        let mut disk = self.disk.lock();
-        if disk.live.contains_key(path) {
+        let mut shared = self.shared.lock();
+        if shared.medium.inode(path).is_some() {
             return Err(ErrorKind::AlreadyExists.into());
         }
-        disk.operate()?;
-        let inode = disk.new_inode(path, vec![0; allocate as usize], false);
-        Ok(Box::new(MemoryFile { disk: self.disk.clone(), inode }))
+        shared.operate(FaultTarget::Changes)?;
+        let allocate = usize::try_from(allocate).map_err(|_| ErrorKind::StorageFull)?;
+        let inode = shared.medium.create(path, allocate, false);
+        Ok(Box::new(MemoryFile { shared: self.shared.clone(), inode }))
     }
 
-    fn open(&self, path: &Path, _: ReadMode) -> io::Result<Arc<dyn ReadableFile>> {
-        Ok(Arc::new(MemoryReader(Slice::from(self.bytes(path)?))))
+    fn open(&self, path: &Path, mode: ReadMode) -> io::Result<Arc<dyn ReadableFile>> {
+        let mut shared = self.shared.lock();
+        shared.operate(FaultTarget::Reads)?;
+        let inode = shared.inode(path)?;
+        let owner: Owner = match shared.medium.image(inode) {
+            Some(image) => image.live().clone(),
+            None => return Err(ErrorKind::NotFound.into()),
+        };
+        let len = (*owner).as_ref().len();
+        let bytes = Slice::of(owner, 0..len).unwrap_or_default();
+        Ok(Arc::new(MemoryReader { shared: self.shared.clone(), bytes, mode }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut disk = self.disk.lock();
-        disk.inode(from)?;
-        disk.operate()?;
-        disk.change_name(NameChange::Rename { from: from.to_owned(), to: to.to_owned() });
+        let mut shared = self.shared.lock();
+        shared.inode(from)?;
+        shared.operate(FaultTarget::Changes)?;
+        shared.medium.rename(from, to);
         Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut disk = self.disk.lock();
-        disk.inode(path)?;
-        disk.operate()?;
-        disk.change_name(NameChange::Unlink { path: path.to_owned() });
+        let mut shared = self.shared.lock();
+        shared.inode(path)?;
+        shared.operate(FaultTarget::Changes)?;
+        shared.medium.unlink(path);
         Ok(())
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let mut disk = self.disk.lock();
-        disk.operate()?;
-        let (covered, rest) =
-            std::mem::take(&mut disk.renames).into_iter().partition(|change| change.folder() == Some(dir));
-        disk.renames = rest;
-        let covered: Vec<NameChange> = covered;
-        covered.iter().for_each(|change| change.apply(&mut disk.durable));
+        let mut shared = self.shared.lock();
+        shared.operate(FaultTarget::Changes)?;
+        shared.medium.sync_names(dir);
         Ok(())
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn LockGuard>>> {
-        let mut disk = self.disk.lock();
-        if !disk.live.contains_key(path) {
-            disk.operate()?;
-            disk.new_inode(path, Vec::new(), false);
+        let mut shared = self.shared.lock();
+        if shared.medium.inode(path).is_none() {
+            shared.operate(FaultTarget::Changes)?;
+            shared.medium.create(path, 0, false);
         }
-        if !disk.locks.insert(path.to_owned()) {
+        if !shared.locks.insert(path.to_owned()) {
             return Ok(None);
         }
-        Ok(Some(Box::new(MemoryLock { disk: self.disk.clone(), path: path.to_owned() })))
+        Ok(Some(Box::new(MemoryLock { shared: self.shared.clone(), path: path.to_owned() })))
     }
 
     fn staging(&self, path: &Path, len: usize) -> io::Result<Box<dyn Staging>> {
-        let mut disk = self.disk.lock();
-        let inode = match disk.live.get(path).copied() {
-            Some(inode) if disk.files.get(&inode).is_some_and(|file| file.live.len() == WORD_LEN + len) => {
-                inode
-            }
-            Some(inode) => {
-                disk.operate()?;
-                disk.files.insert(
-                    inode,
-                    Inode { live: vec![0; WORD_LEN + len], is_staging: true, ..Inode::default() },
-                );
-                inode
-            }
-            None => {
-                disk.operate()?;
-                disk.new_inode(path, vec![0; WORD_LEN + len], true)
-            }
+        let mut shared = self.shared.lock();
+        shared.operate(FaultTarget::Changes)?;
+        let file_len = len.checked_add(WORD_LEN).ok_or(ErrorKind::StorageFull)?;
+        let inode = match shared.medium.inode(path) {
+            Some(inode) => inode,
+            None => shared.medium.create(path, file_len, true),
         };
-        let bytes = disk.files.get(&inode).map(|file| file.live.clone()).unwrap_or_default();
-        Ok(Box::new(MemoryStaging { disk: self.disk.clone(), inode, bytes }))
+        let Some(image) = shared.medium.image_mut(inode) else { return Err(ErrorKind::NotFound.into()) };
+        if image.live().len() != file_len {
+            image.change(Change::Truncate(file_len));
+        }
+        let bytes = image.live().to_vec();
+        Ok(Box::new(MemoryStaging { shared: self.shared.clone(), inode, bytes }))
     }
 }
 
 #[derive(Debug)]
 struct MemoryFile {
-    disk: Arc<Mutex<Disk>>,
-    inode: u64,
+    shared: Arc<Mutex<Shared>>,
+    inode: Inode,
 }
 
 impl MemoryFile {
     fn change(&self, change: Change) -> io::Result<()> {
-        let mut disk = self.disk.lock();
-        let outcome = disk.operate();
-        let Some(file) = disk.files.get_mut(&self.inode) else { return Ok(()) };
-        let change = match (&outcome, change) {
-            (Err(_), Change::Write { offset, bytes }) => {
-                Change::Write { offset, bytes: bytes[..bytes.len() / 2].to_vec() }
-            }
-            (Err(_), Change::Truncate(_)) => return outcome,
-            (Ok(()), change) => change,
-        };
-        change.apply(&mut file.live);
-        file.unsynced.push(change);
-        outcome
+        let mut shared = self.shared.lock();
+        shared.operate(FaultTarget::Changes)?;
+        if let Some(image) = shared.medium.image_mut(self.inode) {
+            image.change(change);
+        }
+        Ok(())
     }
 }
 
 impl WritableFile for MemoryFile {
     fn write_all_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.change(Change::Write { offset: offset as usize, bytes: bytes.to_vec() })
+        let mut shared = self.shared.lock();
+        let outcome = shared.operate(FaultTarget::Changes);
+        let offset = usize::try_from(offset).map_err(|_| ErrorKind::StorageFull)?;
+        let (first, rest) = bytes.split_at(bytes.len() / 2);
+        let write = |shared: &mut Shared, offset, bytes: &[u8]| {
+            if let Some(image) = shared.medium.image_mut(self.inode) {
+                image.change(Change::Write { offset, bytes: bytes.to_vec() });
+            }
+        };
+        write(&mut shared, offset, first);
+        outcome?;
+        shared.step();
+        write(&mut shared, offset + first.len(), rest);
+        Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut disk = self.disk.lock();
-        let outcome = disk.operate();
-        if let Some(file) = disk.files.get_mut(&self.inode) {
-            file.unsynced.clear();
-            if outcome.is_ok() {
-                file.durable.clone_from(&file.live);
+        let mut shared = self.shared.lock();
+        let outcome = shared.operate(FaultTarget::Changes);
+        if let Some(image) = shared.medium.image_mut(self.inode) {
+            match outcome {
+                Ok(()) => image.sync(),
+                Err(_) => image.forget_dirty(),
             }
         }
         outcome
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {
-        self.change(Change::Truncate(len as usize))
+        let len = usize::try_from(len).map_err(|_| ErrorKind::StorageFull)?;
+        self.change(Change::Truncate(len))
     }
 }
 
 #[derive(Debug)]
-struct MemoryReader(Slice);
+struct MemoryReader {
+    shared: Arc<Mutex<Shared>>,
+    bytes: Slice,
+    mode: ReadMode,
+}
 
 impl ReadableFile for MemoryReader {
     fn len(&self) -> u64 {
-        self.0.len() as u64
+        self.bytes.len() as u64
     }
 
     fn read(&self, offset: u64, len: usize) -> io::Result<Slice> {
-        let start = offset as usize;
+        self.shared.lock().operate(FaultTarget::Reads)?;
+        let start = usize::try_from(offset).map_err(|_| ErrorKind::UnexpectedEof)?;
         let end = start.checked_add(len).ok_or(ErrorKind::UnexpectedEof)?;
-        self.0.sub(start..end).ok_or_else(|| ErrorKind::UnexpectedEof.into())
+        self.bytes.sub(start..end).ok_or_else(|| ErrorKind::UnexpectedEof.into())
     }
 
     fn mapped(&self) -> Option<&[u8]> {
-        Some(&self.0)
+        (self.mode == ReadMode::Mapped).then_some(&*self.bytes)
     }
 }
 
@@ -446,16 +345,18 @@ const WORD_LEN: usize = 8;
 /// Keeps a copy of the bytes to lend out, and writes through to the file.
 #[derive(Debug)]
 struct MemoryStaging {
-    disk: Arc<Mutex<Disk>>,
-    inode: u64,
+    shared: Arc<Mutex<Shared>>,
+    inode: Inode,
     bytes: Vec<u8>,
 }
 
 impl MemoryStaging {
     fn store(&mut self, offset: usize, bytes: &[u8]) {
         self.bytes[offset..offset + bytes.len()].copy_from_slice(bytes);
-        if let Some(file) = self.disk.lock().files.get_mut(&self.inode) {
-            write_into(&mut file.live, offset, bytes);
+        let mut shared = self.shared.lock();
+        shared.step();
+        if let Some(image) = shared.medium.image_mut(self.inode) {
+            image.store(offset, bytes);
         }
     }
 }
@@ -470,6 +371,9 @@ impl Staging for MemoryStaging {
     }
 
     fn set_word(&mut self, word: u64) {
+        if let Some(image) = self.shared.lock().medium.image_mut(self.inode) {
+            image.remember();
+        }
         self.store(0, &word.to_le_bytes());
     }
 
@@ -478,13 +382,15 @@ impl Staging for MemoryStaging {
     }
 
     fn write(&mut self, offset: usize, bytes: &[u8]) {
-        self.store(WORD_LEN + offset, bytes);
+        let (first, rest) = bytes.split_at(bytes.len() / 2);
+        self.store(WORD_LEN + offset, first);
+        self.store(WORD_LEN + offset + first.len(), rest);
     }
 }
 
 #[derive(Debug)]
 struct MemoryLock {
-    disk: Arc<Mutex<Disk>>,
+    shared: Arc<Mutex<Shared>>,
     path: PathBuf,
 }
 
@@ -492,6 +398,6 @@ impl LockGuard for MemoryLock {}
 
 impl Drop for MemoryLock {
     fn drop(&mut self) {
-        self.disk.lock().locks.remove(&self.path);
+        self.shared.lock().locks.remove(&self.path);
     }
 }

@@ -7,7 +7,7 @@
 
 use std::io::ErrorKind;
 
-use syncline::vfs::{Fault, MemoryVfs};
+use syncline::vfs::{Fault, FaultTarget, MemoryVfs};
 use syncline::{Db, Durability, Error};
 
 use crate::common::{Random, World, seeds};
@@ -147,16 +147,16 @@ fn workload(world: &World) -> (u64, u64) {
 fn whichever_operation_fails_nothing_acknowledged_is_lost() {
     let dry = World::new(1);
     drop(dry.builder("/db").create().expect("a new store"));
-    let before = dry.vfs.operations();
+    let before = dry.vfs.operations(FaultTarget::Changes);
     workload(&dry);
-    let operations = dry.vfs.operations() - before;
+    let operations = dry.vfs.operations(FaultTarget::Changes) - before;
     assert!(operations > 200, "only {operations} operations: the workload exercises too little");
 
     for kind in [ErrorKind::Other, ErrorKind::StorageFull] {
         for after in 0..operations {
             let world = World::new(1);
             drop(world.builder("/db").create().expect("a new store"));
-            world.vfs.inject(Fault { after, kind });
+            world.vfs.inject(Fault { target: FaultTarget::Changes, after, kind, stays: false });
             let (acknowledged, synced) = workload(&world);
             check_after_fault(&world, world.vfs.kill(), acknowledged, after);
             let mut random = Random::new(after);
@@ -181,7 +181,8 @@ fn a_failed_write_poisons_the_store_and_reads_go_on_at_the_durable_state() {
     let db = world.builder("/db").create().expect("a new store");
     commit(&db, 1, Durability::Sync).expect("commit");
     commit(&db, 2, Durability::Buffered).expect("commit");
-    world.vfs.inject(Fault { after: 0, kind: ErrorKind::Other });
+    let kind = ErrorKind::Other;
+    world.vfs.inject(Fault { target: FaultTarget::Changes, after: 0, kind, stays: false });
     assert!(matches!(commit(&db, 3, Durability::Sync), Err(Error::Io { op: "write", .. })));
     assert!(matches!(commit(&db, 4, Durability::Buffered), Err(Error::Poisoned { .. })));
     assert!(matches!(db.root(), Err(Error::Poisoned { .. })), "a fingerprint would include what may be lost");
