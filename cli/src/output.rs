@@ -48,6 +48,11 @@ impl Output {
         let _ = writeln!(io::stderr(), "warning: {line}");
     }
 
+    /// Prints what happened meanwhile, to standard error.
+    pub(crate) fn log(self, line: &str) {
+        let _ = writeln!(io::stderr(), "{line}");
+    }
+
     /// Prints an error, to standard error.
     pub(crate) fn error(self, message: &str, kind: &str) {
         let line = if self.json {

@@ -4,20 +4,17 @@
 //! Easy to get wrong: a session is run by the local store, whichever side of the command line it stands on, so what it
 //! reports is turned round when that is the right one.
 
-use std::io;
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use sync_proto::driver::tokio::serve;
-use sync_proto::{AbortReason, End, Options, PeerReason};
+use sync_proto::{AbortReason, End, Options, Outcome as SessionOutcome, PeerReason, Reason, Reasons, driver};
 use syncline::clock::{Entropy, SystemEntropy};
 use syncline::replica::DbReplica;
 use syncline::{Db, Fingerprint};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
 use crate::address::Address;
 use crate::error::{Error, Result};
@@ -63,6 +60,8 @@ impl Outcome {
 #[derive(Debug, Clone)]
 pub(crate) struct Report {
     pub(crate) outcome: Outcome,
+    /// Of a partial one, why: a phrase each.
+    pub(crate) reasons: Vec<&'static str>,
     /// Keys that only the left replica had an entry for.
     pub(crate) only_left: u64,
     /// Keys that only the right replica had an entry for.
@@ -118,8 +117,9 @@ impl Report {
 
 impl Report {
     /// What the session that `local` opened says, with `local` as the left side.
-    fn of(session: sync_proto::Outcome, local: &Db, mode: Mode, peer: &str) -> Result<Report> {
-        let sync_proto::Outcome { end, report } = session;
+    fn of(session: SessionOutcome, local: &Db, mode: Mode, peer: &str) -> Result<Report> {
+        let SessionOutcome { end, report } = session;
+        let reasons = if let End::Partial(reasons) = &end { phrases(*reasons) } else { Vec::new() };
         let outcome = match end {
             End::Aborted(reason) => return Err(aborted(peer, &reason)),
             _ if report.entries_differing == 0 => Outcome::Equal,
@@ -134,6 +134,7 @@ impl Report {
         };
         Ok(Report {
             outcome,
+            reasons,
             only_left: report.only_left,
             only_right: report.only_right,
             newer_left: report.newer_left,
@@ -201,8 +202,125 @@ pub(crate) fn between(left: &Db, right: &Db, mode: Mode) -> Result<Report> {
     let progress = Progress::things("proving equal", 0);
     let (left_replica, right_replica) = (DbReplica::new(left), DbReplica::new(right));
     let observe = &mut |state: sync_proto::Progress| progress.set_of(state.settled, state.total);
-    let (outcome, _) = sync_proto::driver::run_pair(&left_replica, &right_replica, options(mode)?, observe);
+    let (outcome, _) = driver::run_pair(&left_replica, &right_replica, options(mode)?, observe);
     Report::of(outcome, left, mode, &right.dir().display().to_string())
+}
+
+/// Runs a session between `local` and the store that is served at `remote`.
+///
+/// # Errors
+/// `Peer`, `Io`.
+pub(crate) fn connect(local: &Db, remote: &str, mode: Mode) -> Result<Report> {
+    let peer = format!("tcp://{remote}");
+    let progress = Progress::things("proving equal", 0);
+    let observe = |state: sync_proto::Progress| progress.set_of(state.settled, state.total);
+    let session = driver::tokio::connect(remote, Arc::new(DbReplica::new(local)), options(mode)?, observe);
+    let outcome = runtime()?.block_on(session).map_err(|error| Error::Peer {
+        peer: peer.clone(),
+        what: format!("{error}. See whether `syncline serve` runs there and the address is right"),
+    })?;
+    Report::of(outcome, local, mode, &peer)
+}
+
+/// A store that listens for peers.
+pub(crate) struct Server {
+    runtime: Runtime,
+    listener: TcpListener,
+    address: SocketAddr,
+    replica: Arc<DbReplica>,
+    options: Options,
+}
+
+impl Server {
+    /// Listens at `listen`, a `host:port`.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(crate) fn bind(db: &Db, listen: &str) -> Result<Server> {
+        let failed = || Error::io(format!("cannot listen at {listen}"));
+        let runtime = runtime()?;
+        let listener = runtime.block_on(TcpListener::bind(listen)).map_err(failed())?;
+        let address = listener.local_addr().map_err(failed())?;
+        let replica = Arc::new(DbReplica::new(db));
+        Ok(Server { runtime, listener, address, replica, options: options(Mode::Repair)? })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers sessions until the process is asked to end; `log` hears of each.
+    ///
+    /// # Errors
+    /// `Io` if the signals cannot be waited for.
+    pub(crate) fn run_until_interrupted(self, log: impl Fn(&str) + Send + Sync + 'static) -> Result<()> {
+        let Server { runtime, listener, replica, options, .. } = self;
+        let observe = move |peer: SocketAddr, outcome: &SessionOutcome| log(&told(peer, outcome));
+        runtime.block_on(async {
+            let interrupted = interrupted().map_err(Error::io("cannot wait for signals"))?;
+            driver::tokio::serve(listener, replica, options, observe, interrupted).await;
+            Ok(())
+        })
+    }
+
+    /// Answers sessions in the background while `work` is done.
+    pub(crate) fn run_during<T>(self, work: impl FnOnce() -> T) -> T {
+        let Server { runtime, listener, replica, options, .. } = self;
+        let (stop, stopped) = oneshot::channel::<()>();
+        // Dropping the sender stops as well, so it does not matter how the wait ends.
+        let stopped = async { drop(stopped.await) };
+        let serving = runtime.spawn(driver::tokio::serve(listener, replica, options, |_, _| (), stopped));
+        let result = work();
+        drop(stop);
+        // The task has no result, and a panic in it has been printed.
+        let _ = runtime.block_on(serving);
+        result
+    }
+}
+
+/// Why a session proves less than that both sides are equal.
+fn phrases(reasons: Reasons) -> Vec<&'static str> {
+    let phrase = |reason| match reason {
+        Reason::Mode => "in one direction only",
+        Reason::Filter => "of one range only",
+        Reason::DryRun => "compared only",
+        Reason::ReadOnly => "one side is read-only",
+        Reason::Refused => "one side refused entries that its horizon has passed",
+        Reason::Deferred => "entries have stamps in the future, so look at the clocks",
+        Reason::Unsent => "values were too long for the peer or never stood still",
+    };
+    reasons.iter().map(phrase).collect()
+}
+
+/// What a server's log says of a session.
+fn told(peer: SocketAddr, outcome: &SessionOutcome) -> String {
+    let report = &outcome.report;
+    let end = match &outcome.end {
+        End::Complete => "complete".to_owned(),
+        End::Partial(reasons) => format!("partial, {}", phrases(*reasons).join(", ")),
+        End::Aborted(reason) => format!("aborted: {reason}"),
+    };
+    format!("{peer}: {end}; {} entries sent, {} received", report.entries_sent, report.entries_received)
+}
+
+/// Ends when the process is asked to: by SIGINT, or by SIGTERM where there is one.
+fn interrupted() -> std::io::Result<impl Future<Output = ()>> {
+    #[cfg(unix)]
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    Ok(async move {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => (),
+            _ = terminate.recv() => (),
+        }
+        #[cfg(not(unix))]
+        let _ = tokio::signal::ctrl_c().await;
+    })
+}
+
+fn runtime() -> Result<Runtime> {
+    Runtime::new().map_err(Error::io("cannot start the threads of a session"))
 }
 
 /// What a session of this process is opened with.
@@ -215,126 +333,4 @@ fn options(mode: Mode) -> Result<Options> {
         Mode::Repair => sync_proto::Mode::Both,
     };
     Ok(options)
-}
-
-/// Runs a session of `local` with the store that is served at `remote`.
-///
-/// # Errors
-/// `Peer` if it cannot be reached or the session ends early, `Io`.
-pub(crate) fn connect(local: &Db, remote: &str, mode: Mode) -> Result<Report> {
-    let progress = Progress::things("proving equal", 0);
-    let observe = |state: sync_proto::Progress| progress.set_of(state.settled, state.total);
-    let replica = Arc::new(DbReplica::new(local));
-    let session = sync_proto::driver::tokio::connect(remote, replica, options(mode)?, observe);
-    let unreachable = |error: io::Error| Error::Peer {
-        peer: format!("tcp://{remote}"),
-        what: format!("cannot be reached: {error}. Is `syncline serve` running there?"),
-    };
-    let outcome = runtime()?.block_on(session).map_err(unreachable)?;
-    Report::of(outcome, local, mode, &format!("tcp://{remote}"))
-}
-
-/// A store that peers can reach.
-#[derive(Debug)]
-pub(crate) struct Server {
-    runtime: Runtime,
-    listener: TcpListener,
-    address: SocketAddr,
-    replica: Arc<DbReplica>,
-    options: Options,
-}
-
-impl Server {
-    /// Listens at `address`; port 0 takes a free one.
-    ///
-    /// # Errors
-    /// `Io`.
-    pub(crate) fn bind(db: &Db, address: &str) -> Result<Server> {
-        let runtime = runtime()?;
-        let listener = runtime.block_on(TcpListener::bind(address));
-        let listener = listener.map_err(Error::io(format!("cannot listen at {address}")))?;
-        let address = listener.local_addr().map_err(Error::io("cannot tell the address"))?;
-        let replica = Arc::new(DbReplica::new(db));
-        Ok(Server { runtime, listener, address, replica, options: options(Mode::Repair)? })
-    }
-
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Answers sessions until the process is told to end by SIGINT or SIGTERM.
-    ///
-    /// # Errors
-    /// `Io` if the signals cannot be listened for.
-    pub(crate) fn run_until_interrupted(self) -> Result<()> {
-        let Server { runtime, listener, replica, options, .. } = self;
-        runtime.block_on(async {
-            let mut terminate =
-                signal(SignalKind::terminate()).map_err(Error::io("cannot listen for SIGTERM"))?;
-            let shutdown = async {
-                tokio::select! {
-                    _ = tokio::signal::ctrl_c() => {}
-                    _ = terminate.recv() => {}
-                }
-            };
-            serve(listener, replica, options, told, shutdown).await;
-            Ok(())
-        })
-    }
-
-    /// Answers sessions beside the caller until [`Running::stop`].
-    pub(crate) fn start(self) -> Running {
-        let Server { runtime, listener, address, replica, options } = self;
-        let (stop, stopped) = oneshot::channel::<()>();
-        let serving = serve(listener, replica, options, |_, _| (), async {
-            // An error means that the other end is gone, which stops the server as well.
-            let _ = stopped.await;
-        });
-        let task = runtime.spawn(serving);
-        Running { runtime, address, stop, task }
-    }
-}
-
-/// A server that was started beside the caller.
-#[derive(Debug)]
-pub(crate) struct Running {
-    runtime: Runtime,
-    address: SocketAddr,
-    stop: oneshot::Sender<()>,
-    task: JoinHandle<()>,
-}
-
-impl Running {
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Ends the server.
-    ///
-    /// # Errors
-    /// `Io` if it ended in a panic.
-    pub(crate) fn stop(self) -> Result<()> {
-        let _ = self.stop.send(());
-        let ended = self.runtime.block_on(self.task);
-        ended.map_err(|error| Error::io("the server ended early")(io::Error::other(error)))
-    }
-}
-
-/// Says on standard error how a session of a peer ended.
-fn told(peer: SocketAddr, outcome: &sync_proto::Outcome) {
-    let report = &outcome.report;
-    let moved = format!(
-        "{} entries differing, {} bytes of metadata",
-        report.entries_differing, report.metadata_bytes
-    );
-    match &outcome.end {
-        End::Aborted(reason) => eprintln!("session with {peer} ended early: {reason}"),
-        End::Complete => eprintln!("session with {peer} complete: {moved}"),
-        End::Partial(_) => eprintln!("session with {peer} partial: {moved}"),
-    }
-}
-
-fn runtime() -> Result<Runtime> {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.worker_threads(2).enable_all().build().map_err(Error::io("cannot start the network runtime"))
 }

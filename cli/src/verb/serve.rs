@@ -27,7 +27,7 @@ pub(super) fn run(args: &Serve, output: Output) -> Result<Verdict> {
         &json!({ "address": address, "root": root }),
         &[("address", address.clone()), ("root", root)],
     )?;
-    server.run_until_interrupted()?;
+    server.run_until_interrupted(move |line| output.log(line))?;
     db.persist(syncline::Durability::Sync)?;
     Ok(Verdict::Fine)
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::args::Sync;
 use crate::error::{Result, Verdict};
 use crate::output::{self, Output, count, size};
-use crate::peer::{self, Mode};
+use crate::peer::{self, Mode, Outcome};
 
 pub(super) fn run(args: &Sync, output: Output) -> Result<Verdict> {
     let mode = if args.dry_run { Mode::Compare } else { Mode::Repair };
@@ -32,6 +32,9 @@ pub(super) fn run(args: &Sync, output: Output) -> Result<Verdict> {
             ("root right", root_right),
         ],
     )?;
+    if report.outcome == Outcome::Partial {
+        output.warn(&format!("the replicas may still differ: {}", report.reasons.join(", ")));
+    }
     Ok(Verdict::of(report.is_fine()))
 }
 

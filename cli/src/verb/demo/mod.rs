@@ -177,12 +177,12 @@ fn compare(a: &Db, b: &Db, updates: u64, output: Output) -> Result<()> {
 }
 
 fn repair(a: &Db, b: &Db, output: Output) -> Result<(Report, u64)> {
-    let server = Server::bind(b, "127.0.0.1:0")?.start();
-    output.say(&format!("B  serves tcp://{}", server.address()))?;
+    let server = Server::bind(b, "127.0.0.1:0")?;
+    let address = server.address().to_string();
+    output.say(&format!("B  serves tcp://{address}"))?;
     let watch = Stopwatch::start();
-    let report = peer::connect(a, &server.address().to_string(), Mode::Repair)?;
+    let report = server.run_during(|| peer::connect(a, &address, Mode::Repair))?;
     let milliseconds = watch.elapsed().as_millis() as u64;
-    server.stop()?;
     check(report.is_fine(), || format!("the repair ended {}", report.outcome.as_str()))?;
     output.say(&format!("A  repaired itself from there in {milliseconds} ms"))?;
     Ok((report, milliseconds))
