@@ -76,7 +76,19 @@ impl<'a> Reader<'a> {
     }
 
     /// An unsigned LEB128 number of at most 64 bits. Overlong forms are malformed, so every number has one form.
+    #[inline]
     pub(crate) fn varint(&mut self) -> Result<u64, Malformed> {
+        // Most numbers are small.
+        match self.bytes.get(self.at) {
+            Some(&byte) if byte < 0x80 => {
+                self.at += 1;
+                Ok(u64::from(byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Malformed> {
         let start = self.at;
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {

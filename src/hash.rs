@@ -110,9 +110,10 @@ impl SetHasher {
         ((xxh3_128_with_secret(&input, &self.keyspace) >> 64) as u64).to_be_bytes()
     }
 
-    /// Eight bytes that two stores compare to learn whether their hash keys are the same, without showing the key.
-    pub(crate) fn check(&self) -> [u8; 8] {
-        (xxh3_128_with_secret(b"syncline hash key check", &self.keyspace) as u64).to_le_bytes()
+    /// Eight bytes that two stores compare to learn whether hash key and parameters are the same, without showing the key.
+    pub(crate) fn check(&self, bucket_bits: u8, epoch_len: u64) -> [u8; 8] {
+        let input = [&b"syncline set"[..], &[bucket_bits], &epoch_len.to_le_bytes()].concat();
+        (xxh3_128_with_secret(&input, &self.keyspace) as u64).to_le_bytes()
     }
 }
 

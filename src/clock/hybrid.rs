@@ -6,7 +6,7 @@
 use crate::types::Stamp;
 
 /// How far ahead of the wall clock a foreign stamp may lie before it is refused or deferred, in milliseconds.
-pub(crate) const DRIFT_MAX_MS: u64 = 60_000;
+const DRIFT_MAX_MS: u64 = 60_000;
 
 /// Lower bits of the clock that count events within one millisecond.
 const COUNTER_BITS: u32 = 16;

@@ -9,7 +9,7 @@ mod system;
 use std::fmt;
 use std::io;
 
-pub(crate) use hybrid::{DRIFT_MAX_MS, HybridClock};
+pub(crate) use hybrid::HybridClock;
 pub use manual::{ManualClock, SeededEntropy};
 pub use system::{SystemClock, SystemEntropy};
 

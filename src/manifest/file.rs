@@ -9,7 +9,7 @@
 //!
 //! A new file is written beside the old one under the name `*.tmp`, made durable, and given its number by a rename, so
 //! the highest number is always whole up to its first edit. Every edit is fsynced before the next is written: a bad
-//! frame at the very end is an edit that was never acknowledged, a bad frame before other bytes is damage.
+//! frame with no whole one after it is an edit that was never acknowledged, any other bad frame is damage.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,9 +25,6 @@ use crate::vfs::{ReadMode, Vfs, WritableFile};
 /// A file that grows beyond this many bytes is replaced by one that holds the state alone.
 const REWRITE_LEN: u64 = 256 * 1024;
 
-/// The greatest edit that is believed, in bytes.
-const EDIT_LEN_MAX: usize = 64 << 20;
-
 /// The open manifest: the present state and the file that edits go to.
 #[derive(Debug)]
 pub(crate) struct Manifest {
@@ -38,6 +35,8 @@ pub(crate) struct Manifest {
     path: PathBuf,
     file: Box<dyn WritableFile>,
     len: u64,
+    /// A write or fsync failed, so what the file holds beyond `len` is unknown, and nothing more may follow it.
+    has_failed: bool,
 }
 
 /// What reading a folder's manifest gave.
@@ -73,7 +72,8 @@ impl Manifest {
         let number = previous + 1;
         let path = dir.join(FileKind::Manifest.name(number));
         let (file, len) = write_new(&*vfs, dir, &path, &state)?;
-        let manifest = Manifest { vfs, dir: dir.to_owned(), state, number, path, file, len };
+        let manifest =
+            Manifest { vfs, dir: dir.to_owned(), state, number, path, file, len, has_failed: false };
         manifest.remove_older()?;
         Ok(manifest)
     }
@@ -87,6 +87,9 @@ impl Manifest {
     pub(crate) fn commit(&mut self, changes: &[Change]) -> Result<()> {
         let mut state = self.state.clone();
         changes.iter().for_each(|change| state.apply(change));
+        if std::mem::replace(&mut self.has_failed, true) {
+            return Err(Error::Poisoned { reason: "an earlier write to the manifest failed".into() });
+        }
         if self.len > REWRITE_LEN {
             *self = Manifest::begin(self.vfs.clone(), &self.dir, state, self.number)?;
             return Ok(());
@@ -95,6 +98,7 @@ impl Manifest {
         put_frame(&mut frame, self.len, &edit::encode(changes));
         self.file.write_all_at(self.len, &frame).map_err(|source| Error::io("write", &self.path, source))?;
         self.file.sync().map_err(|source| Error::io("fsync", &self.path, source))?;
+        self.has_failed = false;
         self.len += frame.len() as u64;
         self.state = state;
         Ok(())
@@ -102,7 +106,8 @@ impl Manifest {
 
     fn remove_older(&self) -> Result<()> {
         let names = self.vfs.list(&self.dir).map_err(|source| Error::io("list", &self.dir, source))?;
-        let older = names.iter().filter(|name| FileKind::Manifest.id_in(name).is_some_and(|id| id < self.number));
+        let older =
+            names.iter().filter(|name| FileKind::Manifest.id_in(name).is_some_and(|id| id < self.number));
         for name in older {
             let path = self.dir.join(name);
             self.vfs.remove(&path).map_err(|source| Error::io("remove", &path, source))?;
@@ -174,7 +179,8 @@ fn decode(file: &Path, bytes: &[u8]) -> Result<(State, usize)> {
         Some(frame) => frame,
         None => return Err(Error::corruption(file, HEADER_LEN as u64, "the store's identity is damaged")),
     };
-    let malformed = |at: usize| Error::corruption(file, at as u64, "an edit with a valid checksum makes no sense");
+    let malformed =
+        |at: usize| Error::corruption(file, at as u64, "an edit with a valid checksum makes no sense");
     let mut state = decode_identity(identity).map_err(|_| malformed(HEADER_LEN))?;
     let mut edits = 0;
     while let Some((payload, end)) = next_frame(file, bytes, at)? {
@@ -189,19 +195,24 @@ fn decode(file: &Path, bytes: &[u8]) -> Result<(State, usize)> {
     Ok((state, at))
 }
 
-/// The frame at `at` and where it ends; `None` at the end of the file or at an unfinished last frame.
+/// The frame at `at` and where it ends; `None` where the edits end, be it at an unfinished one.
+///
+/// # Errors
+/// `Corruption` if a bad frame is followed by a whole one: edits are made durable one by one, so only the last can be
+/// unfinished, and a power cut may have left any of its sectors.
 fn next_frame<'a>(file: &Path, bytes: &'a [u8], at: usize) -> Result<Option<(&'a [u8], usize)>> {
-    let mut reader = Reader::new(bytes.get(at..).unwrap_or_default());
-    let (Ok(len), Ok(checksum)) = (reader.u32(), reader.u32()) else { return Ok(None) };
-    if len as usize > EDIT_LEN_MAX {
-        return Err(Error::corruption(file, at as u64, "an edit is longer than edits can be"));
+    let frame = frame_at(bytes, at);
+    if frame.is_none() && (at + 1..bytes.len()).any(|later| frame_at(bytes, later).is_some()) {
+        return Err(Error::corruption(file, at as u64, "an edit's checksum does not match"));
     }
-    let Ok(payload) = reader.bytes(len as usize) else { return Ok(None) };
-    if frame_checksum(at as u64, len.to_le_bytes(), payload) == checksum {
-        return Ok(Some((payload, at + reader.position())));
-    }
-    if reader.is_at_end() {
-        return Ok(None);
-    }
-    Err(Error::corruption(file, at as u64, "an edit's checksum does not match"))
+    Ok(frame)
+}
+
+/// The whole frame that begins at `at`, if one does, and where it ends.
+fn frame_at(bytes: &[u8], at: usize) -> Option<(&[u8], usize)> {
+    let mut reader = Reader::new(bytes.get(at..)?);
+    let (len, checksum) = (reader.u32().ok()?, reader.u32().ok()?);
+    let payload = reader.bytes(len as usize).ok()?;
+    let is_right = len > 0 && frame_checksum(at as u64, len.to_le_bytes(), payload) == checksum;
+    is_right.then(|| (payload, at + reader.position()))
 }

@@ -32,7 +32,10 @@ impl ReplicaSet {
 impl std::fmt::Debug for ReplicaSet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The hash key is a secret, so it stays out of logs.
-        f.debug_struct("ReplicaSet").field("id", &self.id).field("bucket_bits", &self.bucket_bits).finish_non_exhaustive()
+        f.debug_struct("ReplicaSet")
+            .field("id", &self.id)
+            .field("bucket_bits", &self.bucket_bits)
+            .finish_non_exhaustive()
     }
 }
 
@@ -131,7 +134,8 @@ impl State {
             changes.push(Change::MarkedAsCopy);
         }
         changes.extend(self.log_ends.iter().map(|(&segment, &end)| Change::LogEnd { segment, end }));
-        changes.extend(self.value_segments.iter().map(|(&segment, &len)| Change::ValueSegment { segment, len }));
+        changes
+            .extend(self.value_segments.iter().map(|(&segment, &len)| Change::ValueSegment { segment, len }));
         changes
     }
 }

@@ -1,27 +1,30 @@
 //! The commit path: stamp, read old heads, append the record, then memtable, differences, visible sequence number.
 //!
-//! [`Writer`] is everything that a commit changes, behind the commit lock. A local write always wins over what it
-//! replaces; a foreign entry was merged before it comes here. Replay runs the same [`Writer::prepare`] and
-//! [`Writer::enter`] as a live commit.
+//! [`Writer`] is everything that a commit changes, behind the commit lock; [`Front`] is the part of it in memory. A local write always wins over what it
+//! replaces; a foreign entry was merged before it comes here. Replay runs the same [`Front::prepare`] and
+//! [`Front::enter`] as a live commit.
 //!
 //! Easy to get wrong: nothing may change before the record is appended, so whatever can fail (reading the old heads) is
-//! done first, and [`Writer::enter`] cannot fail (invariants 1 and 2).
+//! done first, and [`Front::enter`] cannot fail (invariants 1 and 2).
 
 use std::sync::Arc;
 
 use crate::clock::HybridClock;
 use crate::error::{Error, Result};
-use crate::hash::{KeyHash, SetHasher};
+use crate::hash::KeyHash;
 use crate::index::Memtable;
-use crate::log::LogWriter;
-use crate::types::{Head, Kind, Location, SeqNo, Slice, Stamp, ValueRef};
+use crate::log::{Commit, LogEntry, LogWriter};
+use crate::types::{EntrySum, Head, Kind, Location, SegmentId, SeqNo, Slice, Stamp, ValueRef};
 
 use super::layers::MerkleLayers;
-use super::measure::{EntrySum, Measure};
+use super::measure::Measure;
 use super::view::View;
 
 /// The greatest commit, in bytes of keys, values and meta.
 pub(crate) const COMMIT_LEN_MAX: u64 = 64 << 20;
+
+/// The greatest single value with its key, in bytes.
+const VALUE_LEN_MAX: u64 = 1 << 30;
 
 /// A change of one inner key as it is written to the log: local if `stamp` is the commit's own.
 #[derive(Debug, Clone)]
@@ -46,6 +49,21 @@ impl Write {
         Write { kind: Kind::Tombstone, ..Write::put(key, Slice::empty()) }
     }
 
+    /// The entry that this change makes of commit `seqno`.
+    fn head(&self, seqno: SeqNo, stamp: Stamp, location: Location, measure: &Measure) -> Head {
+        let value = self.value.clone();
+        let is_inline = value.len() <= measure.inline_value_max;
+        Head {
+            seqno,
+            stamp: self.stamp.unwrap_or(stamp),
+            kind: self.kind,
+            expires_at: self.expires_at,
+            meta: self.meta.clone(),
+            digest: measure.hasher.value(&value),
+            value: if is_inline { ValueRef::Inline(value) } else { ValueRef::Staged { value, location } },
+        }
+    }
+
     fn len(&self) -> u64 {
         (self.key.len() + self.meta.len() + self.value.len()) as u64
     }
@@ -59,10 +77,20 @@ pub(crate) struct Prepared {
     pub(crate) replaced: Option<EntrySum>,
 }
 
-/// Everything that a commit changes.
+/// A full memtable and what its flush has to know.
+#[derive(Debug, Clone)]
+pub(crate) struct Sealed {
+    pub(crate) memtable: Arc<Memtable>,
+    /// Its newest commit.
+    pub(crate) last: SeqNo,
+    pub(crate) clock_floor: u64,
+    /// The first segment that holds no commit of it.
+    pub(crate) next_segment: SegmentId,
+}
+
+/// What a commit changes in memory. Replay builds one without a log; an open store keeps it in its [`Writer`].
 #[derive(Debug)]
-pub(crate) struct Writer {
-    pub(crate) log: LogWriter,
+pub(crate) struct Front {
     pub(crate) clock: HybridClock,
     /// The newest commit.
     pub(crate) last: SeqNo,
@@ -71,46 +99,79 @@ pub(crate) struct Writer {
     pub(crate) clock_floor: u64,
 }
 
-impl Writer {
-    /// Reads what entering a change of `key` needs to know. Changes nothing.
-    pub(crate) fn prepare(view: &View, at: SeqNo, key: &[u8], measure: &Measure) -> Result<(Prepared, Option<Head>)> {
+impl Front {
+    /// Reads what entering a change of `key` needs to know, and the entry that it would replace. Changes nothing.
+    ///
+    /// # Errors
+    /// As reading the old head.
+    pub(crate) fn prepare(
+        &self,
+        view: &View,
+        key: &[u8],
+        measure: &Measure,
+    ) -> Result<(Prepared, Option<Head>)> {
         let hash = measure.hasher.key(key);
-        let old = view.head(key, hash, at, &measure.hasher)?;
+        let old = view.head(key, hash, self.last)?;
         let replaced = old.as_ref().map(|head| measure.entry(key, hash, head));
         Ok((Prepared { hash, replaced }, old))
     }
 
-    /// Enters one change of commit `seqno` into memtable and differences. `location` is where the log has its value.
-    pub(crate) fn enter(
+    /// Enters the changes of commit `seqno` into memtable and differences. Each comes with where the log has its value.
+    pub(crate) fn enter<'a>(
         &mut self,
         memtable: &Memtable,
         seqno: SeqNo,
         stamp: Stamp,
-        write: &Write,
-        location: Location,
-        prepared: Prepared,
+        writes: impl Iterator<Item = (&'a Write, Prepared, Location)>,
         measure: &Measure,
     ) {
-        let value = if write.value.len() > measure.inline_value_max {
-            ValueRef::Staged { value: write.value.clone(), location }
-        } else {
-            ValueRef::Inline(write.value.clone())
-        };
-        let head = Head {
-            seqno,
-            stamp: write.stamp.unwrap_or(stamp),
-            kind: write.kind,
-            expires_at: write.expires_at,
-            meta: write.meta.clone(),
-            digest: measure.hasher.value(&write.value),
-            value,
-        };
-        self.clock.observe(head.stamp.hlc);
-        self.clock_floor = self.clock_floor.max(head.stamp.hlc);
-        let added = measure.entry(&write.key, prepared.hash, &head);
-        self.merkle.enter(&write.key, prepared.hash, added, prepared.replaced);
-        memtable.insert(&write.key, head);
+        for (write, prepared, location) in writes {
+            let head = write.head(seqno, stamp, location, measure);
+            self.clock.observe(head.stamp.hlc);
+            self.clock_floor = self.clock_floor.max(head.stamp.hlc);
+            let added = measure.entry(&write.key, prepared.hash, &head);
+            self.merkle.enter(&write.key, added, prepared.replaced);
+            memtable.insert(&write.key, prepared.hash, head);
+        }
+        self.last = seqno;
     }
+}
+
+/// Everything that a commit changes, behind the commit lock.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub(crate) log: LogWriter,
+    pub(crate) front: Front,
+    /// Memtables that wait for their flush, oldest first, beside their differences in the front's Merkle layers.
+    pub(crate) sealed: Vec<Sealed>,
+}
+
+impl Writer {
+    /// Notes that `memtable` is full and `next_segment` begins with the commits after it.
+    pub(crate) fn seal(&mut self, memtable: Arc<Memtable>, next_segment: SegmentId) {
+        let Front { last, clock_floor, .. } = self.front;
+        self.front.merkle.seal();
+        self.sealed.push(Sealed { memtable, last, clock_floor, next_segment });
+    }
+}
+
+/// The log's record of a commit.
+pub(crate) fn record<'a>(
+    seqno: SeqNo,
+    durable: SeqNo,
+    stamp: Stamp,
+    writes: impl Iterator<Item = &'a Write>,
+) -> Commit<'a> {
+    let entry = |write: &'a Write| LogEntry {
+        key: &write.key,
+        kind: write.kind,
+        stamp: write.stamp,
+        expires_at: write.expires_at,
+        meta: &write.meta,
+        value: &write.value,
+        value_at: 0,
+    };
+    Commit { seqno, durable, stamp, entries: writes.map(entry).collect() }
 }
 
 /// Refuses commits that are larger than one may be, and keeps only the last change of each key.
@@ -120,18 +181,15 @@ impl Writer {
 pub(crate) fn check_and_dedupe(mut writes: Vec<Write>) -> Result<Vec<Write>> {
     let len: u64 = writes.iter().map(Write::len).sum();
     // A single value may be larger: it gets a segment of its own.
-    let max = if writes.len() == 1 { u64::from(u32::MAX) / 2 } else { COMMIT_LEN_MAX };
+    let max = if writes.len() == 1 { VALUE_LEN_MAX } else { COMMIT_LEN_MAX };
     if len > max {
         return Err(Error::CommitTooLarge { len, max });
     }
     if writes.len() > 1 {
-        // Stable, so of equal keys the last one given stands last.
+        // Stable, so of equal keys the last one given stands last, and first once reversed.
         writes.sort_by(|a, b| a.key.cmp(&b.key));
         writes.reverse();
         writes.dedup_by(|next, kept| next.key == kept.key);
     }
     Ok(writes)
 }
-
-/// The functions that commits and scans share, so that a head counts the same wherever it is met.
-pub(crate) type Hasher = Arc<SetHasher>;

@@ -98,7 +98,9 @@ pub(crate) fn parse_catalogue_key(key: &[u8]) -> Option<(&str, &str)> {
 /// `InvalidArgument`.
 pub(crate) fn check_name(name: &str) -> Result<()> {
     if name.is_empty() || name.len() > NAME_LEN_MAX || name.contains('\0') {
-        return Err(Error::invalid(format!("a keyspace's name has 1 to {NAME_LEN_MAX} bytes and no zero byte: {name:?}")));
+        return Err(Error::invalid(format!(
+            "a keyspace's name has 1 to {NAME_LEN_MAX} bytes and no zero byte: {name:?}"
+        )));
     }
     Ok(())
 }

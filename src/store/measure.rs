@@ -6,15 +6,7 @@
 use std::sync::Arc;
 
 use crate::hash::{KeyHash, PREFIX_LEN, SetHasher};
-use crate::types::{Epoch, Head, Kind, RangeSum};
-
-/// The contribution of one entry to the sums of its bucket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct EntrySum {
-    pub(crate) sum: RangeSum,
-    /// The epoch of its end, for tombstones and entries that expire.
-    pub(crate) epoch: Option<Epoch>,
-}
+use crate::types::{EntrySum, Epoch, Head, Kind, RangeSum};
 
 /// How entries are hashed and counted in one store.
 #[derive(Debug, Clone)]

@@ -51,7 +51,6 @@ pub(crate) struct Options {
     pub(crate) inline_value_max: usize,
     /// Whether a thread does the background work; otherwise the caller calls `step`.
     pub(crate) background: bool,
-    pub(crate) read_only: bool,
 }
 
 impl Default for Options {
@@ -63,7 +62,6 @@ impl Default for Options {
             memtable_bytes: 16 << 20,
             inline_value_max: 1024,
             background: true,
-            read_only: false,
         }
     }
 }

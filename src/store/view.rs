@@ -12,11 +12,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hash::{KeyHash, SetHasher};
 use crate::index::{Levels, Memtable, MergeCursor};
 use crate::log::ValueSegments;
-use crate::types::{Head, KeyRange, SeqNo, Slice, ValueRef};
+use crate::types::{Head, KeyRange, Location, SeqNo, Slice, ValueDigest, ValueRef};
 
 /// The structures that together hold every key at one moment.
 #[derive(Debug, Clone)]
@@ -32,27 +32,46 @@ pub(crate) struct View {
 
 impl View {
     /// The newest entry of `key`, tombstones included, among commits up to `at`.
-    pub(crate) fn head(&self, key: &[u8], hash: KeyHash, at: SeqNo, hasher: &SetHasher) -> Result<Option<Head>> {
+    pub(crate) fn head(&self, key: &[u8], hash: KeyHash, at: SeqNo) -> Result<Option<Head>> {
         for memtable in std::iter::once(&self.active).chain(&self.sealed) {
-            if let Some(head) = memtable.get(key, at) {
+            if let Some(head) = memtable.get(key, hash, at) {
                 return Ok(Some(head));
             }
         }
-        self.levels.get(key, hash, hasher)
+        self.levels.get(key, hash)
     }
 
-    /// The bytes of a head's value.
-    pub(crate) fn value(&self, head: &Head) -> Result<Slice> {
+    /// The bytes of a head's value. What comes out of the log is checked against the head's digest.
+    pub(crate) fn value(&self, head: &Head, hasher: &SetHasher) -> Result<Slice> {
         match &head.value {
             ValueRef::Inline(value) | ValueRef::Staged { value, .. } => Ok(value.clone()),
-            ValueRef::Log(location) => self.values.read(*location),
+            ValueRef::Log(location) => self.log_value(*location, head.digest, hasher),
         }
     }
 
+    /// The bytes of a value in the log, checked against the digest that they should have.
+    pub(crate) fn log_value(
+        &self,
+        location: Location,
+        digest: ValueDigest,
+        hasher: &SetHasher,
+    ) -> Result<Slice> {
+        let value = self.values.read(location)?;
+        if hasher.value(&value) != digest {
+            let path = self.values.path(location.segment);
+            return Err(Error::corruption(
+                &path,
+                u64::from(location.offset),
+                "a value does not have its entry's digest",
+            ));
+        }
+        Ok(value)
+    }
+
     /// A cursor over the newest entry of every key in `range`, tombstones included, among commits up to `at`.
-    pub(crate) fn cursor(&self, range: &KeyRange, at: SeqNo, hasher: &Arc<SetHasher>) -> MergeCursor {
+    pub(crate) fn cursor(&self, range: &KeyRange, at: SeqNo) -> MergeCursor {
         let memtables = std::iter::once(&self.active).chain(&self.sealed);
-        MergeCursor::new(memtables.map(|memtable| (memtable.clone(), at)), &self.levels, range, hasher)
+        MergeCursor::new(memtables.map(|memtable| (memtable.clone(), at)), self.levels.runs().iter(), range)
     }
 }
 

@@ -24,17 +24,6 @@ pub enum Kind {
     Tombstone = 2,
 }
 
-impl Kind {
-    /// The kind stored as `byte`, if it is one.
-    pub(crate) fn from_byte(byte: u8) -> Option<Kind> {
-        match byte {
-            1 => Some(Kind::Put),
-            2 => Some(Kind::Tombstone),
-            _ => None,
-        }
-    }
-}
-
 /// Keyed 128-bit digest of a value's bytes. Of a tombstone, the digest of the empty value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct ValueDigest(pub u128);

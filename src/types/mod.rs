@@ -13,6 +13,7 @@ pub(crate) use ids::FileId;
 pub use ids::{Location, NodeId, SegmentId, SeqNo};
 pub use range::{Key, KeyRange};
 pub(crate) use range::{prefix_end, successor};
+pub(crate) use slice::Owner;
 pub use slice::Slice;
-pub(crate) use sum::EpochSums;
 pub use sum::{Counts, Epoch, Fingerprint, RangeSum};
+pub(crate) use sum::{EntrySum, EpochSums};

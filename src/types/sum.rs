@@ -92,6 +92,14 @@ impl Sub for RangeSum {
     }
 }
 
+impl Neg for EntrySum {
+    type Output = EntrySum;
+
+    fn neg(self) -> EntrySum {
+        EntrySum { sum: -self.sum, epoch: self.epoch }
+    }
+}
+
 impl std::iter::Sum for RangeSum {
     fn sum<I: Iterator<Item = RangeSum>>(sums: I) -> RangeSum {
         sums.fold(RangeSum::ZERO, Add::add)
@@ -101,6 +109,15 @@ impl std::iter::Sum for RangeSum {
 /// Number of an epoch: the end of an entry divided by the replica set's epoch length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Epoch(pub u64);
+
+/// What one entry counts for in the sums of its bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EntrySum {
+    /// The sum of this entry alone.
+    pub(crate) sum: RangeSum,
+    /// The epoch of its end, for tombstones and entries that expire.
+    pub(crate) epoch: Option<Epoch>,
+}
 
 /// A range's sum together with the part of it that will end, by the epoch of its end. When the horizon rises past
 /// an epoch, the epoch's part leaves the sum without a look at any entry.
@@ -113,11 +130,11 @@ pub(crate) struct EpochSums {
 }
 
 impl EpochSums {
-    /// Adds one entry's sum, which ends in `epoch` if it ends at all.
-    pub(crate) fn add_entry(&mut self, sum: RangeSum, epoch: Option<Epoch>) {
-        self.total += sum;
-        if let Some(epoch) = epoch {
-            self.add_ending(epoch, sum);
+    /// Adds one entry.
+    pub(crate) fn add_entry(&mut self, entry: EntrySum) {
+        self.total += entry.sum;
+        if let Some(epoch) = entry.epoch {
+            self.add_ending(epoch, entry.sum);
         }
     }
 
@@ -144,13 +161,12 @@ mod tests {
 
     #[test]
     fn what_is_added_and_taken_away_leaves_nothing() {
-        let put = RangeSum::of_entry(EntryHash(u128::MAX - 3), true, 120);
-        let gone = RangeSum::of_entry(EntryHash(17), false, 16);
+        let put = EntrySum { sum: RangeSum::of_entry(EntryHash(u128::MAX - 3), true, 120), epoch: None };
+        let gone = EntrySum { sum: RangeSum::of_entry(EntryHash(17), false, 16), epoch: Some(Epoch(4)) };
         let mut sums = EpochSums::default();
-        sums.add_entry(put, None);
-        sums.add_entry(gone, Some(Epoch(4)));
-        sums.add_entry(-gone, Some(Epoch(4)));
-        sums.add_entry(-put, None);
+        for entry in [put, gone, -gone, -put] {
+            sums.add_entry(entry);
+        }
         assert_eq!(sums, EpochSums::default());
     }
 }

@@ -1,10 +1,20 @@
 //! The only door to the file system: the traits [`Vfs`], [`WritableFile`], [`ReadableFile`] and [`Staging`].
 //!
-//! `disk` is the real one, `memory` keeps a live and a durable image of every file and folder so that tests can cut
-//! the power, `map` holds the memory maps and the crate's only `unsafe`. Everything above reaches files through these
-//! traits, so that a simulator sees every write.
+//! `disk` is the real one; `memory` is one for tests that can be killed, cut from power and made to fail, on the simulated
+//! `medium`; `map` holds the memory maps and the crate's only `unsafe`. Everything above reaches files through these traits,
+//! so that a simulator sees every write.
 //!
 //! Easy to get wrong: a file's bytes are durable only after its `sync`, its *name* only after `sync_dir` of the folder.
+
+mod disk;
+mod map;
+mod medium;
+mod memory;
+#[cfg(test)]
+mod tests;
+
+pub use disk::DiskVfs;
+pub use memory::{Fault, FaultTarget, MemoryVfs};
 
 use std::fmt;
 use std::io;
@@ -52,7 +62,9 @@ pub trait Vfs: Send + Sync + fmt::Debug {
     /// ends. `None` if somebody else has it. The file is never removed.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn LockGuard>>>;
 
-    /// Opens the staging file at `path`, creating it with `len` zero bytes of allocated space if it is missing or has another length.
+    /// Opens the staging file at `path`, creating it if it is missing; its bytes are kept, and cut or filled with zeros to
+    /// `len`. All its space is allocated. Readers beside the one owner open it as an ordinary file: the word, little-endian,
+    /// then the staged bytes.
     fn staging(&self, path: &Path, len: usize) -> io::Result<Box<dyn Staging>>;
 }
 
@@ -69,6 +81,7 @@ pub trait WritableFile: Send + Sync + fmt::Debug {
 }
 
 /// A file opened for reading.
+#[allow(clippy::len_without_is_empty)]
 pub trait ReadableFile: Send + Sync + fmt::Debug {
     /// Length in bytes when it was opened.
     fn len(&self) -> u64;

@@ -1,0 +1,219 @@
+//! The command line as clap reads it: one verb each, its arguments, and the words of `--help`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{Parser, Subcommand};
+
+use crate::address::Address;
+use crate::table::Format;
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 the same or fine; 1 different, missing or damaged; 2 wrong usage; 3 failed input, output or peer.
+With --json, one object goes to standard output; an error goes to standard error as {\"error\", \"kind\"}.
+Text that is not UTF-8 is then given in hexadecimal digits, under its name with _hex.";
+
+/// Load, inspect, compare and repair Syncline stores.
+#[derive(Debug, Parser)]
+#[command(name = "syncline", version, about, after_help = AFTER_HELP, max_term_width = 100)]
+pub(crate) struct Args {
+    /// Print one JSON object instead of text
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Make a new, empty store
+    Init(Init),
+    /// Put the rows of a table into a store, which is made if there is none
+    Load(Load),
+    /// Print the value of a key
+    Get(OneKey),
+    /// Set a key to a value
+    Put(Put),
+    /// Delete a key
+    Del(OneKey),
+    /// Print keys and values in key order
+    Scan(Scan),
+    /// Show counts, sizes and health of a store
+    Stats(Store),
+    /// Show the root: one number that is the same for all equal replicas
+    Digest(Store),
+    /// Read everything and check it against its checksums and digests; change nothing
+    Verify(Store),
+    /// Merge the store's files as far as they go, so that reads touch fewer
+    Compact(Store),
+    /// Let peers compare themselves with a store and repair it over TCP, until interrupted
+    Serve(Serve),
+    /// Show how two replicas differ; change nothing
+    Diff(Pair),
+    /// Make two replicas equal by moving exactly what differs
+    Sync(Sync),
+    /// Kill, repair and check two replicas of a real table before your eyes
+    Demo(Demo),
+    /// The part of the demo that is killed: puts the rows on standard input and acknowledges their keys
+    #[command(hide = true)]
+    DemoWriter(Store),
+}
+
+/// A store and nothing else.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Store {
+    /// The store's folder
+    pub(crate) dir: PathBuf,
+}
+
+/// The keyspace a verb works in.
+#[derive(Debug, clap::Args)]
+pub(crate) struct InKeyspace {
+    /// The keyspace to work in
+    #[arg(long = "keyspace", value_name = "NAME", default_value = "default")]
+    pub(crate) name: String,
+}
+
+/// Arguments of `init`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Init {
+    /// The new store's folder: not there yet, or empty
+    pub(crate) dir: PathBuf,
+    /// Belong to the replica set of this store, so that the two can be compared
+    #[arg(long, value_name = "OTHER_DIR")]
+    pub(crate) replica_of: Option<PathBuf>,
+}
+
+/// Arguments of `load`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Load {
+    /// The store's folder
+    pub(crate) dir: PathBuf,
+    /// The table; may be compressed with gzip
+    pub(crate) file: PathBuf,
+    /// The table's format, if its name does not end in .tsv, .csv, .jsonl or .ndjson (and .gz)
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<Format>,
+    /// The column of the key [default: the first]; of JSON lines the field, which has to be named
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) key: Option<String>,
+    #[command(flatten)]
+    pub(crate) keyspace: InKeyspace,
+}
+
+/// Arguments of `get` and `del`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct OneKey {
+    /// The store's folder
+    pub(crate) dir: PathBuf,
+    /// The key
+    #[arg(value_parser = bytes())]
+    pub(crate) key: Bytes,
+    #[command(flatten)]
+    pub(crate) keyspace: InKeyspace,
+}
+
+/// Arguments of `put`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Put {
+    /// The store's folder
+    pub(crate) dir: PathBuf,
+    /// The key
+    #[arg(value_parser = bytes())]
+    pub(crate) key: Bytes,
+    /// Its new value
+    #[arg(value_parser = bytes())]
+    pub(crate) value: Bytes,
+    #[command(flatten)]
+    pub(crate) keyspace: InKeyspace,
+}
+
+/// Arguments of `scan`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Scan {
+    /// The store's folder
+    pub(crate) dir: PathBuf,
+    /// Only keys that begin with this
+    #[arg(long, value_parser = bytes(), conflicts_with_all = ["from", "to"])]
+    pub(crate) prefix: Option<Bytes>,
+    /// The first key
+    #[arg(long, value_name = "KEY", value_parser = bytes())]
+    pub(crate) from: Option<Bytes>,
+    /// The key to stop before
+    #[arg(long, value_name = "KEY", value_parser = bytes())]
+    pub(crate) to: Option<Bytes>,
+    /// From the last key to the first
+    #[arg(long)]
+    pub(crate) reverse: bool,
+    /// At most so many entries
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+    /// Leave the values out
+    #[arg(long)]
+    pub(crate) keys_only: bool,
+    #[command(flatten)]
+    pub(crate) keyspace: InKeyspace,
+}
+
+/// Arguments of `serve`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Serve {
+    /// The store's folder
+    pub(crate) dir: PathBuf,
+    /// The address to listen on, as host:port; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4600")]
+    pub(crate) listen: String,
+    /// Serve plain TCP: whoever reaches the address can read and change the store
+    #[arg(long)]
+    pub(crate) insecure: bool,
+}
+
+/// Arguments of `diff`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Pair {
+    /// The left replica: a folder or tcp://host:port
+    #[arg(value_name = "A")]
+    pub(crate) left: Address,
+    /// The right replica: a folder, or tcp://host:port if the left one is a folder
+    #[arg(value_name = "B")]
+    pub(crate) right: Address,
+}
+
+/// Arguments of `sync`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Sync {
+    #[command(flatten)]
+    pub(crate) pair: Pair,
+    /// Say what would be moved, and move nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Demo {
+    /// Work in this folder, new or empty, and leave the replicas there [default: a temporary one]
+    #[arg(long)]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// An argument taken as bytes, text or not.
+#[derive(Debug, Clone)]
+pub(crate) struct Bytes(pub(crate) Vec<u8>);
+
+fn bytes() -> impl TypedValueParser<Value = Bytes> {
+    OsStringValueParser::new().map(|text: OsString| Bytes(text.into_encoded_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+}

@@ -1,0 +1,90 @@
+//! The command's few dealings with the machine that are not the engine's: reading tables, and a stopwatch.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // A table is no store file, and the demo times itself.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use flate2::bufread::MultiGzDecoder;
+
+use crate::error::{Error, Result};
+
+const BUFFER_LEN: usize = 64 << 10;
+const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
+
+/// A table's bytes, unpacked, and how far the file has been read.
+pub(crate) struct TableFile {
+    /// The bytes.
+    pub(crate) input: Box<dyn BufRead>,
+    /// Length of the file.
+    pub(crate) len: u64,
+    /// Bytes of the file that have been read.
+    pub(crate) read: Arc<AtomicU64>,
+}
+
+/// Opens a table. Gzip is known by its first bytes, whatever the file is called.
+///
+/// # Errors
+/// `Io`.
+pub(crate) fn open_table(path: &Path) -> Result<TableFile> {
+    let failed = || Error::io(format!("cannot read {}", path.display()));
+    let file = File::open(path).map_err(failed())?;
+    let metadata = file.metadata().map_err(failed())?;
+    if metadata.is_dir() {
+        return Err(Error::Usage(format!("{} is a folder; name a table", path.display())));
+    }
+    let read = Arc::new(AtomicU64::new(0));
+    let counted = Counted { file, read: Arc::clone(&read) };
+    let input = unpacked(BufReader::with_capacity(BUFFER_LEN, counted)).map_err(failed())?;
+    Ok(TableFile { input, len: metadata.len(), read })
+}
+
+/// `packed` as it is, or what it holds if it is gzip.
+///
+/// # Errors
+/// Whatever reading the first bytes meets.
+pub(crate) fn unpacked(mut packed: impl BufRead + 'static) -> io::Result<Box<dyn BufRead>> {
+    Ok(if packed.fill_buf()?.starts_with(GZIP_MAGIC) {
+        Box::new(BufReader::with_capacity(BUFFER_LEN, MultiGzDecoder::new(packed)))
+    } else {
+        Box::new(packed)
+    })
+}
+
+struct Counted {
+    file: File,
+    read: Arc<AtomicU64>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let len = self.file.read(buffer)?;
+        self.read.fetch_add(len as u64, Ordering::Relaxed);
+        Ok(len)
+    }
+}
+
+/// Measures how long something takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Begins to measure.
+    pub(crate) fn start() -> Stopwatch {
+        Stopwatch(Instant::now())
+    }
+
+    /// Time since the start.
+    pub(crate) fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// Whether both paths lead to one folder.
+pub(crate) fn is_same_folder(a: &Path, b: &Path) -> bool {
+    let canonical = |path: &Path| -> Option<PathBuf> { path.canonicalize().ok() };
+    canonical(a).is_some_and(|a| canonical(b) == Some(a))
+}

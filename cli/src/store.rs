@@ -1,0 +1,38 @@
+//! The command's ways into the engine: how stores are opened and keyspaces found, in one place.
+
+use std::path::Path;
+
+use syncline::{Db, Durability, Keyspace};
+
+use crate::error::{Error, Result};
+
+/// Opens the store in `dir`. Single writes through the handle survive a power cut when they return: nobody waits for
+/// a second one of the same command.
+pub(crate) fn open(dir: &Path) -> Result<Db> {
+    Ok(Db::builder(dir).durability(Durability::Sync).open()?)
+}
+
+/// Opens the store in `dir`, or makes one in a new or empty folder. For many writes, made durable together at the end.
+pub(crate) fn open_or_create(dir: &Path) -> Result<Db> {
+    Ok(Db::builder(dir).open_or_create()?)
+}
+
+/// Makes a store of a new replica set.
+pub(crate) fn create(dir: &Path) -> Result<Db> {
+    Ok(Db::builder(dir).create()?)
+}
+
+/// Makes an empty store in the replica set of `other`.
+pub(crate) fn create_replica(dir: &Path, other: &Db) -> Result<Db> {
+    Ok(Db::builder(dir).create_replica(&other.replica_set())?)
+}
+
+/// The keyspace `name`, which has to be there: a typing error must not make one.
+pub(crate) fn keyspace(db: &Db, name: &str) -> Result<Keyspace> {
+    let names = db.keyspaces()?;
+    if !names.iter().any(|other| other == name) {
+        let names = names.join(", ");
+        return Err(Error::Usage(format!("there is no keyspace {name:?}; the store has {names}")));
+    }
+    Ok(db.keyspace(name)?)
+}

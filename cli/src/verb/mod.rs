@@ -1,0 +1,41 @@
+//! The verbs, a file each. A verb takes its arguments and the output, and returns whether all was as asked for.
+
+mod compact;
+mod del;
+mod demo;
+mod diff;
+mod digest;
+mod get;
+mod init;
+mod load;
+mod put;
+mod scan;
+mod serve;
+mod stats;
+mod sync;
+mod verify;
+
+use crate::args::Verb;
+use crate::error::{Result, Verdict};
+use crate::output::Output;
+
+/// Does what `verb` says.
+pub(crate) fn run(verb: &Verb, output: Output) -> Result<Verdict> {
+    match verb {
+        Verb::Init(args) => init::run(args, output),
+        Verb::Load(args) => load::run(args, output),
+        Verb::Get(args) => get::run(args, output),
+        Verb::Put(args) => put::run(args, output),
+        Verb::Del(args) => del::run(args, output),
+        Verb::Scan(args) => scan::run(args, output),
+        Verb::Stats(args) => stats::run(args, output),
+        Verb::Digest(args) => digest::run(args, output),
+        Verb::Verify(args) => verify::run(args, output),
+        Verb::Compact(args) => compact::run(args, output),
+        Verb::Serve(args) => serve::run(args, output),
+        Verb::Diff(args) => diff::run(args, output),
+        Verb::Sync(args) => sync::run(args, output),
+        Verb::Demo(args) => demo::run(args, output),
+        Verb::DemoWriter(args) => demo::writer::run(args),
+    }
+}

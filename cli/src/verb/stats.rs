@@ -1,0 +1,64 @@
+//! `stats`: counts, sizes and health. Reads no entry.
+
+use serde_json::json;
+use syncline::Health;
+
+use crate::args::Store;
+use crate::error::{Result, Verdict};
+use crate::output::{self, Output, count, size};
+use crate::store;
+
+pub(super) fn run(args: &Store, output: Output) -> Result<Verdict> {
+    let db = store::open(&args.dir)?;
+    let stats = db.stats()?;
+    let recovery = db.recovery();
+    let node = db.node_id().to_string();
+    let root = output::root(stats.root);
+    let health = match &stats.health {
+        Health::Poisoned { reason } => format!("takes no writes: {reason}"),
+        _ => "good".to_owned(),
+    };
+    let garbage = stats.value_segment_bytes.saturating_sub(stats.value_live_bytes);
+    let object = json!({
+        "node": node, "opens": db.opens(), "root": root, "health": health,
+        "entries": stats.entries, "tombstones": stats.tombstones, "live_bytes": stats.live_bytes,
+        "keyspaces": db.keyspaces()?, "buckets": stats.buckets, "horizon": stats.horizon,
+        "visible": stats.visible.0, "durable": stats.durable.0, "flushed": stats.flushed.0,
+        "runs": stats.runs, "run_bytes": stats.run_bytes, "memtable_bytes": stats.memtable_bytes,
+        "value_segments": stats.value_segments, "value_segment_bytes": stats.value_segment_bytes,
+        "value_live_bytes": stats.value_live_bytes,
+        "recovery": {
+            "replayed_commits": recovery.replayed_commits, "ring_commits": recovery.ring_commits,
+            "torn_bytes": recovery.torn_bytes, "torn_manifest_bytes": recovery.torn_manifest_bytes,
+            "merkle_rebuilt": recovery.merkle_rebuilt, "took_new_node_id": recovery.took_new_node_id,
+        },
+    });
+    output.answer(
+        &object,
+        &[
+            ("node", node),
+            ("root", root),
+            ("health", health),
+            ("entries", count(stats.entries)),
+            ("tombstones", count(stats.tombstones)),
+            ("keys and values", size(stats.live_bytes)),
+            ("keyspaces", db.keyspaces()?.join(", ")),
+            ("newest commit", count(stats.visible.0)),
+            ("durable up to", count(stats.durable.0)),
+            ("in runs up to", count(stats.flushed.0)),
+            ("runs", format!("{}, {}", count(stats.runs), size(stats.run_bytes))),
+            ("in memory", size(stats.memtable_bytes)),
+            (
+                "large values",
+                format!("{} in {} segments", size(stats.value_live_bytes), count(stats.value_segments)),
+            ),
+            ("garbage there", size(garbage)),
+            ("Merkle buckets", count(stats.buckets)),
+            ("horizon", count(stats.horizon)),
+            ("opened", format!("{} times", count(db.opens()))),
+            ("replayed at opening", format!("{} commits", count(recovery.replayed_commits))),
+            ("torn off at opening", size(recovery.torn_bytes)),
+        ],
+    )?;
+    Ok(Verdict::Fine)
+}

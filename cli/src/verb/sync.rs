@@ -1,0 +1,56 @@
+//! `sync`: makes two replicas equal, and says what it cost.
+
+use serde_json::json;
+
+use crate::args::Sync;
+use crate::error::{Result, Verdict};
+use crate::output::{self, Output, count, size};
+use crate::peer::{self, Mode};
+
+pub(super) fn run(args: &Sync, output: Output) -> Result<Verdict> {
+    let mode = if args.dry_run { Mode::Compare } else { Mode::Repair };
+    let report = peer::session(&args.pair.left, &args.pair.right, mode)?;
+    let (sent, received) = (report.sent, report.received);
+    let (root_left, root_right) = (output::root(report.root_left), output::root(report.root_right));
+    let outcome = report.outcome.as_str();
+    output.answer(
+        &json!({
+            "outcome": outcome, "entries_differing": report.differing(), "entries_sent": sent,
+            "entries_received": received, "metadata_bytes": report.metadata_bytes,
+            "value_bytes": report.value_bytes, "legs": report.legs,
+            "root_left": root_left, "root_right": root_right,
+        }),
+        &[
+            ("outcome", outcome.to_owned()),
+            ("entries differing", count(report.differing())),
+            (if args.dry_run { "would go to right" } else { "sent to right" }, count(sent)),
+            (if args.dry_run { "would go to left" } else { "sent to left" }, count(received)),
+            ("over-transfer", over_transfer(sent + received, report.differing())),
+            ("bytes moved", bytes_moved(&report)),
+            ("round trips", count(report.legs.div_ceil(2))),
+            ("root left", root_left),
+            ("root right", root_right),
+        ],
+    )?;
+    Ok(Verdict::of(report.is_fine()))
+}
+
+/// Entries moved for each that differed: 1.00 is exactly what differs.
+pub(super) fn over_transfer(moved: u64, differing: u64) -> String {
+    if differing == 0 {
+        "nothing to move".to_owned()
+    } else {
+        format!("{:.2}", moved as f64 / differing as f64)
+    }
+}
+
+/// Everything that crossed the wire, against all keys and values.
+pub(super) fn bytes_moved(report: &peer::Report) -> String {
+    let moved = report.metadata_bytes + report.value_bytes;
+    format!(
+        "{}, {} than a full copy of {}",
+        size(moved),
+        output::times_less(moved, report.full_copy_bytes),
+        size(report.full_copy_bytes)
+    )
+}

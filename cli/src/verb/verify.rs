@@ -1,0 +1,42 @@
+//! `verify`: everything is read and checked; nothing is changed.
+
+use serde_json::json;
+
+use crate::args::Store;
+use crate::error::{Result, Verdict};
+use crate::output::{self, Output};
+use crate::progress::Progress;
+use crate::store;
+
+pub(super) fn run(args: &Store, output: Output) -> Result<Verdict> {
+    let db = store::open(&args.dir)?;
+    let root = db.root()?;
+    let progress = Progress::things("checking entries", root.counts.live + root.counts.tombstones);
+    let report = db.verify(&mut |state| {
+        progress.set(state.entries);
+        true
+    })?;
+    drop(progress);
+    let sound = report.problems.is_empty();
+    output.answer(
+        &json!({
+            "sound": sound, "entries": report.entries, "value_bytes": report.value_bytes,
+            "problems": report.problems,
+        }),
+        &[
+            ("entries read", output::count(report.entries)),
+            ("large values read", output::size(report.value_bytes)),
+            (
+                "found",
+                if sound { "no damage".to_owned() } else { format!("{} problems", report.problems.len()) },
+            ),
+        ],
+    )?;
+    for problem in &report.problems {
+        output.say(&format!("problem: {problem}"))?;
+    }
+    if !sound {
+        output.say("What to do: `syncline sync` with a sound replica replaces what is damaged.")?;
+    }
+    Ok(Verdict::of(sound))
+}

@@ -1,0 +1,188 @@
+//! The verbs that work on one store: what they print, their exit codes, and what they say of bad input.
+
+mod common;
+
+use std::io::Write;
+
+use common::{Folder, keys};
+use serde_json::json;
+
+const TABLE: &[u8] = b"name\tcolour\tlegs\nant\tblack\t6\nbee\tyellow\t6\ncat\t\t4\n";
+
+#[test]
+fn what_was_loaded_is_found_changed_and_scanned() {
+    let folder = Folder::new();
+    folder.write("t.tsv", TABLE);
+    let loaded = folder.json("load s t.tsv", 0);
+    assert_eq!(loaded["rows"], 3);
+    assert_eq!(loaded["entries"], 3);
+    assert_eq!(folder.text("get s bee"), "bee\tyellow\t6\n");
+    assert_eq!(
+        folder.json("get s bee", 0),
+        json!({ "key": "bee", "found": true, "value": "bee\tyellow\t6" })
+    );
+
+    assert_eq!(folder.text("scan s"), "ant\tant\tblack\t6\nbee\tbee\tyellow\t6\ncat\tcat\t\t4\n");
+    assert_eq!(folder.text("scan s --keys-only --reverse"), "cat\nbee\nant\n");
+    assert_eq!(folder.text("scan s --keys-only --from b --to cat"), "bee\n");
+    assert_eq!(folder.text("scan s --keys-only --prefix c"), "cat\n");
+    assert_eq!(
+        folder.json("scan s --keys-only --reverse --limit 2", 0),
+        json!({ "entries": [{ "key": "cat" }, { "key": "bee" }], "count": 2 })
+    );
+
+    let before = folder.json("digest s", 0);
+    assert_eq!(keys(&before), ["entries", "root", "tombstones"]);
+    assert_eq!(before["root"].as_str().map(str::len), Some(32));
+    assert_eq!(folder.json("put s ant red", 0)["replaced"], true);
+    assert_eq!(folder.text("get s ant"), "red\n");
+    assert_eq!(folder.json("del s ant", 0)["found"], true);
+    assert_eq!(folder.json("del s ant", 1)["found"], false);
+    assert_eq!(folder.json("get s ant", 1), json!({ "key": "ant", "found": false }));
+    let after = folder.json("digest s", 0);
+    assert_eq!((&after["entries"], &after["tombstones"]), (&json!(2), &json!(1)));
+    assert_ne!(after["root"], before["root"]);
+
+    assert_eq!(folder.json("verify s", 0)["problems"], json!([]));
+    folder.text("compact s");
+    assert_eq!(folder.json("digest s", 0), after);
+    assert_eq!(folder.json("stats s", 0)["entries"], 2);
+}
+
+#[test]
+fn every_format_is_read_packed_or_not_and_any_column_can_be_the_key() {
+    let folder = Folder::new();
+    folder.write("t.csv", b"name,id\n\"one, or more\",1\ntwo,2\n");
+    folder.write("t.jsonl", b"{\"id\": 3, \"name\": \"three\"}\n");
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(TABLE).expect("packs");
+    folder.write("t.tsv.gz", &packed.finish().expect("packs"));
+    folder.write("rows", TABLE);
+    folder.text("load s t.csv --key id");
+    folder.text("load s t.jsonl --key id");
+    folder.text("load s t.tsv.gz");
+    assert_eq!(
+        folder.text("scan s --to a"),
+        "1\t\"one, or more\",1\n2\ttwo,2\n3\t{\"id\": 3, \"name\": \"three\"}\n"
+    );
+    assert_eq!(folder.text("get s cat"), "cat\t\t4\n");
+    assert_eq!(folder.json("load s rows", 2)["kind"], "usage");
+    folder.text("load s rows --format tsv --key legs --keyspace by-legs");
+    assert_eq!(folder.text("scan s --keyspace by-legs --keys-only"), "4\n6\n");
+    assert_eq!(folder.json("get s 4 --keyspace by-leg", 2)["kind"], "usage");
+}
+
+#[test]
+fn bad_tables_name_file_and_line_and_what_was_loaded_before() {
+    let folder = Folder::new();
+    folder.write("t.tsv", TABLE);
+    let error = folder.json("load s t.tsv --key nam", 2);
+    assert_eq!(keys(&error), ["error", "kind"]);
+    assert!(error["error"].as_str().is_some_and(|text| text.contains("name, colour, legs")), "{error}");
+    assert!(!folder.path().join("s").exists(), "a wrong column makes no store");
+
+    folder.write("short.tsv", b"a\tb\n1\t2\n3\t4\n5\n6\t7\n");
+    let run = folder.run("load s short.tsv");
+    assert_eq!(run.code, Some(3));
+    assert_eq!(
+        run.stderr,
+        "error: short.tsv:4: fields in the row: 1; in the header: 2. \
+         The 2 rows before it are in the store; mend the table and load it again\n"
+    );
+    assert_eq!(folder.text("scan s --keys-only"), "1\n3\n");
+
+    folder.write("bad.jsonl", b"{\"id\"}\n");
+    assert_eq!(folder.json("load s bad.jsonl --key id", 3)["kind"], "table");
+    folder.write("bad.csv", b"id\n\xff\n");
+    assert_eq!(folder.json("load s bad.csv", 3)["kind"], "table");
+    folder.write("cut.tsv.gz", &[0x1f, 0x8b, 8, 0]);
+    assert_eq!(folder.json("load s cut.tsv.gz", 3)["kind"], "io");
+    assert_eq!(folder.json("load s none.tsv", 3)["kind"], "io");
+}
+
+#[test]
+fn a_key_that_comes_twice_is_said_aloud_and_the_last_row_counts() {
+    let folder = Folder::new();
+    folder.write("t.tsv", b"k\tv\na\t1\nb\t1\na\t2\nb\t2\na\t3\n");
+    let run = folder.run("load s t.tsv");
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert!(run.stderr.contains("3 rows") && run.stderr.contains("\"a\" in line 4"), "{run:?}");
+    assert_eq!(folder.text("get s a"), "a\t3\n");
+    assert_eq!(folder.json("load s t.tsv", 0)["first_duplicate"], "a");
+}
+
+#[test]
+fn errors_of_stores_have_a_kind_an_exit_code_and_a_next_step() {
+    let folder = Folder::new();
+    for line in ["get none k", "scan none", "stats none", "verify none", "digest none", "put none k v"] {
+        let error = folder.json(line, 3);
+        assert_eq!(error["kind"], "not_found", "{line}");
+        assert!(error["error"].as_str().is_some_and(|text| text.contains("syncline init")), "{error}");
+    }
+    assert!(!folder.path().join("none").exists());
+    folder.text("init s");
+    assert_eq!(folder.json("init s", 3)["kind"], "occupied");
+    assert_eq!(folder.json("get s", 2)["kind"], "usage");
+    assert_eq!(folder.json("frobnicate", 2)["kind"], "usage");
+    assert_eq!(folder.run("scan s --prefix a --from b").code, Some(2));
+    assert_eq!(folder.run("--help").code, Some(0));
+}
+
+#[test]
+fn a_store_that_is_open_elsewhere_is_locked() {
+    let folder = Folder::new();
+    folder.text("init s");
+    let mut writer = folder.start("demo-writer s");
+    let mut rows = writer.child.stdin.take().expect("piped");
+    rows.write_all(b"key\tvalue\n").expect("the writer reads");
+    assert_eq!(writer.line(), "key\n");
+    let error = folder.json("get s key", 3);
+    assert_eq!(error["kind"], "locked");
+    assert!(
+        error["error"].as_str().is_some_and(|text| text.contains("open elsewhere. End the process")),
+        "{error}"
+    );
+    drop(rows);
+    assert!(writer.child.wait().expect("the writer ends").success());
+    assert_eq!(folder.text("get s key"), "key\tvalue\n");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let folder = Folder::new();
+    let rows: String = (0..20_000).map(|number| format!("{number}\n")).collect();
+    folder.write("t.tsv", format!("n\n{rows}").as_bytes());
+    folder.text("load s t.tsv");
+    let mut scan = folder.start("scan s");
+    scan.line();
+    assert!(scan.close().expect("the scan ends").success());
+}
+
+#[test]
+fn bytes_that_are_no_text_are_kept_and_shown_in_hexadecimal_digits() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let folder = Folder::new();
+    folder.text("init s");
+    let put = std::process::Command::new(env!("CARGO_BIN_EXE_syncline"))
+        .current_dir(folder.path())
+        .args(["put", "s", "k"])
+        .arg(OsStr::from_bytes(b"\xff\x01"))
+        .status();
+    assert!(put.expect("the command runs").success());
+    assert_eq!(folder.json("get s k", 0)["value_hex"], "ff01");
+}
+
+#[test]
+fn damage_is_found_by_verify_and_never_read_as_absence() {
+    let folder = Folder::new();
+    folder.write("t.tsv", TABLE);
+    folder.text("load s t.tsv");
+    folder.text("compact s");
+    folder.damage_run("s");
+    let found = folder.json("verify s", 1);
+    assert_eq!(found["sound"], false);
+    assert_ne!(found["problems"], json!([]));
+    assert_eq!(folder.json("get s bee", 1)["kind"], "corruption");
+    assert_eq!(folder.run("scan s").code, Some(1));
+}

@@ -1,0 +1,129 @@
+//! The verbs that work on two replicas, in one process and over TCP, and the demo.
+
+mod common;
+
+use common::{Folder, keys};
+use serde_json::json;
+
+/// `a` with a small table, and `b`, an empty replica of it.
+fn replicas() -> Folder {
+    let folder = Folder::new();
+    folder.write("t.tsv", b"k\tv\na\t1\nb\t1\nc\t1\nd\t1\n");
+    folder.text("load a t.tsv");
+    folder.text("init b --replica-of a");
+    folder
+}
+
+#[test]
+fn replicas_differ_are_compared_and_become_equal() {
+    let folder = replicas();
+    let first = folder.json("sync a b", 0);
+    assert_eq!(
+        keys(&first),
+        [
+            "entries_differing",
+            "entries_received",
+            "entries_sent",
+            "legs",
+            "metadata_bytes",
+            "outcome",
+            "root_left",
+            "root_right",
+            "value_bytes"
+        ]
+    );
+    assert_eq!((&first["outcome"], &first["entries_sent"]), (&json!("complete"), &json!(4)));
+    assert_eq!(folder.json("digest a", 0), folder.json("digest b", 0));
+
+    folder.text("put a a 2");
+    folder.text("put b b 2");
+    folder.text("del b c");
+    folder.text("put a e 2");
+    folder.text("put b f 2");
+    folder.text("put b g 2");
+    let different = folder.json("diff a b", 1);
+    assert_eq!(keys(&different), ["equal", "newer_left", "newer_right", "only_left", "only_right", "ranges"]);
+    assert_eq!(
+        ["only_left", "only_right", "newer_left", "newer_right"].map(|name| different[name].as_u64()),
+        [Some(1), Some(2), Some(1), Some(2)]
+    );
+    let turned = folder.json("diff b a", 1);
+    assert_eq!((&turned["only_left"], &turned["newer_left"]), (&json!(2), &json!(2)));
+
+    let before = folder.json("digest a", 0);
+    let dry = folder.json("sync a b --dry-run", 1);
+    assert_eq!(
+        ["outcome", "entries_differing"].map(|name| dry[name].clone()),
+        [json!("different"), json!(6)]
+    );
+    assert_eq!(["entries_sent", "entries_received"].map(|name| dry[name].as_u64()), [Some(2), Some(4)]);
+    assert_eq!(folder.json("digest a", 0), before, "a dry run moves nothing");
+
+    let words = folder.text("sync a b");
+    for label in [
+        "entries differing",
+        "over-transfer      1.00",
+        "bytes moved",
+        "round trips",
+        "root left",
+        "root right",
+    ] {
+        assert!(words.contains(label), "{label} in {words}");
+    }
+    assert_eq!(folder.json("diff a b", 0)["equal"], true);
+    assert_eq!(folder.json("digest a", 0), folder.json("digest b", 0));
+    assert_eq!(folder.text("scan a"), "a\t2\nb\t2\nd\td\t1\ne\t2\nf\t2\ng\t2\n");
+    assert_eq!(folder.text("scan a"), folder.text("scan b"));
+    assert_eq!(folder.json("sync a b", 0)["outcome"], "equal");
+}
+
+#[test]
+fn a_served_replica_is_compared_and_repaired_from_either_side_of_the_command_line() {
+    let folder = replicas();
+    assert_eq!(folder.json("serve a --listen 127.0.0.1:0", 2)["kind"], "usage");
+    let mut server = folder.start("serve a --listen 127.0.0.1:0 --insecure --json");
+    let first: serde_json::Value = serde_json::from_str(&server.line()).expect("one object a line");
+    let address = first["address"].as_str().expect("an address").to_owned();
+
+    assert_eq!(folder.json(&format!("diff {address} b"), 1)["only_left"], 4);
+    assert_eq!(folder.json(&format!("diff b {address}"), 1)["only_right"], 4);
+    let moved = folder.json(&format!("sync {address} b"), 0);
+    assert_eq!((&moved["entries_sent"], &moved["entries_received"]), (&json!(4), &json!(0)));
+    folder.text("put b new 1");
+    let moved = folder.json(&format!("sync {address} b"), 0);
+    assert_eq!((&moved["entries_sent"], &moved["entries_received"]), (&json!(0), &json!(1)));
+    assert_eq!(folder.json(&format!("diff {address} {address}"), 2)["kind"], "usage");
+    assert_eq!(folder.json("digest a", 3)["kind"], "locked");
+
+    assert_eq!(server.end("TERM"), Some(0));
+    assert_eq!(folder.text("get a new"), "1\n");
+    assert_eq!(folder.json("digest a", 0), folder.json("digest b", 0));
+    assert_eq!(folder.json(&format!("sync {address} b"), 3)["kind"], "peer");
+}
+
+#[test]
+fn stores_that_are_no_replicas_of_each_other_are_refused() {
+    let folder = replicas();
+    folder.text("init stranger");
+    let error = folder.json("sync a stranger", 3);
+    assert_eq!(error["kind"], "peer");
+    assert!(error["error"].as_str().is_some_and(|text| text.contains("--replica-of")), "{error}");
+    assert_eq!(folder.json("sync a a", 2)["kind"], "usage");
+    assert_eq!(folder.json("diff a ./a", 2)["kind"], "usage");
+    assert_eq!(folder.json("diff a none", 3)["kind"], "not_found");
+    assert_eq!(folder.json("init c --replica-of none", 3)["kind"], "not_found");
+}
+
+#[test]
+fn the_demo_keeps_its_promises() {
+    let folder = Folder::new();
+    let shown = folder.json("demo --dir demo", 0);
+    assert_eq!(
+        ["entries", "entries_differing", "entries_sent", "entries_received", "lost"]
+            .map(|name| shown[name].as_u64()),
+        [Some(63_666), Some(1_249), Some(0), Some(1_249), Some(0)]
+    );
+    assert_eq!(folder.json("diff demo/a demo/b", 0)["equal"], true);
+    assert_eq!(folder.json("digest demo/a", 0)["root"], shown["root"]);
+    assert_eq!(folder.json("demo --dir demo", 3)["kind"], "occupied");
+}

@@ -1,0 +1,119 @@
+//! Flush: a sealed memtable becomes a run, and the Merkle base takes in what its commits changed.
+//!
+//! The memtable is walked once, in key order: every newest version goes to the run, and its key, if it is a fence, to the
+//! list of cuts. The cuts are made afterwards by scanning the runs, the new one included, over just the buckets concerned.
+//!
+//! Easy to get wrong: the differences that commits kept have the bounds of an older base. Folding them takes finer bounds
+//! out of the present one, so those are cut again together with the new ones.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::format::FileKind;
+use crate::index::{Levels, MergeCursor, Properties, Run, RunWriter};
+use crate::merkle::{self, Base, Bound, BucketBuilder, Cut, DECREED, Folded, PendingCut};
+use crate::store::{FlushJob, Flushed, Measure, Prefix, Store, parse_catalogue_key, user_key};
+use crate::types::{FileId, KeyRange, SegmentId, SeqNo};
+use crate::vfs::ReadMode;
+
+/// Flushes the oldest sealed memtable. Nothing happens if none waits.
+///
+/// # Errors
+/// `Corruption` or `Io` of the runs: nothing has changed. `Io` of a write: the store is poisoned.
+pub(crate) fn flush_oldest(store: &Store) -> Result<()> {
+    let Some(job) = store.flush_job() else { return Ok(()) };
+    let (vfs, dir) = (&store.options.environment.vfs, &store.dir);
+    let id = store.next_file();
+    let (bounds, properties) = write_run(store, &job, id)?;
+    let run = Run::open(&**vfs, dir, id, store.options.read_mode, store.measure.hasher.clone());
+    let run = Arc::new(store.note(run)?);
+    let levels = job.levels.with_newest(run.clone());
+    let base = cut(job.base.fold(&job.differences), &levels, bounds, &store.measure)?;
+    let merkle = store.note(write_merkle(store, &job, &base))?;
+    let value_segments = store.note(value_segments(store, &job, &properties))?;
+    store.sync_dir()?;
+    store.install_flush(&job, Flushed { run, base, merkle, value_segments })
+}
+
+/// Writes the memtable's newest versions to run `id`, and tells where new bounds are.
+fn write_run(store: &Store, job: &FlushJob, id: FileId) -> Result<(Vec<Bound>, Properties)> {
+    let measure = &store.measure;
+    let mut bounds = Vec::new();
+    let memtable = &job.sealed.memtable;
+    let vfs = &*store.options.environment.vfs;
+    let mut writer = store.note(RunWriter::create(vfs, &store.dir, id, memtable.len()))?;
+    let memtable = std::iter::once((memtable.clone(), SeqNo::MAX));
+    for found in MergeCursor::new(memtable, std::iter::empty(), &KeyRange::all()) {
+        let (key, head) = found?;
+        let hash = measure.hasher.key(&key);
+        if let Some(level) = measure.fence_level(hash) {
+            bounds.push(Bound { key: key.clone(), level });
+        }
+        bounds.extend(decreed_by(&key, measure));
+        store.note(writer.push(&key, hash, head.into()))?;
+    }
+    Ok((bounds, store.note(writer.finish())?))
+}
+
+/// The bounds that stand because of a catalogue entry: where its keyspace begins and ends.
+fn decreed_by(key: &[u8], measure: &Measure) -> Vec<Bound> {
+    if !key.starts_with(&Prefix::CATALOGUE.0) {
+        return Vec::new();
+    }
+    let Some((name, resolver)) = parse_catalogue_key(user_key(key)) else { return Vec::new() };
+    let keyspace = Prefix::of(&measure.hasher, name, resolver).whole();
+    [Some(keyspace.start), keyspace.end]
+        .into_iter()
+        .flatten()
+        .map(|key| Bound { key, level: DECREED })
+        .collect()
+}
+
+/// Cuts the folded base, which describes `levels`, at what are no bounds of it yet.
+fn cut(folded: Folded, levels: &Levels, mut bounds: Vec<Bound>, measure: &Measure) -> Result<Base> {
+    bounds.extend(folded.dropped);
+    bounds.sort_unstable();
+    let pending = folded.base.pending_cuts(bounds);
+    let cuts = pending.iter().map(|pending| parts(levels, pending, measure)).collect::<Result<Vec<_>>>()?;
+    folded.base.cut(cuts).map_err(|mismatch| {
+        let file = levels.runs().first().map(|run| run.path().to_owned()).unwrap_or_default();
+        debug_assert!(false, "the parts of {mismatch:?} do not add up to it");
+        Error::corruption(&file, 0, "the entries of a bucket do not add up to its sum; run `verify`")
+    })
+}
+
+/// The sums of one bucket's parts, by one scan of its range.
+fn parts(levels: &Levels, pending: &PendingCut, measure: &Measure) -> Result<Cut> {
+    let mut builder = BucketBuilder::of_cut(measure.bucket_bits, pending);
+    for found in MergeCursor::new(std::iter::empty(), levels.runs().iter(), &pending.range) {
+        let (key, head) = found?;
+        let hash = measure.hasher.key(&key);
+        builder.push(&key, hash, measure.entry(&key, hash, &head));
+    }
+    Ok(builder.into_cut())
+}
+
+/// Persists `base` as of the flushed memtable. All its files, in order.
+fn write_merkle(store: &Store, job: &FlushJob, base: &Base) -> Result<Vec<FileId>> {
+    let vfs = &*store.options.environment.vfs;
+    let id = store.next_file();
+    merkle::write_next(vfs, &store.dir, &job.state.merkle, id, job.sealed.last, &job.base, base)
+}
+
+/// The flushed memtable's segments that the new run points into, and how far each may be read.
+fn value_segments(
+    store: &Store,
+    job: &FlushJob,
+    properties: &Properties,
+) -> Result<BTreeMap<SegmentId, u64>> {
+    let len = |segment: &SegmentId| {
+        if let Some(&end) = job.state.log_ends.get(segment) {
+            return Ok((*segment, end));
+        }
+        let path = store.dir.join(FileKind::Segment.name(u64::from(segment.0)));
+        let file = store.options.environment.vfs.open(&path, ReadMode::Plain);
+        file.map(|file| (*segment, file.len())).map_err(|source| Error::io("open", &path, source))
+    };
+    properties.referenced.keys().map(len).collect()
+}

@@ -1,0 +1,110 @@
+//! [`Builder`]: choices at open, and the ways to open.
+
+use std::path::PathBuf;
+
+use super::Db;
+use crate::error::{Error, Result};
+use crate::manifest::ReplicaSet;
+use crate::recovery;
+use crate::store::{Durability, Environment, Options};
+use crate::vfs::ReadMode;
+
+/// Choices at open. None of them changes the meaning of bytes on disk, so a store may be opened differently each time.
+///
+/// ```no_run
+/// # fn main() -> syncline::Result<()> {
+/// use syncline::{Db, Durability};
+/// let db = Db::builder("./data").durability(Durability::Sync).open_or_create()?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a builder opens nothing until `open`, `create` or `open_or_create` is called"]
+pub struct Builder {
+    dir: PathBuf,
+    options: Options,
+}
+
+impl Builder {
+    pub(super) fn new(dir: PathBuf) -> Builder {
+        Builder { dir, options: Options::default() }
+    }
+
+    /// What single puts, deletes and batches survive unless said otherwise. Default: [`Durability::Buffered`].
+    pub fn durability(mut self, durability: Durability) -> Builder {
+        self.options.durability = durability;
+        self
+    }
+
+    /// How immutable files are read. Default: [`ReadMode::Mapped`].
+    pub fn read_mode(mut self, mode: ReadMode) -> Builder {
+        self.options.read_mode = mode;
+        self
+    }
+
+    /// A memtable is flushed when it holds this many bytes; up to three may be in memory. Default: 16 MiB.
+    pub fn memtable_bytes(mut self, bytes: usize) -> Builder {
+        self.options.memtable_bytes = bytes.max(1);
+        self
+    }
+
+    /// Values up to this many bytes are copied into the runs, so that scans stay sequential; larger ones are written
+    /// once, to the log. At most 64 KiB. Default: 1,024.
+    pub fn inline_value_max(mut self, bytes: usize) -> Builder {
+        self.options.inline_value_max = bytes.min(64 * 1024);
+        self
+    }
+
+    /// Whether a thread of the store flushes and compacts. Without it the caller calls [`Db::step`]. Default: yes.
+    pub fn background(mut self, background: bool) -> Builder {
+        self.options.background = background;
+        self
+    }
+
+    /// Where the store finds files, time and randomness. Default: the operating system's.
+    pub fn environment(mut self, environment: Environment) -> Builder {
+        self.options.environment = environment;
+        self
+    }
+
+    /// Opens the store in the folder, recovering whatever its last stop left.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none, `Locked` if it is open elsewhere, `UnsupportedVersion`, `Corruption`, `Io`.
+    pub fn open(self) -> Result<Db> {
+        Db::start(recovery::open(&self.dir, self.options)?)
+    }
+
+    /// Creates a store of a new replica set in the folder, which may be missing or empty.
+    ///
+    /// # Errors
+    /// `Occupied` if the folder holds anything else, `Locked`, `Io`.
+    pub fn create(self) -> Result<Db> {
+        let mut random = [0; 48];
+        let entropy = &self.options.environment.entropy;
+        entropy.fill(&mut random).map_err(|source| Error::io("draw randomness for", &self.dir, source))?;
+        let (mut id, mut hash_key) = ([0; 16], [0; 32]);
+        id.copy_from_slice(&random[..16]);
+        hash_key.copy_from_slice(&random[16..]);
+        self.create_replica(&ReplicaSet::new(id, hash_key))
+    }
+
+    /// Creates an empty store that belongs to `set`, so that a session with another replica of the set can fill it.
+    ///
+    /// # Errors
+    /// As [`Builder::create`].
+    pub fn create_replica(self, set: &ReplicaSet) -> Result<Db> {
+        recovery::create(&self.dir, &self.options, set)?;
+        self.open()
+    }
+
+    /// Opens the store, or creates one if the folder is missing or empty.
+    ///
+    /// # Errors
+    /// As [`Builder::open`] and [`Builder::create`].
+    pub fn open_or_create(self) -> Result<Db> {
+        match self.clone().open() {
+            Err(Error::NotFound { .. }) => self.create(),
+            opened => opened,
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! [`Db`]: the handle of an open store.
+
+use std::ops::RangeBounds;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+
+use super::keyspace::EntryDigest;
+use super::stats::{Health, Stats};
+use super::verify::{self, VerifyProgress, VerifyReport};
+use super::{Builder, Iter, Keyspace, Snapshot, WriteBatch};
+use crate::error::{Error, Result};
+use crate::gc;
+use crate::maintenance::Maintenance;
+use crate::manifest::ReplicaSet;
+use crate::recovery::{Opened, RecoveryReport};
+use crate::resolver::LAST_WRITER_WINS;
+use crate::store::{
+    Admission, DEFAULT_KEYSPACE, Durability, Prefix, Store, Write, catalogue_key, check_name, default_prefix,
+    parse_catalogue_key, replicated, user_key,
+};
+use crate::types::{NodeId, RangeSum, Slice};
+
+/// An open store. Cheap to clone; all clones are one handle, and every method may be called from any thread. The store
+/// is closed when the last clone, keyspace, snapshot and iterator of it is gone.
+#[derive(Clone)]
+pub struct Db {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Arc<Store>,
+    maintenance: Arc<Maintenance>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    recovery: RecoveryReport,
+    default_prefix: Prefix,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.maintenance.stop();
+        if let Some(thread) = self.thread.get_mut().take() {
+            // A panic of the thread was reported by the panic hook, and the store's files are as after a kill.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl std::fmt::Debug for Db {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Db").field("dir", &self.inner.store.dir).finish_non_exhaustive()
+    }
+}
+
+impl Db {
+    /// Opens the store in `dir` with default options. See [`Builder`] for other ways.
+    ///
+    /// # Errors
+    /// As [`Builder::open`].
+    pub fn open(dir: impl AsRef<Path>) -> Result<Db> {
+        Db::builder(dir).open()
+    }
+
+    /// Choices before opening or creating a store in `dir`.
+    pub fn builder(dir: impl AsRef<Path>) -> Builder {
+        Builder::new(dir.as_ref().to_owned())
+    }
+
+    pub(super) fn start(opened: Opened) -> Result<Db> {
+        let store = Arc::new(opened.store);
+        gc::remove_orphans(&store)?;
+        let maintenance = Arc::new(Maintenance::new(store.clone()));
+        let thread = if store.options.background {
+            let maintenance = maintenance.clone();
+            let builder = std::thread::Builder::new().name("syncline".into());
+            let thread = builder.spawn(move || maintenance.run());
+            Some(thread.map_err(|source| Error::io("start the thread of", &store.dir, source))?)
+        } else {
+            None
+        };
+        let default_prefix = default_prefix(&store.measure.hasher);
+        let recovery = opened.report;
+        let inner = Inner { store, maintenance, thread: Mutex::new(thread), recovery, default_prefix };
+        Ok(Db { inner: Arc::new(inner) })
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &PathBuf {
+        &self.inner.store.dir
+    }
+
+    /// What opening found and did.
+    pub fn recovery(&self) -> &RecoveryReport {
+        &self.inner.recovery
+    }
+
+    /// The parameters that all replicas of the set share. They contain the set's secret.
+    pub fn replica_set(&self) -> ReplicaSet {
+        self.inner.store.identity().set
+    }
+
+    /// The node id of this directory.
+    pub fn node_id(&self) -> NodeId {
+        self.inner.store.identity().node
+    }
+
+    /// How often this store has been opened, this time included.
+    pub fn opens(&self) -> u64 {
+        self.inner.store.identity().opens
+    }
+
+    /// The keyspace `default`, which every store has.
+    pub fn default_keyspace(&self) -> Keyspace {
+        Keyspace::new(self.clone(), DEFAULT_KEYSPACE.to_owned(), self.inner.default_prefix)
+    }
+
+    /// The keyspace of this name, created if it is not there.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for an impossible name, `Ambiguous` if replicas created it with different resolvers, and what
+    /// reading and writing can fail with.
+    pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
+        if name == DEFAULT_KEYSPACE {
+            return Ok(self.default_keyspace());
+        }
+        check_name(name)?;
+        let resolvers = self.resolvers_of(name)?;
+        match resolvers.as_slice() {
+            [] => {
+                let key = Prefix::CATALOGUE.inner(&catalogue_key(name, LAST_WRITER_WINS))?;
+                self.commit(vec![Write::put(key, Slice::empty())], self.default_durability())?;
+            }
+            [resolver] if resolver == LAST_WRITER_WINS => {}
+            _ => return Err(Error::Ambiguous { name: name.to_owned(), resolvers }),
+        }
+        let prefix = Prefix::of(&self.inner.store.measure.hasher, name, LAST_WRITER_WINS);
+        Ok(Keyspace::new(self.clone(), name.to_owned(), prefix))
+    }
+
+    /// Names of all keyspaces, `default` first, the others in order.
+    ///
+    /// # Errors
+    /// `Corruption` or `Io` while reading the catalogue.
+    pub fn keyspaces(&self) -> Result<Vec<String>> {
+        let mut names = vec![DEFAULT_KEYSPACE.to_owned()];
+        for (name, _) in self.catalogue()? {
+            if names.last() != Some(&name) {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    fn resolvers_of(&self, name: &str) -> Result<Vec<String>> {
+        let catalogue = self.catalogue()?.into_iter();
+        Ok(catalogue.filter(|(other, _)| other == name).map(|(_, resolver)| resolver).collect())
+    }
+
+    /// Name and resolver of every keyspace in the catalogue, in order.
+    fn catalogue(&self) -> Result<Vec<(String, String)>> {
+        let (view, seqno) = self.inner.store.read_point();
+        let cursor = view.cursor(&Prefix::CATALOGUE.whole(), seqno);
+        let mut catalogue = Vec::new();
+        for found in cursor {
+            let (key, head) = found?;
+            if let Some((name, resolver)) = parse_catalogue_key(user_key(&key))
+                && head.is_visible(self.now_ms())
+            {
+                catalogue.push((name.to_owned(), resolver.to_owned()));
+            }
+        }
+        Ok(catalogue)
+    }
+
+    /// An empty batch.
+    pub fn batch(&self) -> WriteBatch {
+        WriteBatch::new()
+    }
+
+    /// Applies `batch` whole, over all its keyspaces.
+    ///
+    /// # Errors
+    /// `CommitTooLarge`: nothing changed. `Poisoned`, `Io`: reopen the store; the batch is there whole or not at all.
+    pub fn write(&self, batch: WriteBatch, durability: Durability) -> Result<()> {
+        if batch.is_empty() { Ok(()) } else { self.commit(batch.into_writes(), durability) }
+    }
+
+    /// Returns once every commit made before is as durable as asked.
+    ///
+    /// # Errors
+    /// `Poisoned`, `Io`.
+    pub fn persist(&self, durability: Durability) -> Result<()> {
+        match durability {
+            Durability::Buffered => self.inner.store.check_poison(),
+            Durability::Sync => self.inner.store.persist(),
+        }
+    }
+
+    pub(super) fn commit(&self, writes: Vec<Write>, durability: Durability) -> Result<()> {
+        self.inner.maintenance.make_room()?;
+        self.inner.store.commit(writes, durability)
+    }
+
+    /// Merges entries from another replica: every one has a stamp of its own. Visible, not yet durable.
+    pub(crate) fn apply(&self, writes: Vec<Write>) -> Result<Admission> {
+        self.inner.maintenance.make_room()?;
+        self.inner.store.apply(writes)
+    }
+
+    /// The store as of now.
+    pub fn snapshot(&self) -> Snapshot {
+        let (view, seqno) = self.inner.store.read_point();
+        Snapshot::new(self.clone(), view, seqno)
+    }
+
+    /// The fingerprint and counts of everything that is replicated, catalogue included, every write that returned before
+    /// this call included. Reads no entry.
+    ///
+    /// # Errors
+    /// `Poisoned`.
+    pub fn root(&self) -> Result<RangeSum> {
+        self.inner.store.fingerprint(&replicated())
+    }
+
+    /// Sizes, counts and health.
+    ///
+    /// # Errors
+    /// As reading the catalogue.
+    pub fn stats(&self) -> Result<Stats> {
+        Stats::of(self)
+    }
+
+    /// Whether the store takes writes.
+    pub fn health(&self) -> Health {
+        match self.inner.store.poison_reason() {
+            Some(reason) => Health::Poisoned { reason },
+            None => Health::Good,
+        }
+    }
+
+    /// Checks everything and changes nothing: checksums and order of all runs, values against their digests, and the
+    /// Merkle index against one computed from scratch. `progress` is called now and then and stops the work by `false`.
+    ///
+    /// # Errors
+    /// `Aborted`, or what could not be read at all; damage is in the report.
+    pub fn verify(&self, progress: &mut dyn FnMut(VerifyProgress) -> bool) -> Result<VerifyReport> {
+        verify::verify(&self.inner.store, progress)
+    }
+
+    /// Writes everything that is in memory to runs.
+    ///
+    /// # Errors
+    /// `Poisoned`, `Io`.
+    pub fn flush(&self) -> Result<()> {
+        self.inner.maintenance.flush_all()
+    }
+
+    /// Merges all runs into one. `go_on` is asked after every megabyte and stops the work by `false`.
+    ///
+    /// # Errors
+    /// `Aborted`, `Poisoned`, `Corruption`, `Io`.
+    pub fn compact(&self, go_on: impl FnMut() -> bool) -> Result<()> {
+        self.inner.maintenance.compact_all(go_on)
+    }
+
+    /// Does one bounded piece of background work, for stores opened with `background(false)`. `false` if there was none.
+    ///
+    /// # Errors
+    /// What the work met; the store is poisoned if files may have changed.
+    pub fn step(&self) -> Result<bool> {
+        self.inner.maintenance.step()
+    }
+
+    pub(crate) fn store(&self) -> &Arc<Store> {
+        &self.inner.store
+    }
+
+    pub(super) fn now_ms(&self) -> u64 {
+        self.inner.store.now_ms()
+    }
+
+    pub(super) fn default_durability(&self) -> Durability {
+        self.inner.store.options.durability
+    }
+}
+
+/// The default keyspace's methods, for stores that need no other.
+impl Db {
+    /// [`Keyspace::put`] on the default keyspace.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
+        self.default_keyspace().put(key, value)
+    }
+
+    /// [`Keyspace::delete`] on the default keyspace.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<()> {
+        self.default_keyspace().delete(key)
+    }
+
+    /// [`Keyspace::get`] on the default keyspace.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Slice>> {
+        self.default_keyspace().get(key)
+    }
+
+    /// [`Keyspace::digest`] on the default keyspace.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn digest(&self, key: impl AsRef<[u8]>) -> Result<Option<EntryDigest>> {
+        self.default_keyspace().digest(key)
+    }
+
+    /// [`Keyspace::range`] on the default keyspace.
+    pub fn range<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Iter {
+        self.default_keyspace().range(range)
+    }
+
+    /// [`Keyspace::prefix_iter`] on the default keyspace.
+    pub fn prefix_iter(&self, prefix: impl AsRef<[u8]>) -> Iter {
+        self.default_keyspace().prefix_iter(prefix)
+    }
+
+    /// [`Keyspace::iter`] on the default keyspace.
+    pub fn iter(&self) -> Iter {
+        self.default_keyspace().iter()
+    }
+
+    /// [`Keyspace::len`] on the default keyspace.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn len(&self) -> Result<u64> {
+        self.default_keyspace().len()
+    }
+
+    /// [`Keyspace::is_empty`] on the default keyspace.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn is_empty(&self) -> Result<bool> {
+        self.default_keyspace().is_empty()
+    }
+
+    /// [`Keyspace::fingerprint`] on the default keyspace.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn fingerprint<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Result<RangeSum> {
+        self.default_keyspace().fingerprint(range)
+    }
+}

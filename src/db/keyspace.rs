@@ -1,0 +1,154 @@
+//! [`Keyspace`]: one named ordered map of a store.
+
+use std::ops::RangeBounds;
+
+use super::iter::key_range;
+use super::{Db, Iter, Snapshot};
+use crate::error::Result;
+use crate::store::{Prefix, Write};
+use crate::types::{Kind, RangeSum, Slice, Stamp, ValueDigest};
+
+/// A named ordered map of byte strings. Cheap to clone; every method may be called from any thread.
+#[derive(Debug, Clone)]
+pub struct Keyspace {
+    db: Db,
+    name: String,
+    prefix: Prefix,
+}
+
+/// What a store knows of a key without touching its value: enough to tell whether two replicas hold the same entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EntryDigest {
+    /// When and by whom it was written.
+    pub stamp: Stamp,
+    /// Whether it is a value or a tombstone.
+    pub kind: Kind,
+    /// Digest of the value.
+    pub value: ValueDigest,
+}
+
+impl Keyspace {
+    pub(super) fn new(db: Db, name: String, prefix: Prefix) -> Keyspace {
+        Keyspace { db, name, prefix }
+    }
+
+    pub(super) fn prefix(&self) -> &Prefix {
+        &self.prefix
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The store that it belongs to.
+    pub fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// Sets `key` to `value`, with the store's default durability.
+    ///
+    /// # Errors
+    /// `KeyTooLong`, `CommitTooLarge`: nothing changed. `Poisoned` and `Io`: reopen the store.
+    pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
+        let write = Write::put(self.prefix.inner(key.as_ref())?, Slice::from(value.as_ref()));
+        self.db.commit(vec![write], self.db.default_durability())
+    }
+
+    /// Sets `key` to `value` until wall time `expires_at_ms` (milliseconds since the Unix epoch), when reads begin to
+    /// hide it. The expiry is part of the entry and travels with it.
+    ///
+    /// # Errors
+    /// As [`Keyspace::put`].
+    pub fn put_expiring(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        expires_at_ms: u64,
+    ) -> Result<()> {
+        let mut write = Write::put(self.prefix.inner(key.as_ref())?, Slice::from(value.as_ref()));
+        write.expires_at = expires_at_ms;
+        self.db.commit(vec![write], self.db.default_durability())
+    }
+
+    /// Deletes `key`, whether it is there or not. A tombstone stays, so that other replicas learn of it.
+    ///
+    /// # Errors
+    /// As [`Keyspace::put`].
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<()> {
+        let write = Write::delete(self.prefix.inner(key.as_ref())?);
+        self.db.commit(vec![write], self.db.default_durability())
+    }
+
+    /// The value of `key`. The slice may pin a block or a mapped file; `to_vec` lets go of it.
+    ///
+    /// # Errors
+    /// `Corruption` or `Io` if a file that may hold the key cannot be read; never "not found" instead.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Slice>> {
+        self.db.snapshot().get(self, key)
+    }
+
+    /// Whether `key` has a value. Does not read it.
+    ///
+    /// # Errors
+    /// As [`Keyspace::get`].
+    pub fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        self.db.snapshot().contains_key(self, key)
+    }
+
+    /// Stamp, kind and value digest of `key`'s entry, tombstones included. Does not read the value.
+    ///
+    /// # Errors
+    /// As [`Keyspace::get`].
+    pub fn digest(&self, key: impl AsRef<[u8]>) -> Result<Option<EntryDigest>> {
+        self.db.snapshot().digest(self, key)
+    }
+
+    /// Entries with keys in `range`, in order, as of now. Double-ended and owned.
+    pub fn range<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Iter {
+        self.db.snapshot().range(self, range)
+    }
+
+    /// Entries whose keys begin with `prefix`, in order, as of now.
+    pub fn prefix_iter(&self, prefix: impl AsRef<[u8]>) -> Iter {
+        self.db.snapshot().prefix_iter(self, prefix)
+    }
+
+    /// All entries, in order, as of now.
+    pub fn iter(&self) -> Iter {
+        self.range::<&[u8]>(..)
+    }
+
+    /// A snapshot of the store, for several reads of one moment.
+    pub fn snapshot(&self) -> Snapshot {
+        self.db.snapshot()
+    }
+
+    /// Exact number of keys with a value, expired ones included until they are purged. Reads no entry.
+    ///
+    /// # Errors
+    /// `Poisoned`; `Corruption` or `Io` if the Merkle index has to look at a file that cannot be read.
+    pub fn len(&self) -> Result<u64> {
+        Ok(self.fingerprint::<&[u8]>(..)?.counts.live)
+    }
+
+    /// Whether no key has a value.
+    ///
+    /// # Errors
+    /// As [`Keyspace::len`].
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Fingerprint and exact counts of the entries in `range`, every write that returned before this call included.
+    /// Reads at most the entries of two buckets. Two replicas of a set have equal fingerprints if and only if (but for
+    /// 2^-128) they hold the same entries there.
+    ///
+    /// # Errors
+    /// As [`Keyspace::len`].
+    pub fn fingerprint<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Result<RangeSum> {
+        let range = key_range(&range);
+        self.db.store().fingerprint(&self.prefix.range(&range))
+    }
+}

@@ -1,0 +1,82 @@
+//! [`Snapshot`]: the store as of one moment.
+
+use std::ops::RangeBounds;
+use std::sync::Arc;
+
+use super::iter::{Keys, key_range};
+use super::{Db, EntryDigest, Iter, Keyspace};
+use crate::error::Result;
+use crate::store::View;
+use crate::types::{Head, KeyRange, SeqNo, Slice};
+
+/// A read view of every keyspace at one sequence number. Owned and cheap; it pins memtables in memory and replaced runs on
+/// disk until it is dropped.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    db: Db,
+    view: Arc<View>,
+    seqno: SeqNo,
+}
+
+impl Snapshot {
+    pub(super) fn new(db: Db, view: Arc<View>, seqno: SeqNo) -> Snapshot {
+        Snapshot { db, view, seqno }
+    }
+
+    /// The newest commit that it shows.
+    pub fn seqno(&self) -> SeqNo {
+        self.seqno
+    }
+
+    /// The value that `key` had.
+    ///
+    /// # Errors
+    /// As [`Keyspace::get`].
+    pub fn get(&self, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> Result<Option<Slice>> {
+        match self.head(keyspace, key.as_ref())? {
+            Some(head) if head.is_visible(self.db.now_ms()) => {
+                self.view.value(&head, &self.db.store().measure.hasher).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether `key` had a value.
+    ///
+    /// # Errors
+    /// As [`Keyspace::get`].
+    pub fn contains_key(&self, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> Result<bool> {
+        let head = self.head(keyspace, key.as_ref())?;
+        Ok(head.is_some_and(|head| head.is_visible(self.db.now_ms())))
+    }
+
+    /// What was known of `key` without its value, tombstones included.
+    ///
+    /// # Errors
+    /// As [`Keyspace::get`].
+    pub fn digest(&self, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> Result<Option<EntryDigest>> {
+        let head = self.head(keyspace, key.as_ref())?;
+        Ok(head.map(|head: Head| EntryDigest { stamp: head.stamp, kind: head.kind, value: head.digest }))
+    }
+
+    /// Entries with keys in `range`, in order.
+    pub fn range<K: AsRef<[u8]>>(&self, keyspace: &Keyspace, range: impl RangeBounds<K>) -> Iter {
+        self.walk(keyspace, &key_range(&range))
+    }
+
+    /// Entries whose keys begin with `prefix`, in order.
+    pub fn prefix_iter(&self, keyspace: &Keyspace, prefix: impl AsRef<[u8]>) -> Iter {
+        self.walk(keyspace, &KeyRange::prefix(prefix.as_ref()))
+    }
+
+    fn walk(&self, keyspace: &Keyspace, range: &KeyRange) -> Iter {
+        let cursor = self.view.cursor(&keyspace.prefix().range(range), self.seqno);
+        Iter::new(Keys::new(cursor, self.db.clone(), self.view.clone()))
+    }
+
+    fn head(&self, keyspace: &Keyspace, key: &[u8]) -> Result<Option<Head>> {
+        let inner = keyspace.prefix().inner(key)?;
+        let hasher = &self.db.store().measure.hasher;
+        self.view.head(&inner, hasher.key(&inner), self.seqno)
+    }
+}

@@ -1,0 +1,87 @@
+//! [`Stats`] and [`Health`]: what a store tells about itself.
+
+use super::Db;
+use crate::error::Result;
+use crate::types::{Fingerprint, SeqNo};
+
+/// Whether a store takes writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Health {
+    /// It does.
+    Good,
+    /// A write failed; the store reads at its durable state until it is reopened.
+    Poisoned {
+        /// The first failure.
+        reason: String,
+    },
+}
+
+/// Sizes and counts of a store. Everything is as of the call and costs no walk over entries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Keys with a value, over all keyspaces, the catalogue not counted.
+    pub entries: u64,
+    /// Tombstones, over all keyspaces.
+    pub tombstones: u64,
+    /// Bytes of keys and values of both.
+    pub live_bytes: u64,
+    /// Fingerprint of everything replicated.
+    pub root: Fingerprint,
+    /// Number of keyspaces.
+    pub keyspaces: u64,
+    /// The newest visible commit.
+    pub visible: SeqNo,
+    /// The newest durable commit.
+    pub durable: SeqNo,
+    /// The newest commit that is in the runs.
+    pub flushed: SeqNo,
+    /// Number of runs.
+    pub runs: u64,
+    /// Bytes of runs.
+    pub run_bytes: u64,
+    /// Log segments that are kept for their large values, and their bytes.
+    pub value_segments: u64,
+    /// Bytes of those segments.
+    pub value_segment_bytes: u64,
+    /// Bytes of large values in them that a run still points to; the rest is garbage.
+    pub value_live_bytes: u64,
+    /// Bytes in memtables.
+    pub memtable_bytes: u64,
+    /// Buckets of the Merkle index.
+    pub buckets: u64,
+    /// Stamp (clock part) below which tombstones may go.
+    pub horizon: u64,
+    /// Whether writes are taken.
+    pub health: Health,
+}
+
+impl Stats {
+    pub(super) fn of(db: &Db) -> Result<Stats> {
+        let store = db.store();
+        let root = store.fingerprint(&crate::store::replicated())?;
+        let catalogue = store.fingerprint(&crate::store::Prefix::CATALOGUE.whole())?;
+        let user = root - catalogue;
+        let sizes = store.sizes();
+        Ok(Stats {
+            entries: user.counts.live,
+            tombstones: user.counts.tombstones,
+            live_bytes: user.counts.bytes,
+            root: root.fingerprint,
+            keyspaces: db.keyspaces()?.len() as u64,
+            visible: sizes.visible,
+            durable: sizes.durable,
+            flushed: sizes.flushed,
+            runs: sizes.runs,
+            run_bytes: sizes.run_bytes,
+            value_segments: sizes.value_segments,
+            value_segment_bytes: sizes.value_segment_bytes,
+            value_live_bytes: sizes.value_live_bytes,
+            memtable_bytes: sizes.memtable_bytes,
+            buckets: sizes.buckets,
+            horizon: sizes.horizon,
+            health: db.health(),
+        })
+    }
+}

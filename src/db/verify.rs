@@ -1,0 +1,92 @@
+//! `verify`: everything is read and checked, nothing is changed.
+
+use crate::error::{Error, Result};
+use crate::store::{MerkleLayers, Store};
+use crate::types::{KeyRange, RangeSum, ValueRef};
+
+/// How far a verification has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct VerifyProgress {
+    /// Entries checked so far.
+    pub entries: u64,
+    /// Entries there are, tombstones included.
+    pub entries_total: u64,
+}
+
+/// What a verification found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct VerifyReport {
+    /// Entries that were read, tombstones included.
+    pub entries: u64,
+    /// Bytes of values in the log that were read and agree with their digests.
+    pub value_bytes: u64,
+    /// One sentence for each thing that does not hold, with file and offset where there is one.
+    pub problems: Vec<String>,
+}
+
+/// After this many entries progress is told.
+const PROGRESS_EVERY: u64 = 4096;
+
+pub(super) fn verify(
+    store: &Store,
+    progress: &mut dyn FnMut(VerifyProgress) -> bool,
+) -> Result<VerifyReport> {
+    let mut report = VerifyReport::default();
+    let (view, seqno, merkle) = store.verify_point()?;
+    let claimed = merkle.total();
+    let entries_total = claimed.counts.live.saturating_add(claimed.counts.tombstones);
+    for run in view.levels.runs() {
+        report.problems.extend(run.verify().iter().map(ToString::to_string));
+    }
+
+    let measure = &store.measure;
+    let mut total = RangeSum::ZERO;
+    let mut bucket: Option<(KeyRange, RangeSum)> = None;
+    for found in view.cursor(&KeyRange::all(), seqno) {
+        let (key, head) = match found {
+            Ok(found) => found,
+            Err(error) => {
+                // The walk cannot go on past damage, so no sum can be compared.
+                report.problems.push(error.to_string());
+                return Ok(report);
+            }
+        };
+        if bucket.as_ref().is_none_or(|(range, _)| !range.contains(&key)) {
+            report.problems.extend(bucket.take().and_then(|bucket| disagreement(&merkle, bucket)));
+            bucket = Some((merkle.whole_range(&key), RangeSum::ZERO));
+        }
+        let entry = measure.entry(&key, measure.hasher.key(&key), &head).sum;
+        total += entry;
+        if let Some((_, sum)) = &mut bucket {
+            *sum += entry;
+        }
+        if matches!(head.value, ValueRef::Log(_)) {
+            match view.value(&head, &measure.hasher) {
+                Ok(value) => report.value_bytes += value.len() as u64,
+                Err(error) => report.problems.push(error.to_string()),
+            }
+        }
+        report.entries += 1;
+        let so_far = VerifyProgress { entries: report.entries, entries_total };
+        if report.entries.is_multiple_of(PROGRESS_EVERY) && !progress(so_far) {
+            return Err(Error::Aborted);
+        }
+    }
+    report.problems.extend(bucket.take().and_then(|bucket| disagreement(&merkle, bucket)));
+    if total != claimed {
+        report
+            .problems
+            .push(format!("the Merkle index sums all entries to {claimed:?}, but they are {total:?}"));
+    }
+    Ok(report)
+}
+
+/// What is wrong with the Merkle index's sum of a range whose entries sum up to `counted`, if anything is.
+fn disagreement(merkle: &MerkleLayers, (range, counted): (KeyRange, RangeSum)) -> Option<String> {
+    let claimed = merkle.sum(&range).whole;
+    let message =
+        || format!("the Merkle index sums {range:?} to {claimed:?}, but its entries are {counted:?}");
+    (claimed != counted).then(message)
+}

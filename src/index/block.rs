@@ -1,0 +1,396 @@
+//! Blocks: the unit in which a run is written, read and checked, about 8 KiB of entries in key order.
+//!
+//! ```text
+//! block = 0   codec u8: 0 for plain, others are for compression
+//!         1   count u16, at least 1
+//!         3   length of the common key prefix u32
+//!         7   number of nodes u8, at most 15
+//!         8   base clock u64
+//!         16  base seqno u64
+//!         24  tags: 1 each, a byte of the key's hash
+//!             starts of the entries, from the first one on: u16 each
+//!             nodes: u64 each, rising
+//!             common key prefix
+//!             entries
+//!             checksum u32 of everything before
+//! entry = rest of the key: length varint, bytes
+//!       | flags u8 | clock less base varint | seqno less base varint
+//!       | [node u64, if the flags say 15] | [expires_at varint, if flag 2] | [meta: length varint, bytes, if flag 4]
+//!       | inline value: what is left of the entry
+//!         in the log, if flag 8: segment varint | offset varint | length varint | digest 16
+//! flags = 1 tombstone, 2 expires, 4 has meta, 8 value in the log; upper four bits: index of the node, 15 if it follows
+//! ```
+//!
+//! A point lookup compares tags first and keys only where the tag agrees. The digest of an inline value is not stored: it
+//! can be computed from the bytes beside it. A block is closed before the entry that would make it longer than
+//! [`BLOCK_LEN`], so entries of several always begin within reach of a u16, and one entry of any size has its own block.
+//!
+//! Easy to get wrong: the bytes have passed a checksum, and still every read of them is bounded.
+
+use std::ops::Range;
+
+use crate::codec::{Malformed, Reader, put_len_bytes, put_varint};
+use crate::hash::KeyHash;
+use crate::types::{Kind, Location, SegmentId, SeqNo, Slice, Stamp, ValueDigest, ValueRef};
+
+use super::entry::{StoredHead, StoredValue};
+use super::fences::common_len;
+
+/// A block of several entries is at most about so long, in bytes.
+pub(super) const BLOCK_LEN: usize = 8 << 10;
+
+/// The least length of a block: what every one has.
+pub(super) const FRAME_LEN: usize = FIXED_LEN + CHECKSUM_LEN;
+
+const FIXED_LEN: usize = 24;
+const CHECKSUM_LEN: usize = 4;
+
+const PLAIN: u8 = 0;
+
+const TOMBSTONE: u8 = 1;
+const EXPIRES: u8 = 2;
+const META: u8 = 4;
+const IN_LOG: u8 = 8;
+const NODE_SHIFT: u32 = 4;
+
+/// The node index that means "the node's number follows", and so the most nodes that a block can list.
+const NODE_FOLLOWS: usize = 15;
+
+/// What an entry costs beside its key, meta and inline value, usually. It may be up to four times as much, and starts of
+/// entries fit a u16 all the same.
+const ENTRY_OVERHEAD: usize = 20;
+
+fn tag(hash: KeyHash) -> u8 {
+    hash.0 as u8
+}
+
+/// Collects the entries of one block.
+#[derive(Debug, Default)]
+pub(super) struct BlockBuilder {
+    /// The keys one after the other; an entry knows where its own ends.
+    keys: Vec<u8>,
+    entries: Vec<Pending>,
+    len: usize,
+}
+
+#[derive(Debug)]
+struct Pending {
+    key_end: usize,
+    tag: u8,
+    head: StoredHead,
+}
+
+impl BlockBuilder {
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether an entry would make the block longer than a block of several entries may be.
+    pub(super) fn is_full_for(&self, key: &[u8], head: &StoredHead) -> bool {
+        !self.is_empty() && self.len + entry_len(key, head) > BLOCK_LEN
+    }
+
+    /// Adds an entry, with a key above all before.
+    pub(super) fn push(&mut self, key: &[u8], hash: KeyHash, head: StoredHead) {
+        self.len += entry_len(key, &head);
+        self.keys.extend_from_slice(key);
+        self.entries.push(Pending { key_end: self.keys.len(), tag: tag(hash), head });
+    }
+
+    /// Appends the block but for its checksum to `out`, and forgets the entries.
+    pub(super) fn finish(&mut self, out: &mut Vec<u8>) {
+        let key_starts = std::iter::once(0).chain(self.entries.iter().map(|entry| entry.key_end));
+        let keys: Vec<&[u8]> =
+            key_starts.zip(&self.entries).map(|(start, entry)| &self.keys[start..entry.key_end]).collect();
+        let prefix = match (keys.first(), keys.last()) {
+            (Some(first), Some(last)) => &first[..common_len(first, last)],
+            _ => &[],
+        };
+        let base_clock = self.entries.iter().map(|entry| entry.head.stamp.hlc).min().unwrap_or(0);
+        let base_seqno = self.entries.iter().map(|entry| entry.head.seqno.0).min().unwrap_or(0);
+        let mut nodes: Vec<u64> = self.entries.iter().map(|entry| entry.head.stamp.node).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        nodes.truncate(NODE_FOLLOWS);
+
+        out.push(PLAIN);
+        out.extend_from_slice(&(self.entries.len() as u16).to_le_bytes());
+        out.extend_from_slice(&(prefix.len() as u32).to_le_bytes());
+        out.push(nodes.len() as u8);
+        out.extend_from_slice(&base_clock.to_le_bytes());
+        out.extend_from_slice(&base_seqno.to_le_bytes());
+        out.extend(self.entries.iter().map(|entry| entry.tag));
+        let starts_at = out.len();
+        out.resize(starts_at + 2 * self.entries.len(), 0);
+        nodes.iter().for_each(|node| out.extend_from_slice(&node.to_le_bytes()));
+        out.extend_from_slice(prefix);
+        let entries_at = out.len();
+        for (index, (key, entry)) in keys.iter().zip(&self.entries).enumerate() {
+            let start = ((out.len() - entries_at) as u16).to_le_bytes();
+            out[starts_at + 2 * index..][..2].copy_from_slice(&start);
+            put_len_bytes(out, &key[prefix.len()..]);
+            put_head(out, &entry.head, base_clock, base_seqno, &nodes);
+        }
+        self.keys.clear();
+        self.entries.clear();
+        self.len = 0;
+    }
+}
+
+fn entry_len(key: &[u8], head: &StoredHead) -> usize {
+    key.len() + head.meta.len() + head.inline_len() + ENTRY_OVERHEAD
+}
+
+fn put_head(out: &mut Vec<u8>, head: &StoredHead, base_clock: u64, base_seqno: u64, nodes: &[u64]) {
+    let node = nodes.binary_search(&head.stamp.node).unwrap_or(NODE_FOLLOWS);
+    let flags = [
+        (head.kind == Kind::Tombstone, TOMBSTONE),
+        (head.expires_at != 0, EXPIRES),
+        (!head.meta.is_empty(), META),
+        (head.log_location().is_some(), IN_LOG),
+    ];
+    let flags: u8 = flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).sum();
+    out.push(flags | (node as u8) << NODE_SHIFT);
+    put_varint(out, head.stamp.hlc - base_clock);
+    put_varint(out, head.seqno.0 - base_seqno);
+    if node == NODE_FOLLOWS {
+        out.extend_from_slice(&head.stamp.node.to_le_bytes());
+    }
+    if head.expires_at != 0 {
+        put_varint(out, head.expires_at);
+    }
+    if !head.meta.is_empty() {
+        put_len_bytes(out, &head.meta);
+    }
+    match &head.value {
+        StoredValue::Undigested(value) | StoredValue::Digested(ValueRef::Inline(value), _) => {
+            out.extend_from_slice(value);
+        }
+        StoredValue::Digested(ValueRef::Staged { location, .. } | ValueRef::Log(location), digest) => {
+            put_varint(out, u64::from(location.segment.0));
+            put_varint(out, u64::from(location.offset));
+            put_varint(out, u64::from(location.len));
+            out.extend_from_slice(&digest.0.to_le_bytes());
+        }
+    }
+}
+
+/// A block's bytes and where its parts lie.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Block<'a> {
+    bytes: &'a [u8],
+    layout: Layout,
+}
+
+/// Where the parts of a block lie, apart from its bytes, so that a cursor can hold both.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Layout {
+    count: usize,
+    prefix_len: usize,
+    node_count: usize,
+    base_clock: u64,
+    base_seqno: u64,
+}
+
+impl Layout {
+    fn starts_at(&self) -> usize {
+        FIXED_LEN + self.count
+    }
+
+    fn nodes_at(&self) -> usize {
+        self.starts_at() + 2 * self.count
+    }
+
+    fn prefix_at(&self) -> usize {
+        self.nodes_at() + 8 * self.node_count
+    }
+
+    fn entries_at(&self) -> usize {
+        self.prefix_at() + self.prefix_len
+    }
+}
+
+fn without_checksum(bytes: &[u8]) -> &[u8] {
+    bytes.get(..bytes.len().saturating_sub(CHECKSUM_LEN)).unwrap_or_default()
+}
+
+impl<'a> Block<'a> {
+    /// The block in `bytes`, whose checksum was checked.
+    pub(super) fn parse(bytes: &'a [u8]) -> Result<Block<'a>, Malformed> {
+        let bytes = without_checksum(bytes);
+        let mut reader = Reader::new(bytes);
+        let codec = reader.u8()?;
+        let layout = Layout {
+            count: usize::from(reader.u16()?),
+            prefix_len: reader.u32()? as usize,
+            node_count: usize::from(reader.u8()?),
+            base_clock: reader.u64()?,
+            base_seqno: reader.u64()?,
+        };
+        if codec != PLAIN
+            || layout.count == 0
+            || layout.node_count > NODE_FOLLOWS
+            || layout.entries_at() > bytes.len()
+        {
+            return Err(reader.malformed());
+        }
+        Ok(Block { bytes, layout })
+    }
+
+    /// The block of a layout that [`Block::parse`] made of the same bytes.
+    pub(super) fn resume(bytes: &'a [u8], layout: Layout) -> Block<'a> {
+        Block { bytes: without_checksum(bytes), layout }
+    }
+
+    pub(super) fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Number of entries.
+    pub(super) fn count(&self) -> usize {
+        self.layout.count
+    }
+
+    fn prefix(&self) -> &'a [u8] {
+        self.bytes.get(self.layout.prefix_at()..self.layout.entries_at()).unwrap_or_default()
+    }
+
+    /// Where entry `index` lies in the block.
+    fn entry_place(&self, index: usize) -> Result<Range<usize>, Malformed> {
+        let at = self.layout.starts_at() + 2 * index;
+        let start = |at: usize| {
+            let bytes = self.bytes.get(at..at + 2).and_then(<[u8]>::first_chunk).ok_or(Malformed { at })?;
+            Ok(self.layout.entries_at() + usize::from(u16::from_le_bytes(*bytes)))
+        };
+        let end = if index + 1 < self.layout.count { start(at + 2)? } else { self.bytes.len() };
+        Ok(start(at)?..end)
+    }
+
+    /// A reader of entry `index`, and where in the block it begins.
+    fn reader(&self, index: usize) -> Result<(Reader<'a>, usize), Malformed> {
+        let range = self.entry_place(index)?;
+        let start = range.start;
+        let bytes = self.bytes.get(range).ok_or(Malformed { at: start })?;
+        Ok((Reader::new(bytes), start))
+    }
+
+    /// What the key of entry `index` has beyond the common prefix.
+    fn key_rest(&self, index: usize) -> Result<&'a [u8], Malformed> {
+        self.reader(index)?.0.len_bytes(self.bytes.len())
+    }
+
+    /// Puts the key of entry `index` into `key` and returns its head, whose parts share `bytes`, the block's own.
+    pub(super) fn entry(
+        &self,
+        index: usize,
+        key: &mut Vec<u8>,
+        bytes: &Slice,
+    ) -> Result<StoredHead, Malformed> {
+        let (mut reader, start) = self.reader(index)?;
+        key.clear();
+        key.extend_from_slice(self.prefix());
+        key.extend_from_slice(reader.len_bytes(self.bytes.len())?);
+        self.head_behind_key(reader, start, |range| bytes.sub(range))
+    }
+
+    /// The tag of entry `index`.
+    pub(super) fn has_tag(&self, index: usize, hash: KeyHash) -> bool {
+        self.tags().get(index) == Some(&tag(hash))
+    }
+
+    fn tags(&self) -> &'a [u8] {
+        self.bytes.get(FIXED_LEN..self.layout.starts_at()).unwrap_or_default()
+    }
+
+    /// The entry of exactly this key.
+    pub(super) fn find(&self, key: &[u8], hash: KeyHash) -> Result<Option<usize>, Malformed> {
+        let Some(rest) = key.strip_prefix(self.prefix()) else { return Ok(None) };
+        for index in memchr::memchr_iter(tag(hash), self.tags()) {
+            if self.key_rest(index)? == rest {
+                return Ok(Some(index));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Number of entries with keys below `key`.
+    pub(super) fn count_below(&self, key: &[u8]) -> Result<usize, Malformed> {
+        let Some(wanted) = key.strip_prefix(self.prefix()) else {
+            return Ok(if key < self.prefix() { 0 } else { self.count() });
+        };
+        let (mut low, mut high) = (0, self.count());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.key_rest(middle)? < wanted {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
+    }
+
+    /// The head of entry `index`. `slice` makes slices of the block's bytes.
+    pub(super) fn head(
+        &self,
+        index: usize,
+        slice: impl Fn(Range<usize>) -> Option<Slice>,
+    ) -> Result<StoredHead, Malformed> {
+        let (mut reader, start) = self.reader(index)?;
+        reader.len_bytes(self.bytes.len())?;
+        self.head_behind_key(reader, start, slice)
+    }
+
+    /// The head of an entry that begins at `start`, by a reader that has passed its key.
+    fn head_behind_key(
+        &self,
+        mut reader: Reader<'_>,
+        start: usize,
+        slice: impl Fn(Range<usize>) -> Option<Slice>,
+    ) -> Result<StoredHead, Malformed> {
+        let slice = |reader: &mut Reader<'_>, len: usize| {
+            let at = start + reader.position();
+            if reader.bytes(len)?.is_empty() {
+                Ok(Slice::empty())
+            } else {
+                slice(at..at + len).ok_or(Malformed { at })
+            }
+        };
+        let flags = reader.u8()?;
+        let clock = self.layout.base_clock.checked_add(reader.varint()?);
+        let seqno = self.layout.base_seqno.checked_add(reader.varint()?);
+        let node = match usize::from(flags >> NODE_SHIFT) {
+            NODE_FOLLOWS => reader.u64()?,
+            index => self.node(index)?,
+        };
+        let (Some(hlc), Some(seqno)) = (clock, seqno) else { return Err(reader.malformed()) };
+        let expires_at = if flags & EXPIRES != 0 { reader.varint()? } else { 0 };
+        let meta = if flags & META != 0 {
+            let len = reader.len(self.bytes.len())?;
+            slice(&mut reader, len)?
+        } else {
+            Slice::empty()
+        };
+        let value = if flags & IN_LOG != 0 {
+            let mut number = || u32::try_from(reader.varint()?).map_err(|_| reader.malformed());
+            let (segment, offset, len) = (SegmentId(number()?), number()?, number()?);
+            let digest = ValueDigest(reader.u128()?);
+            StoredValue::Digested(ValueRef::Log(Location { segment, offset, len }), digest)
+        } else {
+            let len = reader.remaining();
+            StoredValue::Undigested(slice(&mut reader, len)?)
+        };
+        if !reader.is_at_end() {
+            return Err(reader.malformed());
+        }
+        let kind = if flags & TOMBSTONE != 0 { Kind::Tombstone } else { Kind::Put };
+        Ok(StoredHead { seqno: SeqNo(seqno), stamp: Stamp { hlc, node }, kind, expires_at, meta, value })
+    }
+
+    fn node(&self, index: usize) -> Result<u64, Malformed> {
+        let at = self.layout.nodes_at() + 8 * index;
+        let bytes = self.bytes.get(at..at + 8).and_then(<[u8]>::first_chunk);
+        let bytes = bytes.filter(|_| index < self.layout.node_count).ok_or(Malformed { at })?;
+        Ok(u64::from_le_bytes(*bytes))
+    }
+}

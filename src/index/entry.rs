@@ -1,0 +1,97 @@
+//! [`StoredHead`]: a head as memtables and runs keep it, before anybody asked for its digest.
+//!
+//! A run does not store the digest of a value that lies beside its head, because it can be computed from the bytes. A
+//! scan or a merge that needs no digests should not pay for them, so [`StoredHead::into_head`] computes them on demand.
+//!
+//! Easy to get wrong: one entry reaches a merge as `Digested` from a memtable and as `Undigested` from a run. Compare
+//! heads, not stored heads.
+
+use crate::types::{Head, Kind, Location, SeqNo, Slice, Stamp, ValueDigest, ValueRef};
+
+/// A [`Head`] whose digest may still have to be computed.
+#[derive(Debug, Clone)]
+pub(crate) struct StoredHead {
+    pub(crate) seqno: SeqNo,
+    pub(crate) stamp: Stamp,
+    pub(crate) kind: Kind,
+    /// Milliseconds since the Unix epoch after which reads hide the entry; 0 means never.
+    pub(crate) expires_at: u64,
+    pub(crate) meta: Slice,
+    pub(crate) value: StoredValue,
+}
+
+/// Where a stored head's value is, and its digest if that is known.
+#[derive(Debug, Clone)]
+pub(crate) enum StoredValue {
+    /// Beside the head in a run. A tombstone has the empty slice.
+    Undigested(Slice),
+    /// Anywhere else.
+    Digested(ValueRef, ValueDigest),
+}
+
+impl StoredHead {
+    /// The head with its digest, which `digest` makes of the value if it was not stored.
+    pub(crate) fn into_head(self, digest: impl FnOnce(&[u8]) -> ValueDigest) -> Head {
+        let (value, digest) = match self.value {
+            StoredValue::Digested(value, digest) => (value, digest),
+            StoredValue::Undigested(value) => {
+                let digest = digest(&value);
+                (ValueRef::Inline(value), digest)
+            }
+        };
+        Head {
+            seqno: self.seqno,
+            stamp: self.stamp,
+            kind: self.kind,
+            expires_at: self.expires_at,
+            meta: self.meta,
+            digest,
+            value,
+        }
+    }
+
+    /// The value's bytes if they are at hand, without looking at their digest; else their place in the log, and it.
+    pub(crate) fn into_value(self) -> Result<Slice, (Location, ValueDigest)> {
+        match self.value {
+            StoredValue::Undigested(value)
+            | StoredValue::Digested(ValueRef::Inline(value) | ValueRef::Staged { value, .. }, _) => Ok(value),
+            StoredValue::Digested(ValueRef::Log(location), digest) => Err((location, digest)),
+        }
+    }
+
+    /// The value's place in the log, if it is there.
+    pub(super) fn log_location(&self) -> Option<Location> {
+        match self.value {
+            StoredValue::Digested(ValueRef::Staged { location, .. } | ValueRef::Log(location), _) => {
+                Some(location)
+            }
+            StoredValue::Digested(ValueRef::Inline(_), _) | StoredValue::Undigested(_) => None,
+        }
+    }
+
+    /// Length of the value if a run carries it beside the head.
+    pub(super) fn inline_len(&self) -> usize {
+        match &self.value {
+            StoredValue::Undigested(value) | StoredValue::Digested(ValueRef::Inline(value), _) => value.len(),
+            StoredValue::Digested(ValueRef::Staged { .. } | ValueRef::Log(_), _) => 0,
+        }
+    }
+
+    /// Whether reads at wall time `now_ms` show a value for this entry, as [`Head::is_visible`].
+    pub(crate) fn is_visible(&self, now_ms: u64) -> bool {
+        self.kind == Kind::Put && (self.expires_at == 0 || self.expires_at > now_ms)
+    }
+}
+
+impl From<Head> for StoredHead {
+    fn from(head: Head) -> StoredHead {
+        StoredHead {
+            seqno: head.seqno,
+            stamp: head.stamp,
+            kind: head.kind,
+            expires_at: head.expires_at,
+            meta: head.meta,
+            value: StoredValue::Digested(head.value, head.digest),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! [`Levels`]: the runs of one moment, newest first, as immutable data.
+//!
+//! Easy to get wrong: the order is the truth. A key's newest version is in the first run that holds the key, so runs may
+//! only be replaced by one that stands where they stood.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::hash::KeyHash;
+use crate::types::{FileId, Head, SegmentId};
+
+use super::pick::pick;
+use super::run::Run;
+
+/// Runs, newest first. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Levels {
+    runs: Arc<[Arc<Run>]>,
+}
+
+impl Levels {
+    /// These runs, newest first.
+    pub(crate) fn new(runs: Vec<Arc<Run>>) -> Levels {
+        Levels { runs: runs.into() }
+    }
+
+    /// The runs, newest first.
+    pub(crate) fn runs(&self) -> &[Arc<Run>] {
+        &self.runs
+    }
+
+    /// The runs' numbers, newest first.
+    pub(crate) fn ids(&self) -> Vec<FileId> {
+        self.runs.iter().map(|run| run.id()).collect()
+    }
+
+    /// The newest entry of `key`, tombstones included. Costs one look at the filter of each run down to the one that holds
+    /// the key.
+    ///
+    /// # Errors
+    /// `Corruption`, `Io`: what is damaged might be the newest version, so no older one is looked for.
+    pub(crate) fn get(&self, key: &[u8], hash: KeyHash) -> Result<Option<Head>> {
+        for run in &*self.runs {
+            if let Some(head) = run.get(key, hash)? {
+                return Ok(Some(head));
+            }
+        }
+        Ok(None)
+    }
+
+    /// These runs with a newer one before them.
+    pub(crate) fn with_newest(&self, run: Arc<Run>) -> Levels {
+        Levels { runs: std::iter::once(run).chain(self.runs.iter().cloned()).collect() }
+    }
+
+    /// These runs with `merged` in the place of `inputs`, which are neighbours here.
+    pub(crate) fn with_merged(&self, inputs: &[FileId], merged: Arc<Run>) -> Levels {
+        let mut merged = Some(merged);
+        let replace =
+            |run: &Arc<Run>| if inputs.contains(&run.id()) { merged.take() } else { Some(run.clone()) };
+        Levels { runs: self.runs.iter().filter_map(replace).collect() }
+    }
+
+    /// Bytes of values in the log that any run points to, by segment.
+    pub(crate) fn referenced(&self) -> BTreeMap<SegmentId, u64> {
+        let mut sums = BTreeMap::new();
+        for (segment, bytes) in self.runs.iter().flat_map(|run| &run.properties().referenced) {
+            let sum: &mut u64 = sums.entry(*segment).or_default();
+            *sum = sum.saturating_add(*bytes);
+        }
+        sums
+    }
+
+    /// The neighbouring runs to merge next; `None` if the list is good as it is.
+    pub(crate) fn pick(&self) -> Option<Vec<Arc<Run>>> {
+        let lens: Vec<u64> = self.runs.iter().map(|run| run.len()).collect();
+        self.runs.get(pick(&lens)?).map(<[_]>::to_vec)
+    }
+}

@@ -1,0 +1,35 @@
+//! The ordered index: inner key -> head, as memtables and immutable sorted runs, and the cursors that merge them.
+//!
+//! A memtable keeps every version, a run exactly one per key; of two sources the newer one's version wins. `store` reads
+//! through [`Memtable::get`], [`Levels::get`] and [`MergeCursor`]; a flush or compaction feeds a merging cursor into a
+//! [`RunWriter`]. Nothing here knows the log beyond a location, nor which runs are current: that is the manifest's.
+//!
+//! Easy to get wrong: sources are ordered by age, newest first, everywhere. Only runs that are neighbours in age may be
+//! merged, or an old version would shadow a newer one.
+
+mod block;
+mod cursor;
+mod entry;
+mod fences;
+mod filter;
+mod layout;
+mod levels;
+mod memtable;
+mod memtable_cursor;
+mod merge;
+mod pick;
+mod run;
+mod slots;
+mod verify;
+mod writer;
+
+pub(crate) use entry::StoredHead;
+pub(crate) use layout::Properties;
+pub(crate) use levels::Levels;
+pub(crate) use memtable::Memtable;
+pub(crate) use merge::MergeCursor;
+pub(crate) use run::Run;
+pub(crate) use writer::RunWriter;
+
+#[cfg(test)]
+mod tests;

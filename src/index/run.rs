@@ -1,0 +1,306 @@
+//! [`Run`]: reads one immutable sorted file of the index.
+//!
+//! Opening checks trailer, properties, block index and filter; a block's checksum is checked when it is first read after
+//! that, and never again while the file is mapped, for mapped bytes do not change. In plain mode every read brings new
+//! bytes, so every read checks.
+//!
+//! Easy to get wrong: a slice of a value pins the whole mapped file, and a damaged block is an error, never "not found".
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::codec::Malformed;
+use crate::error::{Error, Result};
+use crate::format::{FileKind, HEADER_LEN};
+use crate::hash::{KeyHash, SetHasher};
+use crate::types::{FileId, Head, Slice};
+use crate::vfs::{ReadMode, ReadableFile, Vfs};
+
+use super::block::{Block, FRAME_LEN};
+use super::fences::Fences;
+use super::filter;
+use super::layout::{Part, Properties, TRAILER_LEN, Trailer, checksum};
+
+/// One immutable sorted file of the index, open for reading.
+#[derive(Debug)]
+pub(crate) struct Run {
+    id: FileId,
+    path: PathBuf,
+    file: Arc<dyn ReadableFile>,
+    hasher: Arc<SetHasher>,
+    filter: Slice,
+    pages: Slice,
+    directory: Slice,
+    properties: Properties,
+    /// Where the blocks end.
+    blocks_end: u64,
+    /// One bit for each block whose checksum was right.
+    checked: Box<[AtomicU64]>,
+    /// Why the filter is not used, if it is damaged.
+    filter_damage: Option<Error>,
+}
+
+impl Run {
+    /// Opens run `id` in folder `dir`.
+    ///
+    /// # Errors
+    /// `Corruption` if anything but the filter or a block is damaged, `UnsupportedVersion`, `Io`.
+    pub(crate) fn open(
+        vfs: &dyn Vfs,
+        dir: &Path,
+        id: FileId,
+        mode: ReadMode,
+        hasher: Arc<SetHasher>,
+    ) -> Result<Run> {
+        let path = dir.join(FileKind::Run.name(id.0));
+        let file = vfs.open(&path, mode).map_err(|source| Error::io("open", &path, source))?;
+        let read = |range: Range<u64>| {
+            let len = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX);
+            file.read(range.start, len).map_err(|source| Error::io("read", &path, source))
+        };
+        let too_short =
+            || Error::corruption(&path, file.len(), "the run is shorter than its header and trailer");
+        let trailer_at = file.len().checked_sub(TRAILER_LEN as u64).ok_or_else(too_short)?;
+        FileKind::Run.check(&path, &read(0..HEADER_LEN as u64)?)?;
+        let trailer = Trailer::decode(id, trailer_at, &read(trailer_at..file.len())?)
+            .map_err(|_| Error::corruption(&path, trailer_at, "the run's trailer is damaged"))?;
+        let part = |part: &Part, what: &'static str| {
+            let bytes = read(part.range.clone())?;
+            let is_right = checksum(id, part.range.start, &bytes) == part.checksum;
+            if is_right { Ok(bytes) } else { Err(Error::corruption(&path, part.range.start, what)) }
+        };
+        let pages = part(&trailer.pages, "the run's block index is damaged")?;
+        let directory = part(&trailer.directory, "the run's block index is damaged")?;
+        let properties = part(&trailer.properties, "the run's properties are damaged")?;
+        let (filter, filter_damage) = match part(&trailer.filter, "the run's filter is damaged") {
+            Ok(filter) => (filter, None),
+            Err(damage) => (Slice::empty(), Some(damage)),
+        };
+        let blocks_end = trailer.filter.range.start;
+        let blocks_len = blocks_end.saturating_sub(HEADER_LEN as u64);
+        let properties = Properties::decode(&properties, blocks_len, pages.len() as u64).map_err(|_| {
+            Error::corruption(&path, trailer.properties.range.start, "the run's properties make no sense")
+        })?;
+        let words = properties.blocks.div_ceil(64);
+        let checked = (0..words).map(|_| AtomicU64::new(0)).collect();
+        Ok(Run {
+            id,
+            path,
+            file,
+            hasher,
+            filter,
+            pages,
+            directory,
+            properties,
+            blocks_end,
+            checked,
+            filter_damage,
+        })
+    }
+
+    /// The run's number.
+    pub(crate) fn id(&self) -> FileId {
+        self.id
+    }
+
+    /// Where the run lies.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The hash functions of its keys and values.
+    pub(super) fn hasher(&self) -> &Arc<SetHasher> {
+        &self.hasher
+    }
+
+    /// Length of the file in bytes.
+    pub(crate) fn len(&self) -> u64 {
+        self.file.len()
+    }
+
+    /// What the run says about its entries.
+    pub(crate) fn properties(&self) -> &Properties {
+        &self.properties
+    }
+
+    /// The entry of `key`, tombstones included. Costs, if the filter lets the key pass, one search of the block index and
+    /// one of a block.
+    ///
+    /// # Errors
+    /// `Corruption`, `Io`.
+    pub(crate) fn get(&self, key: &[u8], hash: KeyHash) -> Result<Option<Head>> {
+        if !filter::may_contain(&self.filter, hash) {
+            return Ok(None);
+        }
+        let Some(number) = self.find_block(key)? else { return Ok(None) };
+        let frame = self.frame(number)?;
+        let malformed = |malformed| self.malformed_block(number, malformed);
+        let block = Block::parse(frame.bytes()).map_err(malformed)?;
+        let Some(index) = block.find(key, hash).map_err(malformed)? else { return Ok(None) };
+        let head = block.head(index, |range| frame.slice(range)).map_err(malformed)?;
+        Ok(Some(head.into_head(|value| self.hasher.value(value))))
+    }
+
+    /// Why the filter is not used, if it was found damaged. The run answers rightly without it, but slower.
+    pub(crate) fn filter_damage(&self) -> Option<&Error> {
+        self.filter_damage.as_ref()
+    }
+
+    /// Number of blocks.
+    pub(super) fn block_count(&self) -> usize {
+        // Bounded by the length of the index when the run was opened.
+        self.properties.blocks as usize
+    }
+
+    /// The number of the block that holds `key` if any does.
+    ///
+    /// # Errors
+    /// `Corruption`.
+    pub(super) fn find_block(&self, key: &[u8]) -> Result<Option<usize>> {
+        let found = self.fences().find(key).map_err(|_| self.malformed_index())?;
+        match found {
+            Some(number) if number >= self.block_count() => Err(self.malformed_index()),
+            found => Ok(found),
+        }
+    }
+
+    /// The fence of block `number`: a key at or below all of its keys and above those of the block before.
+    ///
+    /// # Errors
+    /// `Corruption`.
+    pub(super) fn fence(&self, number: usize) -> Result<Vec<u8>> {
+        self.fences().fence(number).map_err(|_| self.malformed_index())
+    }
+
+    fn fences(&self) -> Fences<'_> {
+        Fences::new(&self.pages, &self.directory)
+    }
+
+    /// Where block `number` lies in the file.
+    fn block_place(&self, number: usize) -> Result<Range<u64>> {
+        let place = self.fences().place(number).map_err(|_| self.malformed_index())?;
+        let is_within = place.start >= HEADER_LEN as u64
+            && place.end <= self.blocks_end
+            && place.end.checked_sub(place.start).is_some_and(|len| len >= FRAME_LEN as u64);
+        if is_within { Ok(place) } else { Err(self.malformed_index()) }
+    }
+
+    /// The bytes of block `number`, its checksum checked.
+    ///
+    /// # Errors
+    /// `Corruption`, `Io`.
+    pub(super) fn frame(&self, number: usize) -> Result<Frame<'_>> {
+        let place = self.block_place(number)?;
+        let len = usize::try_from(place.end - place.start).unwrap_or(usize::MAX);
+        let mapped = usize::try_from(place.start).ok().and_then(|start| {
+            let bytes = self.file.mapped()?;
+            bytes.get(start..start.checked_add(len)?)
+        });
+        match mapped {
+            Some(bytes) => {
+                if !self.is_checked(number) {
+                    self.check(place.start, bytes)?;
+                    self.set_checked(number);
+                }
+                Ok(Frame::Mapped { bytes, file: &*self.file, offset: place.start })
+            }
+            None => {
+                let read = self.file.read(place.start, len);
+                let bytes = read.map_err(|source| Error::io("read", &self.path, source))?;
+                self.check(place.start, &bytes)?;
+                Ok(Frame::Read(bytes))
+            }
+        }
+    }
+
+    /// As [`Run::frame`], to be held on to.
+    pub(super) fn block(&self, number: usize) -> Result<Slice> {
+        let frame = self.frame(number)?;
+        frame.slice(0..frame.bytes().len()).ok_or_else(|| self.malformed_index())
+    }
+
+    fn check(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        let is_right = bytes.split_last_chunk().is_some_and(|(covered, stored)| {
+            checksum(self.id, offset, covered) == u32::from_le_bytes(*stored)
+        });
+        if is_right { Ok(()) } else { Err(self.corruption(offset, "a block's checksum does not match")) }
+    }
+
+    fn is_checked(&self, number: usize) -> bool {
+        let word = self.checked.get(number / 64).map_or(0, |word| word.load(Ordering::Relaxed));
+        word & (1 << (number % 64)) != 0
+    }
+
+    fn set_checked(&self, number: usize) {
+        if let Some(word) = self.checked.get(number / 64) {
+            word.fetch_or(1 << (number % 64), Ordering::Relaxed);
+        }
+    }
+
+    /// Damage to a block's inner structure although its checksum was right.
+    pub(super) fn malformed_block(&self, number: usize, malformed: Malformed) -> Error {
+        let offset = self.block_offset(number).saturating_add(malformed.at as u64);
+        self.corruption(offset, "a block with a valid checksum makes no sense")
+    }
+
+    fn malformed_index(&self) -> Error {
+        self.corruption(self.blocks_end, "the block index makes no sense")
+    }
+
+    /// Damage that was found at `offset`.
+    pub(super) fn corruption(&self, offset: u64, what: &'static str) -> Error {
+        Error::corruption(&self.path, offset, what)
+    }
+
+    /// Where block `number` begins in the file.
+    pub(super) fn block_offset(&self, number: usize) -> u64 {
+        self.block_place(number).map_or(0, |place| place.start)
+    }
+
+    /// Block `number` as it is on the medium now, its checksum checked again.
+    ///
+    /// # Errors
+    /// `Corruption`, `Io`.
+    pub(super) fn recheck_block(&self, number: usize) -> Result<Slice> {
+        let bytes = self.block(number)?;
+        self.check(self.block_offset(number), &bytes)?;
+        Ok(bytes)
+    }
+
+    /// Whether the filter lets the key pass.
+    pub(super) fn may_contain(&self, hash: KeyHash) -> bool {
+        filter::may_contain(&self.filter, hash)
+    }
+}
+
+/// The bytes of a block: borrowed from the map, or read.
+pub(super) enum Frame<'a> {
+    Mapped {
+        bytes: &'a [u8],
+        file: &'a dyn ReadableFile,
+        /// Where `bytes` begin in the file.
+        offset: u64,
+    },
+    Read(Slice),
+}
+
+impl Frame<'_> {
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Frame::Mapped { bytes, .. } => bytes,
+            Frame::Read(slice) => slice,
+        }
+    }
+
+    /// A part of the block that can be held on to.
+    pub(super) fn slice(&self, range: Range<usize>) -> Option<Slice> {
+        match self {
+            Frame::Mapped { file, offset, .. } => {
+                file.read(offset.checked_add(range.start as u64)?, range.len()).ok()
+            }
+            Frame::Read(slice) => slice.sub(range),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Single parts: filter, fences, large entries, stale bytes.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::world::{Files, Random, World, settled};
+use crate::hash::{KeyHash, SetHasher};
+use crate::index::fences::{Fences, FencesBuilder, PAGE_LEN, separator};
+use crate::index::filter::{FilterBuilder, may_contain};
+use crate::index::memtable_cursor::MemtableCursor;
+use crate::index::slots::Slots;
+use crate::index::{Memtable, Run, RunWriter};
+use crate::types::{FileId, Key, KeyRange, SeqNo, Slice, ValueRef};
+use crate::vfs::ReadMode;
+
+fn hash(number: u64) -> KeyHash {
+    SetHasher::new(&[3; 32]).key(&number.to_le_bytes())
+}
+
+#[test]
+fn a_filter_passes_every_key_and_few_others() {
+    // (keys expected, keys added): exact, overestimated, far overestimated, underestimated.
+    for (expected, added) in
+        [(0, 0), (1, 1), (50, 50), (20_000, 20_000), (70_000, 20_000), (500_000, 9_000), (100, 110)]
+    {
+        let mut filter = FilterBuilder::new(expected);
+        (0..added).for_each(|number| filter.insert(hash(number)));
+        let filter = filter.finish();
+        assert!((0..added).all(|number| may_contain(&filter, hash(number))), "{expected}, {added}");
+        let wrong = (added..added + 20_000).filter(|&number| may_contain(&filter, hash(number))).count();
+        assert!(wrong < 400, "{wrong} of 20,000 absent keys pass the filter of {added}, {expected} expected");
+        let len_max = 128 + 3 * added as usize;
+        assert!(filter.len() <= len_max, "{} bytes for {added} keys, {expected} expected", filter.len());
+    }
+}
+
+#[test]
+fn slots_find_every_number_while_they_grow() {
+    let slots = Slots::new();
+    for number in 0..20_000 {
+        slots.insert(hash(number), number as u32);
+        let earlier = number / 3;
+        assert_eq!(slots.find(hash(earlier), |found| found == earlier as u32), Some(earlier as u32));
+    }
+    // Numbers under one tag: told apart by the question.
+    for number in 20_000..20_100 {
+        slots.insert(hash(7), number);
+    }
+    assert_eq!(slots.find(hash(7), |found| found == 20_099), Some(20_099));
+    assert_eq!(slots.find(hash(7), |_| false), None);
+    assert_eq!(slots.find(hash(20_000), |_| true), None);
+}
+
+/// Readers beside a writer: what was published is there, in order, however the table grows and keys are sorted in.
+#[test]
+fn readers_beside_a_writer_see_every_published_commit() {
+    let (memtable, published) = (Arc::new(Memtable::new()), AtomicU64::new(0));
+    let hasher = SetHasher::new(&[3; 32]);
+    let key = |seqno: u64| (seqno % 3_000).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
+    let commits = 9_000;
+    std::thread::scope(|scope| {
+        let read = || {
+            let mut random = Random::new(5);
+            while published.load(Ordering::Acquire) < commits {
+                let at = published.load(Ordering::Acquire);
+                let some = 1 + random.below(at);
+                let newest = some + (at - some) / 3_000 * 3_000;
+                let found = memtable.get(&key(some), hasher.key(&key(some)), SeqNo(at));
+                assert!(
+                    at == 0 || found.map(|head| head.seqno) == Some(SeqNo(newest)),
+                    "commit {some} at {at}"
+                );
+                let mut walk = MemtableCursor::new(memtable.clone(), &KeyRange::all(), SeqNo(at));
+                let keys: Vec<_> = std::iter::from_fn(|| walk.next()).map(|(key, _)| key).collect();
+                assert!(
+                    keys.is_sorted() && keys.len() as u64 == at.min(3_000),
+                    "{} keys at {at}",
+                    keys.len()
+                );
+            }
+        };
+        let readers = [scope.spawn(read), scope.spawn(read)];
+        let mut random = Random::new(6);
+        for seqno in 1..=commits {
+            memtable.insert(&key(seqno), hasher.key(&key(seqno)), random.head(seqno, &hasher));
+            published.store(seqno, Ordering::Release);
+        }
+        for reader in readers {
+            reader.join().expect("a reader failed");
+        }
+    });
+}
+
+#[test]
+fn the_block_of_a_key_is_the_last_one_whose_fence_is_not_above_it() {
+    for seed in 0..30 {
+        let mut random = Random::new(seed);
+        let count = [0, 1, 2, PAGE_LEN, PAGE_LEN + 1, 1_000][seed as usize % 6];
+        let mut keys: Vec<Vec<u8>> = (0..count).map(|_| random.key()).collect();
+        keys.sort();
+        keys.dedup();
+        let mut builder = FencesBuilder::default();
+        for (number, key) in keys.iter().enumerate() {
+            builder.push(key, 16 + 100 * number as u64);
+        }
+        let (pages, directory) = builder.finish(16 + 100 * keys.len() as u64);
+        let fences = Fences::new(&pages, &directory);
+        for _ in 0..300 {
+            let key = random.key();
+            let expected = keys.partition_point(|fence| *fence <= key).checked_sub(1);
+            let found = fences.find(&key).expect("well-formed");
+            assert_eq!(found, expected, "seed {seed}: {}", key.escape_ascii());
+        }
+        for (number, key) in keys.iter().enumerate() {
+            let start = 16 + 100 * number as u64;
+            assert_eq!(fences.place(number).expect("well-formed"), start..start + 100, "seed {seed}");
+            assert_eq!(fences.fence(number).expect("well-formed"), *key, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_separator_lies_between_its_keys_and_is_short() {
+    for seed in 0..2_000 {
+        let mut random = Random::new(seed);
+        let (a, b) = (random.key(), random.key());
+        let (before, first) = if a < b { (a, b) } else { (b, a) };
+        if before < first {
+            let fence = separator(&before, &first);
+            assert!(fence > before.as_slice() && fence <= first.as_slice(), "seed {seed}");
+        }
+    }
+    assert_eq!(separator(b"abcdefgh", b"abxyz"), b"abx");
+}
+
+#[test]
+fn keys_and_values_of_the_greatest_length_have_a_place() {
+    let hasher = Arc::new(SetHasher::new(&[1; 32]));
+    let mut random = Random::new(1);
+    let mut entries = BTreeMap::new();
+    for number in 0..6u8 {
+        let mut key = vec![1; 9 + Key::LEN_MAX];
+        *key.last_mut().expect("long") = number;
+        let mut head = random.head(1 + u64::from(number), &hasher);
+        let value = Slice::from(random.bytes(if number % 2 == 0 { 100_000 } else { 3 }));
+        head.digest = hasher.value(&value);
+        (head.kind, head.value) = (crate::types::Kind::Put, ValueRef::Inline(value));
+        entries.insert(key, head);
+    }
+    entries.insert(Vec::new(), random.head(7, &hasher));
+    let files = Files::default();
+    let mut writer = RunWriter::create(&files, Path::new(""), FileId(1), 7).expect("no faults");
+    for (key, head) in &entries {
+        writer.push(key, hasher.key(key), head.clone().into()).expect("no faults");
+    }
+    writer.finish().expect("no faults");
+    let run =
+        Run::open(&files, Path::new(""), FileId(1), ReadMode::Mapped, hasher.clone()).expect("well-formed");
+    for (key, head) in &entries {
+        let found = run.get(key, hasher.key(key)).expect("no damage");
+        assert!(found == Some(settled(head)), "key of {} bytes", key.len());
+    }
+    assert!(run.verify().is_empty());
+}
+
+#[test]
+fn a_run_without_entries_is_readable() {
+    let (files, hasher) = (Files::default(), Arc::new(SetHasher::new(&[1; 32])));
+    RunWriter::create(&files, Path::new(""), FileId(1), 0).and_then(RunWriter::finish).expect("no faults");
+    let run =
+        Run::open(&files, Path::new(""), FileId(1), ReadMode::Mapped, hasher.clone()).expect("well-formed");
+    assert_eq!(run.get(b"key", hasher.key(b"key")).expect("no damage"), None);
+    assert!(run.verify().is_empty());
+}
+
+#[test]
+fn runs_tell_which_bytes_of_the_log_they_point_to() {
+    let mut world = World::new(4);
+    for _ in 0..3 {
+        world.write(500);
+        world.flush();
+    }
+    let before: u64 = world.levels.referenced().values().sum();
+    while world.levels.runs().len() > 1 {
+        world.compact();
+    }
+    let mut needed = BTreeMap::new();
+    for (_, head) in world.expected(&KeyRange::all(), SeqNo::MAX) {
+        if let ValueRef::Log(location) = head.value {
+            *needed.entry(location.segment).or_default() += u64::from(location.len);
+        }
+    }
+    assert_eq!(world.levels.referenced(), needed);
+    assert!(needed.values().sum::<u64>() < before, "the merge shadowed nothing, so this test shows nothing");
+}

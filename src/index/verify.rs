@@ -1,0 +1,60 @@
+//! The full check of a run: every block's checksum, the order of keys, tags, filter, fences, and what the properties say.
+//!
+//! Easy to get wrong: a damaged block is reported and the check goes on behind it, but what the properties say can then no
+//! longer be compared.
+
+use crate::error::{Error, Result};
+
+use super::block::Block;
+use super::layout::Properties;
+use super::run::Run;
+
+impl Run {
+    /// Reads everything and checks it. Returns what does not hold, at most one error for each block.
+    pub(crate) fn verify(&self) -> Vec<Error> {
+        let mut found = Properties { blocks: self.properties().blocks, ..Properties::default() };
+        let mut last_key = Vec::new();
+        let blocks =
+            (0..self.block_count()).map(|number| self.verify_block(number, &mut found, &mut last_key));
+        let blocks: Vec<Result<()>> = blocks.collect();
+        found.keys.1 = last_key;
+        let is_whole = blocks.iter().all(Result::is_ok);
+        let mut errors: Vec<Error> = self.filter_damage().cloned().into_iter().collect();
+        errors.extend(blocks.into_iter().filter_map(Result::err));
+        if is_whole && found != *self.properties() {
+            errors.push(self.corruption(self.len(), "the run's properties do not agree with its entries"));
+        }
+        errors
+    }
+
+    fn verify_block(&self, number: usize, found: &mut Properties, last_key: &mut Vec<u8>) -> Result<()> {
+        let bytes = self.recheck_block(number)?;
+        let malformed = |malformed| self.malformed_block(number, malformed);
+        let block = Block::parse(&bytes).map_err(malformed)?;
+        let fence = self.fence(number)?;
+        if found.entries > 0 && *fence <= **last_key {
+            return Err(
+                self.corruption(self.block_offset(number), "a fence is not above the block before it")
+            );
+        }
+        let mut key = Vec::new();
+        for index in 0..block.count() {
+            let head = block.entry(index, &mut key, &bytes).map_err(malformed)?;
+            let is_above = if found.entries > 0 { *last_key < key } else { true };
+            let hash = self.hasher().key(&key);
+            let what = if !is_above || key < fence {
+                "keys are out of order"
+            } else if !block.has_tag(index, hash) {
+                "a tag does not belong to its key"
+            } else if !self.may_contain(hash) {
+                "the filter lacks a key"
+            } else {
+                found.add(&key, &head);
+                std::mem::swap(last_key, &mut key);
+                continue;
+            };
+            return Err(self.corruption(self.block_offset(number), what));
+        }
+        Ok(())
+    }
+}

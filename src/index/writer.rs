@@ -1,0 +1,162 @@
+//! [`RunWriter`]: writes a new run from entries in key order, in one pass.
+//!
+//! Memory: one block, a buffer of [`BUFFER_LEN`], the block index (about 25 bytes per block) and the filter, which is sized
+//! by an upper bound of the number of entries and folded at the end, so that no list of hashes is kept (`filter`).
+//!
+//! Easy to get wrong: the file is durable when [`RunWriter::finish`] returns, its name is not: fsync the folder, and only
+//! then name the run in a manifest edit. A writer dropped before leaves a file that nobody names; removing it is the
+//! caller's business.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::format::FileKind;
+use crate::hash::KeyHash;
+use crate::types::{FileId, Kind, SeqNo};
+use crate::vfs::{Vfs, WritableFile};
+
+use super::block::BlockBuilder;
+use super::entry::StoredHead;
+use super::fences::{FencesBuilder, separator};
+use super::filter::FilterBuilder;
+use super::layout::{Part, Properties, Trailer, checksum};
+
+/// Bytes that are collected before they are written.
+const BUFFER_LEN: usize = 256 << 10;
+
+/// A run while it is being written.
+#[derive(Debug)]
+pub(crate) struct RunWriter {
+    id: FileId,
+    path: PathBuf,
+    file: Box<dyn WritableFile>,
+    /// Bytes not yet written, which begin at `written` in the file.
+    buffer: Vec<u8>,
+    written: u64,
+    block: BlockBuilder,
+    /// Fence of the block that is being collected.
+    fence: Vec<u8>,
+    last_key: Vec<u8>,
+    filter: FilterBuilder,
+    fences: FencesBuilder,
+    properties: Properties,
+}
+
+impl RunWriter {
+    /// Begins run `id` in folder `dir`, for at most about `entries_max` entries.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(crate) fn create(vfs: &dyn Vfs, dir: &Path, id: FileId, entries_max: usize) -> Result<RunWriter> {
+        let path = dir.join(FileKind::Run.name(id.0));
+        let file = vfs.create(&path, 0).map_err(|source| Error::io("create", &path, source))?;
+        Ok(RunWriter {
+            id,
+            path,
+            file,
+            buffer: FileKind::Run.header().to_vec(),
+            written: 0,
+            block: BlockBuilder::default(),
+            fence: Vec::new(),
+            last_key: Vec::new(),
+            filter: FilterBuilder::new(entries_max),
+            fences: FencesBuilder::default(),
+            properties: Properties::default(),
+        })
+    }
+
+    /// Adds the entry of the next key. Keys rise strictly; `hash` is the key's.
+    ///
+    /// # Errors
+    /// `Io`; the writer is of no more use.
+    pub(crate) fn push(&mut self, key: &[u8], hash: KeyHash, head: StoredHead) -> Result<()> {
+        debug_assert!(self.properties.entries == 0 || *self.last_key < *key, "keys rise strictly");
+        if self.block.is_full_for(key, &head) {
+            self.close_block()?;
+        }
+        if self.block.is_empty() {
+            // The very first fence is the whole key: shortened it would be empty, and its page could not share a prefix.
+            let is_first = self.properties.entries == 0;
+            let fence = if is_first { key } else { separator(&self.last_key, key) };
+            self.fence.clear();
+            self.fence.extend_from_slice(fence);
+        }
+        self.properties.add(key, &head);
+        self.filter.insert(hash);
+        self.last_key.clear();
+        self.last_key.extend_from_slice(key);
+        self.block.push(key, hash, head);
+        Ok(())
+    }
+
+    /// Bytes of the file so far.
+    pub(crate) fn len(&self) -> u64 {
+        self.written + self.buffer.len() as u64
+    }
+
+    fn close_block(&mut self) -> Result<()> {
+        let offset = self.len();
+        self.fences.push(&self.fence, offset);
+        self.properties.blocks += 1;
+        let start = self.buffer.len();
+        self.block.finish(&mut self.buffer);
+        let checksum = checksum(self.id, offset, self.buffer.get(start..).unwrap_or_default());
+        self.buffer.extend_from_slice(&checksum.to_le_bytes());
+        if self.buffer.len() >= BUFFER_LEN { self.write_buffer() } else { Ok(()) }
+    }
+
+    fn write_buffer(&mut self) -> Result<()> {
+        let written = self.file.write_all_at(self.written, &self.buffer);
+        written.map_err(|source| Error::io("write", &self.path, source))?;
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn put_part(&mut self, bytes: &[u8]) -> Result<Part> {
+        let start = self.len();
+        self.buffer.extend_from_slice(bytes);
+        self.write_buffer()?;
+        Ok(Part { range: start..self.len(), checksum: checksum(self.id, start, bytes) })
+    }
+
+    /// Writes what is left and fsyncs the file. Returns what the run says about its entries.
+    ///
+    /// # Errors
+    /// `Io`: the file may be there in part.
+    pub(crate) fn finish(mut self) -> Result<Properties> {
+        if !self.block.is_empty() {
+            self.close_block()?;
+        }
+        self.properties.keys.1 = std::mem::take(&mut self.last_key);
+        let (pages, directory) = std::mem::take(&mut self.fences).finish(self.len());
+        let filter = std::mem::replace(&mut self.filter, FilterBuilder::new(0)).finish();
+        let properties = self.properties.encode();
+        let trailer = Trailer {
+            filter: self.put_part(&filter)?,
+            pages: self.put_part(&pages)?,
+            directory: self.put_part(&directory)?,
+            properties: self.put_part(&properties)?,
+        };
+        self.put_part(&trailer.encode(self.id))?;
+        self.file.sync().map_err(|source| Error::io("fsync", &self.path, source))?;
+        Ok(self.properties)
+    }
+}
+
+impl Properties {
+    /// Counts an entry; keys come in rising order.
+    pub(super) fn add(&mut self, key: &[u8], head: &StoredHead) {
+        if self.entries == 0 {
+            self.keys.0 = key.to_vec();
+            self.seqnos = (SeqNo::MAX, SeqNo::ZERO);
+        }
+        self.entries += 1;
+        self.tombstones += u64::from(head.kind == Kind::Tombstone);
+        self.seqnos = (self.seqnos.0.min(head.seqno), self.seqnos.1.max(head.seqno));
+        self.clock_max = self.clock_max.max(head.stamp.hlc);
+        if let Some(location) = head.log_location() {
+            *self.referenced.entry(location.segment).or_default() += u64::from(location.len);
+        }
+    }
+}

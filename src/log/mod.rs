@@ -1,0 +1,25 @@
+//! The log: segments of framed, checksummed records, one record per commit; write-ahead log and store of large values in
+//! one.
+//!
+//! `record` is what a commit looks like in bytes, `frame` how records lie in a segment, `segment` makes new ones, `writer`
+//! appends through the staging ring, `scan` reads frames, `replay` what a stop left, `values` large values out of sealed
+//! segments.
+//!
+//! Easy to get wrong: a segment is sealed and fsynced before the first record of the next, and an opening never appends
+//! to an old file. Both together make "what is there is a prefix" true.
+
+mod frame;
+mod record;
+mod replay;
+mod scan;
+mod segment;
+mod values;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use record::{Commit, LogEntry};
+pub(crate) use replay::{Plan, read};
+pub(crate) use values::ValueSegments;
+pub(crate) use writer::{LogWriter, RING_LEN};

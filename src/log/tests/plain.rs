@@ -1,0 +1,135 @@
+//! Sizes, places and bytes of a log that nothing happens to.
+
+use super::*;
+
+/// The bytes that `docs/format.md` shows as its example.
+const EXAMPLE: &str = "\
+53 59 4e 43 4c 4f 47 53 01 00 00 00 7b 9f 8c 4d \
+04 00 00 00 1b fc f6 d9 03 01 00 00 \
+26 00 00 00 42 1b 39 af 01 01 00 02 01 00 00 00 00 00 00 09 00 00 00 00 00 00 00 02 \
+02 03 6b 65 79 ac 02 05 76 61 6c 75 65 01 03 6f 6c 64 \
+07 00 00 00 c0 11 a5 28 02 01 a2 0a 8c bb 01";
+
+fn put<'a>(key: &'a [u8], value: &'a [u8]) -> LogEntry<'a> {
+    LogEntry { key, kind: Kind::Put, stamp: None, expires_at: 0, meta: &[], value, value_at: 0 }
+}
+
+fn open_in(vfs: &Arc<dyn Vfs>, dir: &Path, ring_len: usize) -> LogWriter {
+    let ring = vfs.staging(&dir.join("RING"), ring_len).expect("opened");
+    let plan = Plan { log_start: SegmentId(1), log_ends: &BTreeMap::new(), flushed: SeqNo::ZERO };
+    let contents = read(&**vfs, dir, &plan, &*ring, ReadMode::Mapped).expect("read");
+    let (fresh, _) = contents.rewrite(&**vfs, dir, 1 << 16).expect("made");
+    LogWriter::new(vfs.clone(), dir.to_owned(), ring, fresh, 1 << 16)
+}
+
+#[test]
+fn a_buffered_commit_costs_no_operation_until_the_ring_is_full() {
+    let vfs = MemoryVfs::new();
+    let mut log = open_in(&(Arc::new(vfs.clone()) as Arc<dyn Vfs>), dir(), 64 << 10);
+    let before = vfs.operations(crate::vfs::FaultTarget::Changes);
+    let (key, value) = ([7; 25], [9; 100]);
+    let stamp = Stamp { hlc: u64::MAX, node: u64::MAX };
+    let mut count = 0;
+    while vfs.operations(crate::vfs::FaultTarget::Changes) == before {
+        count += 1;
+        let seqno = SeqNo((1 << 27) + count);
+        let commit = Commit { seqno, durable: seqno, stamp, entries: vec![put(&key, &value)] };
+        log.append(&commit).expect("appended");
+    }
+    // A key of 16 bytes in a keyspace with a value of 100, late in the life of a store.
+    let len = (64 << 10) / (count - 1);
+    assert!(len <= 165, "{len} bytes a record");
+    assert_eq!(vfs.operations(crate::vfs::FaultTarget::Changes), before + 1, "one write of the whole ring");
+}
+
+#[test]
+fn values_are_read_from_where_append_put_them() {
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let vfs: Arc<dyn Vfs> = Arc::new(crate::vfs::DiskVfs);
+    let mut log = open_in(&vfs, scratch.path(), RING_LEN);
+    let mut places = Vec::new();
+    for seqno in (1..=100).map(SeqNo) {
+        let content = Content::new(3, seqno);
+        let locations = log.append(&content.commit(seqno, SeqNo::ZERO)).expect("appended");
+        places.extend(locations.into_iter().zip(content.entries));
+        if seqno.0 % 40 == 0 {
+            log.rotate().expect("rotated");
+        }
+    }
+    let last = log.rotate().expect("rotated");
+    let lens = (1..last.0).map(|id| {
+        let file = vfs.open(&scratch.path().join(FileKind::Segment.name(u64::from(id))), ReadMode::Plain);
+        (SegmentId(id), file.expect("opened").len())
+    });
+    let lens: BTreeMap<_, _> = lens.collect();
+    assert_eq!(lens.len(), 3);
+    for mode in [ReadMode::Mapped, ReadMode::Plain] {
+        let values = ValueSegments::new(vfs.clone(), scratch.path().to_owned(), mode, &lens);
+        for (location, entry) in &places {
+            assert_eq!(values.read(*location).expect("read"), entry.value);
+        }
+        let end = lens[&SegmentId(1)] as u32;
+        for (segment, offset, len) in [(1, end, 1), (1, end - 1, 2), (1, u32::MAX, u32::MAX), (9, 0, 1)] {
+            let beyond = Location { segment: SegmentId(segment), offset, len };
+            assert!(matches!(values.read(beyond), Err(Error::Corruption { .. })), "{beyond:?}");
+        }
+        // Whoever holds the old set reads on after the file has lost its name.
+        let fewer = values.without(&[SegmentId(1)]).expect("opened before");
+        assert!(matches!(fewer.read(places[0].0), Err(Error::Corruption { .. })));
+        assert_eq!(fewer.with(&lens).lens().count(), 3);
+    }
+    let values = ValueSegments::new(vfs.clone(), scratch.path().to_owned(), ReadMode::Mapped, &lens);
+    values.without(&[SegmentId(1)]).expect("opened before");
+    vfs.remove(&scratch.path().join(FileKind::Segment.name(1))).expect("removed");
+    assert_eq!(values.read(places[0].0).expect("still open"), places[0].1.value);
+}
+
+#[test]
+fn a_commit_that_no_segment_can_hold_is_refused_and_changes_nothing() {
+    let vfs = MemoryVfs::new();
+    let mut log = open(&vfs).expect("a new log opens").writer;
+    let content = Content::new(1, SeqNo(1));
+    log.append(&content.commit(SeqNo(1), SeqNo::ZERO)).expect("appended");
+    // The same megabyte often enough.
+    let value = vec![0; 1 << 20];
+    let entries = vec![put(b"key", &value); 4096];
+    let commit = Commit { seqno: SeqNo(2), durable: SeqNo::ZERO, stamp: Stamp::default(), entries };
+    assert!(matches!(log.append(&commit), Err(Error::CommitTooLarge { .. })));
+    log.append(&Content::new(1, SeqNo(2)).commit(SeqNo(2), SeqNo::ZERO)).expect("smaller ones are taken");
+    assert_eq!(open(&vfs.kill()).expect("opens").found.len(), 2);
+}
+
+#[test]
+fn the_bytes_are_those_of_the_format_page() {
+    let vfs = MemoryVfs::new();
+    let mut log = open(&vfs).expect("a new log opens").writer;
+    let tombstone = LogEntry { kind: Kind::Tombstone, expires_at: 0, ..put(b"old", b"") };
+    let entries = vec![LogEntry { expires_at: 300, ..put(b"key", b"value") }, tombstone];
+    let commit =
+        Commit { seqno: SeqNo(1), durable: SeqNo(0), stamp: Stamp { hlc: 0x0102, node: 9 }, entries };
+    log.append(&commit).expect("appended");
+    log.rotate().expect("rotated");
+    let bytes = vfs.bytes(&segment_path(1)).expect("there");
+    let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex.join(" "), EXAMPLE);
+}
+
+#[test]
+fn commits_larger_than_any_buffer_are_replayed_and_copied() {
+    let vfs = MemoryVfs::new();
+    let mut log = open(&vfs).expect("a new log opens").writer;
+    let mut contents = Vec::new();
+    // Around the window of 256 KiB that is read at once, and beyond the megabyte that is written at once.
+    for (seqno, len) in (1..).map(SeqNo).zip([262_000, 100, 262_130, 524_300, 9, 1_200_000, 77]) {
+        let mut content = Content::new(8, seqno);
+        content.entries.truncate(1);
+        content.entries[0] =
+            Entry { kind: Kind::Put, value: vec![seqno.0 as u8; len], ..content.entries[0].clone() };
+        log.append(&content.commit(seqno, SeqNo::ZERO)).expect("appended");
+        contents.push(content);
+    }
+    let opened = open(&vfs).expect("opens");
+    assert_eq!(opened.copied, 7);
+    assert!(opened.found == contents);
+    assert!(open(&vfs).expect("opens once more").found == contents);
+}

@@ -1,0 +1,244 @@
+//! [`Base`]: the sums of all buckets as of one flush. Immutable, and cheap to clone; a change makes a new base that shares
+//! what it leaves alone.
+//!
+//! A flush makes the next base in three steps: [`Base::fold`] adds the memtable's differences, [`Base::pending_cuts`] says
+//! which buckets the new fences lie in, and [`Base::cut`] replaces those by their parts, which the caller has summed up
+//! by reading the buckets' entries in the runs.
+//!
+//! Easy to get wrong: the differences of a memtable may be coarser than the base, where the base was cut after they were
+//! opened. Nobody can say which part of such a bucket a difference belongs to, so the fold takes the inner bounds out
+//! again and returns them, to be cut once more together with the new ones.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::bounds::{Bound, Bounds, Place, first_bound};
+use super::buckets::{Bucket, Buckets};
+use super::{COVERED_END, Differences};
+use crate::types::{EpochSums, KeyRange, RangeSum};
+
+/// The sum of every bucket, in key order, over all replicated keys.
+#[derive(Debug, Clone)]
+pub(crate) struct Base {
+    pub(super) buckets: Arc<Buckets>,
+}
+
+/// A base with differences added.
+#[derive(Debug)]
+pub(crate) struct Folded {
+    /// The new base.
+    pub(crate) base: Base,
+    /// Bounds that had to be taken out of it, in key order. Leaving them out makes the digest no less right, but reads
+    /// dearer: cut them again.
+    pub(crate) dropped: Vec<Bound>,
+}
+
+/// A bucket that should be cut, and at what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PendingCut {
+    /// The bucket. Its entries in the runs, and nowhere else, are what has to be read.
+    pub(crate) range: KeyRange,
+    /// New bounds in it, in key order; its own if that is to get a higher level.
+    pub(crate) bounds: Vec<Bound>,
+}
+
+/// A bucket's parts: the first one begins where the bucket does, the others at new bounds, in key order.
+#[derive(Debug, Clone)]
+pub(crate) struct Cut {
+    pub(crate) parts: Vec<Bucket>,
+}
+
+/// The parts of a bucket do not lie in it in order or do not add up to it: sums or entries are damaged, and the
+/// Merkle index has to be rebuilt.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the parts of a Merkle bucket do not add up to it")]
+pub(crate) struct CutMismatch {
+    /// The bucket.
+    pub(crate) range: KeyRange,
+}
+
+impl Default for Base {
+    /// The base of no entries.
+    fn default() -> Base {
+        Base::new(Vec::new())
+    }
+}
+
+impl Base {
+    /// A base of these buckets, in key order. Before the first one there is an empty one if it begins later than the
+    /// covered keys.
+    pub(crate) fn new(mut buckets: Vec<Bucket>) -> Base {
+        let first = first_bound();
+        if buckets.first().is_none_or(|bucket| bucket.bound.key != first.key) {
+            buckets.insert(0, Bucket { bound: first, sums: EpochSums::default() });
+        }
+        Base::of(Buckets::of_buckets(&buckets))
+    }
+
+    pub(super) fn of(buckets: Buckets) -> Base {
+        Base { buckets: Arc::new(buckets) }
+    }
+
+    /// Where the buckets begin.
+    pub(crate) fn bounds(&self) -> &Bounds {
+        self.buckets.bounds()
+    }
+
+    /// The sum of everything.
+    pub(crate) fn total(&self) -> RangeSum {
+        self.buckets.total()
+    }
+
+    /// The sum of `range`, whose ends must be bounds. O(chunks in the range).
+    pub(crate) fn sum(&self, range: &KeyRange) -> RangeSum {
+        self.buckets.sum(range)
+    }
+
+    /// All buckets in key order.
+    pub(crate) fn buckets(&self) -> impl Iterator<Item = Bucket> {
+        let chunks = self.bounds().chunks().iter().enumerate();
+        let places =
+            chunks.flat_map(|(chunk, bounds)| (0..bounds.len()).map(move |index| Place { chunk, index }));
+        places.map(|place| self.buckets.bucket(place))
+    }
+
+    /// What distinguishes this base from `previous`, in key order: buckets that are new or have another sum or level, and
+    /// `None` where a bucket began and none does any more. O(buckets in chunks that are not shared).
+    pub(crate) fn changes_since(&self, previous: &Base) -> Vec<(Bound, Option<EpochSums>)> {
+        let (ours, theirs) = (&self.buckets, &previous.buckets);
+        let (mut our, mut their) = (Place::FIRST, Place::FIRST);
+        let mut changes = Vec::new();
+        loop {
+            let (our_key, their_key) = (ours.bounds().key(our), theirs.bounds().key(their));
+            let order = our_key.cmp(their_key);
+            if order.is_eq() && our_key == COVERED_END {
+                return changes;
+            }
+            if order.is_eq()
+                && our.index == 0
+                && their.index == 0
+                && ours.shares(our.chunk, theirs, their.chunk)
+            {
+                (our, their) = (our.next_chunk(), their.next_chunk());
+                continue;
+            }
+            let bucket = ours.bucket(our);
+            if order.is_gt() {
+                changes.push((theirs.bucket(their).bound, None));
+            } else if order.is_lt() || bucket != theirs.bucket(their) {
+                changes.push((bucket.bound, Some(bucket.sums)));
+            }
+            if order.is_le() {
+                our = ours.bounds().after(our);
+            }
+            if order.is_ge() {
+                their = theirs.bounds().after(their);
+            }
+        }
+    }
+
+    /// This base with `differences` added. O(chunks touched) where bounds agree.
+    pub(crate) fn fold(&self, differences: &Differences) -> Folded {
+        let dropped = self.finer_bounds(differences);
+        let mut base = self.without(&dropped);
+        // Now every difference lies in one bucket.
+        let buckets = Arc::make_mut(&mut base.buckets);
+        let theirs = differences.bounds().chunks().iter().zip(differences.buckets.chunks());
+        for (bounds, sums) in theirs.filter_map(|(bounds, sums)| Some((bounds, sums.as_deref()?))) {
+            if let Some(chunk) = buckets.bounds().shared_chunk(bounds) {
+                buckets.add_chunk(chunk, sums);
+                continue;
+            }
+            for index in 0..bounds.len() {
+                buckets.add(buckets.bounds().locate(bounds.key(index)), &sums.bucket(index));
+            }
+        }
+        Folded { base, dropped }
+    }
+
+    /// The bounds of this base that lie inside a bucket of `differences` which holds any.
+    fn finer_bounds(&self, differences: &Differences) -> Vec<Bound> {
+        let mut finer = Vec::new();
+        let theirs = differences.bounds();
+        for (chunk, (bounds, sums)) in theirs.chunks().iter().zip(differences.buckets.chunks()).enumerate() {
+            let Some(sums) = sums else { continue };
+            if self.bounds().shared_chunk(bounds).is_some() {
+                continue;
+            }
+            for index in (0..bounds.len()).filter(|&index| sums.bucket(index) != EpochSums::default()) {
+                let end = theirs.key(theirs.after(Place { chunk, index })).to_vec();
+                let range = KeyRange::new(bounds.key(index), Some(end));
+                let inside = self.bounds().fences(&range, 0);
+                finer.extend(inside.map(|(key, level)| Bound { key: key.to_vec(), level }));
+            }
+        }
+        finer
+    }
+
+    /// This base with the buckets at `bounds`, in key order, merged into the ones before them.
+    fn without(&self, bounds: &[Bound]) -> Base {
+        let mut replacements: BTreeMap<Place, Vec<Bucket>> = BTreeMap::new();
+        let mut target = None;
+        for bound in bounds {
+            let place = self.bounds().locate(&bound.key);
+            let before = self.bounds().before(place);
+            if self.bounds().key(place) != bound.key || place == before {
+                continue;
+            }
+            let into = match target {
+                Some((last, into)) if last == before => into,
+                _ => before,
+            };
+            let merged = replacements.entry(into).or_insert_with(|| vec![self.buckets.bucket(into)]);
+            merged.iter_mut().for_each(|bucket| bucket.sums.add(&self.buckets.sums(place)));
+            replacements.insert(place, Vec::new());
+            target = Some((place, into));
+        }
+        if replacements.is_empty() { self.clone() } else { Base::of(self.buckets.replace(replacements)) }
+    }
+
+    /// The buckets that `bounds`, in key order, lie in. Those that are bounds of that level already are left out, and so
+    /// are those outside the keys that count.
+    pub(crate) fn pending_cuts(&self, bounds: impl IntoIterator<Item = Bound>) -> Vec<PendingCut> {
+        let mut pending: Vec<PendingCut> = Vec::new();
+        let is_new =
+            |bound: &Bound| self.bounds().level_of(&bound.key).is_none_or(|level| level < bound.level);
+        for bound in bounds.into_iter().filter(|bound| super::covered().contains(&bound.key) && is_new(bound))
+        {
+            match pending.last_mut().filter(|cut| cut.range.contains(&bound.key)) {
+                Some(cut) => cut.bounds.push(bound),
+                None => {
+                    let range = self.bounds().bucket_range(&bound.key);
+                    pending.push(PendingCut { range, bounds: vec![bound] });
+                }
+            }
+        }
+        pending
+    }
+
+    /// This base with some buckets replaced by their parts. A bucket's own bound keeps its level, unless the first
+    /// part raises it.
+    ///
+    /// # Errors
+    /// [`CutMismatch`] if the parts of a bucket do not add up to it.
+    pub(crate) fn cut(&self, cuts: impl IntoIterator<Item = Cut>) -> Result<Base, CutMismatch> {
+        let mut replacements = BTreeMap::new();
+        for mut cut in cuts {
+            let Some(first) = cut.parts.first_mut() else { continue };
+            let place = self.bounds().locate(&first.bound.key);
+            let bucket = self.buckets.bucket(place);
+            let range = self.bounds().bucket_range(&first.bound.key);
+            let is_first = first.bound.key == bucket.bound.key;
+            first.bound.level = first.bound.level.max(bucket.bound.level);
+            let is_ordered = cut.parts.is_sorted_by(|a, b| a.bound.key < b.bound.key);
+            let is_inside = cut.parts.last().is_some_and(|last| range.contains(&last.bound.key));
+            let mut sums = EpochSums::default();
+            cut.parts.iter().for_each(|part| sums.add(&part.sums));
+            if !is_first || !is_ordered || !is_inside || sums != bucket.sums {
+                return Err(CutMismatch { range });
+            }
+            replacements.insert(place, cut.parts);
+        }
+        Ok(Base::of(self.buckets.replace(replacements)))
+    }
+}

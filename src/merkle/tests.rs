@@ -1,0 +1,445 @@
+//! The Merkle index against a map: whatever is written, flushed, cut, deferred or reloaded, every sum is the sum of the
+//! entries.
+//!
+//! A [`Model`] plays the store: it keeps the entries of the runs and of each memtable, hands over the partial sums that a
+//! cut needs, and scans what alignment leaves over.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::base::CutMismatch;
+use super::buckets::Bucket;
+use super::{
+    Base, Bound, BucketBuilder, Cut, DECREED, Differences, align, covered, cut_level, fences, load,
+    surrounding, write_next,
+};
+use crate::error::Error;
+use crate::format::FileKind;
+use crate::hash::{KeyHash, SetHasher};
+use crate::types::{
+    EntrySum, Epoch, EpochSums, FileId, KeyRange, Kind, RangeSum, SeqNo, Stamp, ValueDigest, successor,
+};
+use crate::vfs::MemoryVfs;
+
+const BUCKET_BITS: u8 = 2;
+const SEEDS: u64 = 2_000;
+const DIR: &str = "/db";
+
+type Entries = BTreeMap<Vec<u8>, EntrySum>;
+
+/// SplitMix64 (Steele, Lea, Flood 2014).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    /// A key of one of two keyspaces, some prefixes of others.
+    fn key(&mut self) -> Vec<u8> {
+        let mut key = keyspace(self.below(2) as u8);
+        match self.below(8) {
+            0 => key.truncate(9),
+            1 => key.extend(vec![7; self.below(20) as usize]),
+            2 => key.extend([&b"some common prefix"[..], &[self.below(60) as u8]].concat()),
+            _ => key.extend_from_slice(&(self.below(300) as u16).to_be_bytes()),
+        }
+        key
+    }
+
+    fn range(&mut self) -> KeyRange {
+        match self.below(10) {
+            0 => KeyRange::all(),
+            1 => KeyRange::prefix(&keyspace(self.below(2) as u8)),
+            2 => KeyRange::new(self.key(), None),
+            3 => KeyRange::new([], Some(self.key())),
+            _ => {
+                let (a, b) = (self.key(), self.key());
+                KeyRange::new(a.clone().min(b.clone()), Some(a.max(b)))
+            }
+        }
+    }
+}
+
+/// Says which seed failed.
+struct Seed(u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("failed with seed {}", self.0);
+        }
+    }
+}
+
+/// The prefix of one of two keyspaces; the second one ends where everything does.
+fn keyspace(number: u8) -> Vec<u8> {
+    if number == 0 { [1, 9, 2, 3, 4, 5, 6, 7, 8].to_vec() } else { [&[1][..], &[0xff; 8]].concat() }
+}
+
+/// The bounds that stand by decree.
+fn decreed() -> Vec<Vec<u8>> {
+    let ranges = [0, 1].map(|number| KeyRange::prefix(&keyspace(number)));
+    let mut bounds: Vec<Vec<u8>> =
+        ranges.into_iter().flat_map(|range| [Some(range.start), range.end]).flatten().collect();
+    bounds.sort();
+    bounds.dedup();
+    bounds
+}
+
+fn hasher() -> SetHasher {
+    SetHasher::new(&[3; 32])
+}
+
+/// The entry of `key` that write number `number` makes: a value, one that expires, or a tombstone.
+fn entry(hash: KeyHash, number: u64) -> EntrySum {
+    let kind = if number.is_multiple_of(5) { Kind::Tombstone } else { Kind::Put };
+    let hash = hasher().entry(hash, Stamp { hlc: number, node: 1 }, kind, 0, &[], ValueDigest(0));
+    let ends = kind == Kind::Tombstone || number % 5 == 1;
+    EntrySum {
+        sum: RangeSum::of_entry(hash, kind == Kind::Put, number % 100),
+        epoch: ends.then_some(Epoch(number / 50)),
+    }
+}
+
+fn sum_of(entries: &Entries, range: &KeyRange) -> EpochSums {
+    let mut sums = EpochSums::default();
+    entries.iter().filter(|(key, _)| range.contains(key)).for_each(|(_, entry)| sums.add_entry(*entry));
+    sums
+}
+
+fn from_scratch(entries: &Entries) -> Base {
+    let mut builder = BucketBuilder::new(BUCKET_BITS, decreed());
+    entries.iter().for_each(|(key, entry)| builder.push(key, hasher().key(key), *entry));
+    builder.into_base()
+}
+
+/// The ranges between neighbouring common bounds of two bases in which their sums differ.
+fn mismatches(a: &Base, b: &Base) -> Vec<KeyRange> {
+    let sums = |base: &Base, range: &KeyRange| {
+        let mut sums = EpochSums::default();
+        base.buckets()
+            .filter(|bucket| range.contains(&bucket.bound.key))
+            .for_each(|bucket| sums.add(&bucket.sums));
+        sums
+    };
+    let layers = [a.bounds(), b.bounds()];
+    let (mut start, mut different) = (covered().start, Vec::new());
+    while covered().contains(&start) {
+        let piece = surrounding(&start, &layers);
+        start = piece.end.clone().expect("layers end");
+        if sums(a, &piece) != sums(b, &piece) {
+            different.push(piece);
+        }
+    }
+    different
+}
+
+/// A memtable: what the newest write of each key left, `None` where the entry was taken away.
+#[derive(Default)]
+struct Memtable {
+    writes: BTreeMap<Vec<u8>, Option<EntrySum>>,
+}
+
+struct Model {
+    random: Random,
+    hasher: SetHasher,
+    visible: Entries,
+    runs: Entries,
+    memtables: Vec<Memtable>,
+    base: Base,
+    differences: Vec<Differences>,
+    vfs: MemoryVfs,
+    files: Vec<FileId>,
+    flushed: SeqNo,
+    writes: u64,
+    reached: Reached,
+}
+
+/// What the seeds reached together, lest they test nothing.
+#[derive(Default)]
+struct Reached {
+    deltas: u64,
+    full: u64,
+    dropped: u64,
+    deferred: u64,
+    whole: u64,
+}
+
+impl Model {
+    fn new(seed: u64) -> Model {
+        let base = BucketBuilder::new(BUCKET_BITS, decreed()).into_base();
+        Model {
+            random: Random(seed),
+            hasher: hasher(),
+            visible: Entries::new(),
+            runs: Entries::new(),
+            memtables: vec![Memtable::default()],
+            differences: vec![Differences::new(&base)],
+            base,
+            vfs: MemoryVfs::new(),
+            files: Vec::new(),
+            flushed: SeqNo::ZERO,
+            writes: 0,
+            reached: Reached::default(),
+        }
+    }
+
+    fn write(&mut self) {
+        self.writes += 1;
+        let key = self.random.key();
+        let added = (self.random.below(20) > 0).then(|| entry(self.hasher.key(&key), self.writes));
+        let removed = match added {
+            Some(added) => self.visible.insert(key.clone(), added),
+            None => self.visible.remove(&key),
+        };
+        self.differences.last_mut().expect("one is active").add(&key, added, removed);
+        self.memtables.last_mut().expect("one is active").writes.insert(key, added);
+    }
+
+    fn seal(&mut self) {
+        self.memtables.push(Memtable::default());
+        self.differences.push(Differences::new(&self.base));
+    }
+
+    /// Flushes the oldest memtable; of the cuts that are due, only some are made if they may be deferred.
+    fn flush(&mut self, may_defer: bool) {
+        if self.memtables.len() == 1 {
+            self.seal();
+        }
+        let (memtable, differences) = (self.memtables.remove(0), self.differences.remove(0));
+        let folded = self.base.fold(&differences);
+        self.reached.dropped += folded.dropped.len() as u64;
+        let mut bounds = folded.dropped;
+        for (key, write) in memtable.writes {
+            let level = self.hasher.key(&key).fence_bits().checked_sub(BUCKET_BITS);
+            match write {
+                Some(entry) => self.runs.insert(key.clone(), entry),
+                None => self.runs.remove(&key),
+            };
+            bounds.extend(level.map(|level| Bound { key, level }));
+        }
+        bounds.extend(decreed().into_iter().map(|key| Bound { key, level: DECREED }));
+        bounds.sort();
+        let mut pending = folded.base.pending_cuts(bounds);
+        if may_defer {
+            let count = pending.len();
+            pending.retain(|_| self.random.below(3) > 0);
+            self.reached.deferred += (count - pending.len()) as u64;
+        }
+        let cuts = pending.iter().map(|pending| {
+            let mut builder = BucketBuilder::of_cut(BUCKET_BITS, pending);
+            let inside = self.runs.iter().filter(|(key, _)| pending.range.contains(key));
+            inside.for_each(|(key, entry)| builder.push(key, self.hasher.key(key), *entry));
+            builder.into_cut()
+        });
+        let base = folded.base.cut(cuts.collect::<Vec<_>>()).expect("parts add up");
+        self.flushed = SeqNo(self.writes);
+        let id = FileId(self.files.last().map_or(1, |id| id.0 + 1));
+        let dir = Path::new(DIR);
+        self.files =
+            write_next(&self.vfs, dir, &self.files, id, self.flushed, &self.base, &base).expect("written");
+        self.reached.full += u64::from(self.files.len() == 1);
+        self.reached.deltas += u64::from(self.files.len() > 1);
+        self.base = base;
+    }
+
+    fn reload(&mut self) {
+        if self.files.is_empty() {
+            return;
+        }
+        let loaded = load(&self.vfs, Path::new(DIR), &self.files, self.flushed).expect("undamaged");
+        assert!(loaded.buckets().eq(self.base.buckets()), "files hold another base");
+        assert_eq!(loaded.total(), self.base.total());
+        self.base = loaded;
+    }
+
+    /// The sum of `range` as a store finds it: whole buckets, and scans of what sticks out.
+    fn sum(&mut self, range: &KeyRange) -> RangeSum {
+        let layers: Vec<_> =
+            self.differences.iter().map(Differences::bounds).chain([self.base.bounds()]).collect();
+        let aligned = align(range, &layers);
+        assert!(aligned.rest.len() <= 2);
+        let mut sum: RangeSum = aligned.rest.iter().map(|rest| sum_of(&self.visible, rest).total).sum();
+        if let Some(whole) = aligned.whole {
+            self.reached.whole += 1;
+            sum += self.base.sum(&whole);
+            sum += self.differences.iter().map(|differences| differences.sum(&whole)).sum();
+        }
+        sum
+    }
+
+    fn check(&mut self) {
+        let range = self.random.range();
+        assert_eq!(self.sum(&range), sum_of(&self.visible, &range).total, "{range:?}");
+        let total = self.base.total() + self.differences.iter().map(Differences::total).sum();
+        assert_eq!(total, sum_of(&self.visible, &covered()).total);
+    }
+
+    fn check_pieces(&mut self) {
+        let range = self.random.range();
+        let pieces = 1 + self.random.below(20);
+        let layers: Vec<_> = [&self.base]
+            .iter()
+            .map(|base| base.bounds())
+            .chain(self.differences.iter().map(Differences::bounds))
+            .collect();
+        let cut =
+            cut_level(&range, sum_of(&self.visible, &range).total.counts.live, pieces, BUCKET_BITS, &layers);
+        let inner: Vec<_> = fences(&range, cut, &layers).map(|(key, _)| key.to_vec()).collect();
+        let any = fences(&range, 0, &layers).next().is_some();
+        assert_eq!(inner.is_empty(), !any, "a range with fences falls into two pieces at least");
+        assert!(inner.is_sorted_by(|a, b| a < b));
+        assert!(inner.iter().all(|key| range.contains(key) && *key != range.start));
+        let between: Vec<_> =
+            inner.windows(2).map(|pair| KeyRange::new(pair[0].clone(), Some(pair[1].clone()))).collect();
+        for piece in between {
+            assert_eq!(align(&piece, &layers).whole, Some(piece), "pieces between fences need no scan");
+        }
+    }
+}
+
+#[test]
+fn every_sum_is_the_sum_of_the_entries_whatever_happens() {
+    let mut reached = Reached::default();
+    for seed in 0..SEEDS {
+        let _seed = Seed(seed);
+        let mut model = Model::new(seed);
+        for _ in 0..model.random.below(250) {
+            match model.random.below(100) {
+                0..80 => model.write(),
+                80..83 => model.seal(),
+                83..87 => model.flush(true),
+                87..89 => model.flush(false),
+                89..91 => model.reload(),
+                91..97 => model.check(),
+                _ => model.check_pieces(),
+            }
+        }
+        while model.memtables.len() > 1 {
+            model.flush(true);
+        }
+        model.flush(false);
+        model.check();
+        model.reload();
+
+        let scratch = from_scratch(&model.visible);
+        assert_eq!(mismatches(&model.base, &scratch), [], "the history shows");
+        assert_eq!(model.base.total(), scratch.total());
+        reached.deltas += model.reached.deltas;
+        reached.full += model.reached.full;
+        reached.dropped += model.reached.dropped;
+        reached.deferred += model.reached.deferred;
+        reached.whole += model.reached.whole;
+    }
+    let least = [reached.deltas, reached.full, reached.dropped, reached.deferred, reached.whole];
+    assert!(least.into_iter().all(|count| count > SEEDS), "too little was reached: {least:?}");
+}
+
+/// Distinct keys in order, with an entry each.
+fn entries(count: u64) -> Entries {
+    let key = |number: u64| [&keyspace(0)[..], &number.to_be_bytes()].concat();
+    (0..count).map(|number| (key(number), entry(hasher().key(&key(number)), number))).collect()
+}
+
+#[test]
+fn a_damaged_byte_in_a_file_is_corruption_and_never_another_sum() {
+    let (vfs, dir) = (MemoryVfs::new(), Path::new(DIR));
+    let old = from_scratch(&entries(120));
+    let full = write_next(&vfs, dir, &[], FileId(1), SeqNo(120), &Base::default(), &old).expect("written");
+    let mut differences = Differences::new(&old);
+    let (key, removed) = entries(120).pop_first().expect("there are some");
+    differences.add(&key, None, Some(removed));
+    let new = old.fold(&differences).base;
+    let ids = write_next(&vfs, dir, &full, FileId(2), SeqNo(121), &old, &new).expect("written");
+    assert_eq!(ids, [FileId(1), FileId(2)]);
+    assert!(load(&vfs, dir, &ids, SeqNo(121)).expect("undamaged").buckets().eq(new.buckets()));
+
+    let is_corruption = |ids: &[FileId], what: &str| {
+        let outcome = load(&vfs, dir, ids, SeqNo(121)).map(|base| base.total());
+        assert!(matches!(outcome, Err(Error::Corruption { .. })), "{what}: {outcome:?}");
+    };
+    for id in &ids {
+        let path = dir.join(FileKind::Merkle.name(id.0));
+        let bytes = vfs.bytes(&path).expect("there");
+        for offset in 0..bytes.len() {
+            for mask in [1, 0x80, 0xff] {
+                vfs.put(&path, &bytes);
+                vfs.flip(&path, offset, mask).expect("there");
+                is_corruption(&ids, &format!("{path:?} byte {offset} mask {mask}"));
+            }
+            vfs.put(&path, &bytes[..offset]);
+            is_corruption(&ids, &format!("{path:?} cut to {offset} bytes"));
+        }
+        vfs.put(&path, &[&bytes[..], &[0]].concat());
+        is_corruption(&ids, "a byte too many");
+        vfs.put(&path, &bytes);
+    }
+    is_corruption(&ids[..1], "the delta is missing");
+    is_corruption(&ids[1..], "the full file is missing");
+    is_corruption(&[FileId(1), FileId(1)], "a full file in place of a delta");
+    vfs.put(
+        &dir.join(FileKind::Merkle.name(2)),
+        &vfs.bytes(&dir.join(FileKind::Merkle.name(1))).expect("there"),
+    );
+    is_corruption(&[FileId(2)], "a file under another name");
+}
+
+#[test]
+fn parts_that_do_not_add_up_are_told() {
+    let entries = entries(40);
+    let whole = BucketBuilder::new(64, []);
+    let base = |mut builder: BucketBuilder| {
+        entries.iter().for_each(|(key, entry)| builder.push(key, hasher().key(key), *entry));
+        builder.into_base()
+    };
+    let base = base(whole);
+    let middle = entries.keys().nth(20).expect("forty").clone();
+    let pending = base.pending_cuts([Bound { key: middle, level: 0 }]);
+    let cut = |skipped: usize| {
+        let mut builder = BucketBuilder::of_cut(BUCKET_BITS, &pending[0]);
+        let read = entries.iter().enumerate().filter(|(index, _)| *index != skipped);
+        read.for_each(|(_, (key, entry))| builder.push(key, hasher().key(key), *entry));
+        builder.into_cut()
+    };
+    assert!(base.cut([cut(usize::MAX)]).is_ok());
+    let mismatch = CutMismatch { range: covered() };
+    assert_eq!(base.cut([cut(7)]).err(), Some(mismatch.clone()), "an entry is missing");
+    let mut disordered = cut(usize::MAX);
+    disordered.parts.last_mut().expect("parts").bound.key.clear();
+    assert_eq!(base.cut([disordered]).err(), Some(mismatch.clone()), "a part is out of order");
+    let mut outside = cut(usize::MAX);
+    outside.parts.last_mut().expect("parts").bound.key = vec![2];
+    assert_eq!(base.cut([outside]).err(), Some(mismatch), "a part lies outside");
+    let elsewhere = Bucket { bound: Bound { key: successor(&[1]), level: 0 }, sums: EpochSums::default() };
+    assert!(base.cut([Cut { parts: vec![elsewhere] }]).is_err(), "no bucket begins there");
+}
+
+#[test]
+fn an_epoch_leaves_every_sum_at_once() {
+    let entries = entries(200);
+    let base = from_scratch(&entries);
+    let range = base.bounds().bucket_range(entries.keys().nth(100).expect("two hundred"));
+    let half = KeyRange::new(covered().start, range.end);
+    for through in [0, 1, 3].map(Epoch) {
+        let left = entries.iter().filter(|(_, entry)| entry.epoch.is_none_or(|epoch| epoch > through));
+        let left = from_scratch(&left.map(|(key, entry)| (key.clone(), *entry)).collect());
+        let expired = base.expire(through);
+        assert_eq!(mismatches(&expired, &left), []);
+        assert_eq!(base.sum(&half) - base.ended(&half, through), expired.sum(&half));
+
+        let mut differences = Differences::new(&base);
+        entries.iter().for_each(|(key, entry)| differences.add(key, Some(*entry), None));
+        assert_eq!(differences.ended(&half, through), base.ended(&half, through));
+        differences.expire(through);
+        assert_eq!(differences.sum(&half), expired.sum(&half));
+    }
+}

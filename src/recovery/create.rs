@@ -1,0 +1,44 @@
+//! Creating a store: a folder becomes one with the rename that gives its first manifest a name.
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::manifest::{Manifest, ReplicaSet, State};
+use crate::store::Options;
+use crate::types::NodeId;
+
+/// Name of the file whose lock is held while a store is open for writing.
+pub(super) const LOCK: &str = "LOCK";
+
+/// Name of the staging ring's file.
+pub(super) const RING: &str = "RING";
+
+/// Creates an empty store of `set` in `dir`, which may be missing or empty.
+///
+/// # Errors
+/// `Occupied` if it holds anything but the remains of an interrupted creation, `Locked`, `Io`.
+pub(crate) fn create(dir: &Path, options: &Options, set: &ReplicaSet) -> Result<()> {
+    let environment = &options.environment;
+    let vfs = &environment.vfs;
+    vfs.create_dir_all(dir).map_err(|source| Error::io("create", dir, source))?;
+    let names = vfs.list(dir).map_err(|source| Error::io("list", dir, source))?;
+    let is_remains = |name: &String| name == LOCK || name == RING || name.ends_with(".tmp");
+    if let Some(found) = names.into_iter().find(|name| !is_remains(name)) {
+        return Err(Error::Occupied { path: dir.to_owned(), found });
+    }
+    let path = dir.join(LOCK);
+    let lock = vfs.lock(&path).map_err(|source| Error::io("lock", &path, source))?;
+    let Some(_lock) = lock else { return Err(Error::Locked { path: dir.to_owned() }) };
+    let state = State::new(set.clone(), new_node_id(dir, options)?);
+    Manifest::begin(vfs.clone(), dir, state, 0)?;
+    Ok(())
+}
+
+/// A node id that no other directory has.
+pub(super) fn new_node_id(dir: &Path, options: &Options) -> Result<NodeId> {
+    let mut bytes = [0; 8];
+    let entropy = &options.environment.entropy;
+    entropy.fill(&mut bytes).map_err(|source| Error::io("draw randomness for", dir, source))?;
+    // Zero is the node of no store.
+    Ok(NodeId(u64::from_le_bytes(bytes).max(1)))
+}

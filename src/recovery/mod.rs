@@ -1,0 +1,17 @@
+//! Opening and creating stores.
+//!
+//! Opening reads the manifest, opens runs and Merkle files, and replays what the log holds beyond the last flush through
+//! the same function that a live commit runs. It is idempotent: stopped anywhere, the next open finds its sources as
+//! they were, until one manifest edit makes its result the new truth (rule of order below).
+//!
+//! Order: read manifest and log; write what is not proven durable to a fresh segment; fsync it and its name; begin a new
+//! manifest, whose first edit says where older segments end; only then take commits (invariant 14).
+
+mod create;
+mod merkle;
+mod open;
+mod report;
+
+pub(crate) use create::create;
+pub(crate) use open::{Opened, open};
+pub use report::RecoveryReport;

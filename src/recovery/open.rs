@@ -1,0 +1,131 @@
+//! Opening a store: the order of things, with the work in `log`, `index` and `merkle`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::create::{LOCK, RING, new_node_id};
+use super::merkle::load_base;
+use super::report::RecoveryReport;
+use crate::clock::HybridClock;
+use crate::error::{Error, Result};
+use crate::hash::SetHasher;
+use crate::index::{Levels, Memtable, Run};
+use crate::log::{self, Commit, LogEntry, LogWriter, Plan, RING_LEN, ValueSegments};
+use crate::manifest::{self, Change, Manifest, State};
+use crate::store::{Front, Measure, MerkleLayers, Options, Parts, Store, View, Write, Writer};
+use crate::types::{Location, SegmentId, Slice};
+
+/// A store that was just opened.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) store: Store,
+    pub(crate) report: RecoveryReport,
+}
+
+/// Opens the store in `dir`.
+///
+/// # Errors
+/// `NotFound`, `Locked`, `UnsupportedVersion`, `Corruption`, `Io`. Nothing acknowledged is lost by a failed attempt.
+pub(crate) fn open(dir: &Path, options: Options) -> Result<Opened> {
+    let environment = options.environment.clone();
+    let vfs = &environment.vfs;
+    // Before the lock file is made: a folder that holds no store must stay as it is.
+    let not_found = || Error::NotFound { path: dir.to_owned() };
+    match vfs.list(dir) {
+        Ok(names) if names.iter().any(|name| name.ends_with(".manifest")) => {}
+        Ok(_) => return Err(not_found()),
+        Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Err(not_found()),
+        Err(source) => return Err(Error::io("list", dir, source)),
+    }
+    let path = dir.join(LOCK);
+    let lock = vfs.lock(&path).map_err(|source| Error::io("lock", &path, source))?;
+    let lock = lock.ok_or_else(|| Error::Locked { path: dir.to_owned() })?;
+
+    let loaded = manifest::load(&**vfs, dir)?.ok_or_else(not_found)?;
+    let mut state = loaded.state;
+    let mut report = RecoveryReport {
+        flushed: state.flushed,
+        torn_manifest_bytes: loaded.torn_bytes,
+        ..Default::default()
+    };
+    let hasher = Arc::new(SetHasher::new(&state.set.hash_key));
+    let measure = Measure {
+        hasher: hasher.clone(),
+        epoch_len: state.set.epoch_len,
+        bucket_bits: state.set.bucket_bits,
+        inline_value_max: options.inline_value_max,
+    };
+    let run = |id| Run::open(&**vfs, dir, id, options.read_mode, hasher.clone()).map(Arc::new);
+    let levels = Levels::new(state.runs.iter().map(|&id| run(id)).collect::<Result<_>>()?);
+    let base = load_base(vfs, dir, &mut state, &levels, &measure, &mut report)?;
+    let values = ValueSegments::new(vfs.clone(), dir.to_owned(), options.read_mode, &state.value_segments);
+    let view =
+        View { active: Arc::new(Memtable::new()), sealed: Vec::new(), levels, values: Arc::new(values) };
+
+    let path = dir.join(RING);
+    let ring = vfs.staging(&path, RING_LEN).map_err(|source| Error::io("open", &path, source))?;
+    let plan = Plan { log_start: state.log_start, log_ends: &state.log_ends, flushed: state.flushed };
+    let contents = log::read(&**vfs, dir, &plan, &*ring, options.read_mode)?;
+    let allocate = options.memtable_bytes as u64;
+    let (fresh, copies) = contents.rewrite(&**vfs, dir, allocate)?;
+
+    if state.is_copy {
+        state.apply(&Change::Opened { node: new_node_id(dir, &options)?, opens: 0 });
+        report.took_new_node_id = true;
+    }
+    let clock = HybridClock::new(state.node.0, state.clock_floor.max(state.horizon));
+    let (last, clock_floor) = (state.flushed, state.clock_floor);
+    let mut front = Front { clock, last, merkle: MerkleLayers::new(base), clock_floor };
+    contents.replay(&copies, |segment, payload_at, commit| {
+        replay(&mut front, &view, &measure, segment, payload_at, commit)
+    })?;
+    if front.last != contents.last {
+        return Err(Error::corruption(dir, 0, "replay ended before the log's last commit"));
+    }
+    report.last = contents.last;
+    report.replayed_commits = contents.last.0 - state.flushed.0;
+    report.ring_commits = contents.ring_commits;
+    report.torn_bytes = contents.torn_bytes;
+
+    // The edit that makes the fresh segment the log's end. Before it, the next open would find all sources as they were.
+    close_tail(&mut state, contents.tail);
+    let (node, opens) = (state.node, state.opens + 1);
+    state.apply(&Change::Opened { node, opens });
+    let manifest = Manifest::begin(vfs.clone(), dir, state, loaded.number)?;
+
+    let log = LogWriter::new(vfs.clone(), dir.to_owned(), ring, fresh, allocate);
+    let durable = front.last;
+    let writer = Writer { log, front, sealed: Vec::new() };
+    let dir = dir.to_owned();
+    let parts = Parts { dir, options, measure, view, writer, manifest, durable, lock };
+    Ok(Opened { store: Store::new(parts), report })
+}
+
+fn close_tail(state: &mut State, tail: Option<(SegmentId, u64)>) {
+    if let Some((segment, end)) = tail {
+        state.apply(&Change::LogEnd { segment, end });
+    }
+}
+
+/// Enters one commit of the log as a live one is entered. `payload_at` is where its payload lies in `segment`.
+fn replay(
+    front: &mut Front,
+    view: &View,
+    measure: &Measure,
+    segment: SegmentId,
+    payload_at: u32,
+    commit: &Commit<'_>,
+) -> Result<()> {
+    let entry = |entry: &LogEntry<'_>| {
+        let (key, value) = (entry.key.to_vec(), Slice::from(entry.value));
+        let (meta, &LogEntry { kind, stamp, expires_at, .. }) = (Slice::from(entry.meta), entry);
+        let (prepared, _) = front.prepare(view, &key, measure)?;
+        let location =
+            Location { segment, offset: payload_at + entry.value_at, len: entry.value.len() as u32 };
+        Ok((Write { key, kind, stamp, expires_at, meta, value }, prepared, location))
+    };
+    let writes = commit.entries.iter().map(entry).collect::<Result<Vec<_>>>()?;
+    let writes = writes.iter().map(|(write, prepared, location)| (write, *prepared, *location));
+    front.enter(&view.active, commit.seqno, commit.stamp, writes, measure);
+    Ok(())
+}

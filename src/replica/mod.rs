@@ -1,0 +1,316 @@
+//! The store as a peer of the repair protocol: `impl sync_proto::Replica for` [`DbReplica`]. The only module of the engine
+//! that names the protocol.
+//!
+//! The protocol speaks of inner keys, keyspace prefix included, so one session repairs all keyspaces; class 1 is what it
+//! may touch. Ranges, bounds and entries come from a peer and are checked here before the store sees them.
+//!
+//! Easy to get wrong: an answer shows nothing that is not durable, so whatever was read is followed by `persist`; and
+//! heads and their sum must be of one snapshot.
+
+mod convert;
+mod staged;
+
+use std::cell::Cell;
+
+use sync_proto::{
+    Applied, Children, Cut, Entries, Entry, Fetched, Heads, KeyRange, Origin, Piece, RangeEntries, RangeSum,
+    ReadLimit, Replica, ReplicaError, ReplicaErrorKind, ReplicaInfo, Stamp, ValueWriter,
+};
+
+use crate::db::Db;
+use crate::error::{Error, Result};
+use crate::store::{Prefix, replicated};
+use convert::{check_key, from_range, from_stamp, to_entry, to_head, to_range, to_sum, to_write};
+use staged::StagedValue;
+
+/// Unflushed versions beyond which a session begins with a flush: only flushed entries have fences, and a walk without
+/// fences has to read entries instead of sums.
+const UNFENCED_MAX: usize = 1024;
+
+/// A [`Db`] as a replica. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct DbReplica {
+    db: Db,
+}
+
+impl DbReplica {
+    /// The whole store as a replica, all keyspaces.
+    pub fn new(db: &Db) -> DbReplica {
+        DbReplica { db: db.clone() }
+    }
+
+    /// Runs a read and makes durable what it may have shown.
+    fn durably<T>(&self, read: impl FnOnce() -> Result<T>) -> Result<T, ReplicaError> {
+        let read = || {
+            let answer = read()?;
+            self.db.store().persist()?;
+            Ok(answer)
+        };
+        read().map_err(replica_error)
+    }
+
+    /// The entry of `key` on its way out; large ones without their value.
+    fn fetch(&self, key: Vec<u8>, head: &crate::types::Head, large: u64) -> Result<Fetched> {
+        let value_len = head.value.len();
+        if value_len > large {
+            return Ok(Fetched::Large { entry: to_entry(key, head, Vec::new()), value_len });
+        }
+        let (view, _) = self.db.store().read_point();
+        let value = view.value(head, &self.db.store().measure.hasher)?;
+        Ok(Fetched::Whole(to_entry(key, head, value.to_vec())))
+    }
+
+    fn info_now(&self) -> Result<ReplicaInfo> {
+        let store = self.db.store();
+        if store.unflushed_count() > UNFENCED_MAX {
+            self.db.flush()?;
+        }
+        let root = store.fingerprint(&replicated())?;
+        let catalogue = store.fingerprint(&Prefix::CATALOGUE.whole())?;
+        store.persist()?;
+        let state = store.identity();
+        Ok(ReplicaInfo {
+            set_id: state.set.id,
+            hash_check: store.measure.hasher.check(state.set.bucket_bits, state.set.epoch_len),
+            node: state.node.0,
+            opens: state.opens,
+            durable_seqno: store.sizes().durable.0,
+            horizon: state.horizon,
+            root: to_sum(root),
+            replicated: from_range(&replicated()),
+            members_checksum: 0,
+            keyspaces_checksum: catalogue.fingerprint.0 as u64,
+            read_only: false,
+        })
+    }
+
+    fn children_now(&self, range: &KeyRange, cut: Cut, limit: ReadLimit) -> Result<Children> {
+        let store = self.db.store();
+        let range = to_range(range);
+        let (level, pieces) = match cut {
+            Cut::Level(level) => (Some(level), 0),
+            Cut::Pieces(pieces) => (None, u64::from(pieces)),
+        };
+        // One more than may be told, to know whether there are more.
+        let (cut, mut fences) = store.fences(&range, level, pieces, limit.count as usize);
+        let bytes = Cell::new(0u64);
+        let fits = |fence: &Vec<u8>| {
+            bytes.set(bytes.get() + fence.len() as u64);
+            bytes.get() <= u64::from(limit.bytes)
+        };
+        let count = fences
+            .iter()
+            .take(limit.count.saturating_sub(1) as usize)
+            .take_while(|fence| fits(fence))
+            .count();
+        let more = fences.len() > count;
+        fences.truncate(count);
+        let pieces = self.pieces(&range, &fences)?;
+        Ok(Children { cut, pieces, more })
+    }
+
+    /// The pieces of `range` between these bounds, which rise strictly inside it.
+    fn pieces(&self, range: &crate::types::KeyRange, bounds: &[Vec<u8>]) -> Result<Vec<Piece>> {
+        let starts: Vec<Vec<u8>> =
+            std::iter::once(range.start.clone()).chain(bounds.iter().cloned()).collect();
+        let ends = bounds.iter().cloned().map(Some).chain([range.end.clone()]);
+        let ranges =
+            starts.iter().cloned().zip(ends).map(|(start, end)| crate::types::KeyRange { start, end });
+        let sums = self.db.store().fingerprints(&ranges.collect::<Vec<_>>())?;
+        Ok(starts.into_iter().zip(sums).map(|(start, sum)| Piece { start, sum: to_sum(sum) }).collect())
+    }
+
+    fn split_now(&self, range: &KeyRange, pieces: u32) -> Result<Vec<Piece>> {
+        let store = self.db.store();
+        let range = to_range(range);
+        let (view, seqno) = store.read_point();
+        let counted = view.cursor(&range, seqno).try_fold(0u64, |count, found| found.map(|_| count + 1))?;
+        let per_piece = counted.div_ceil(u64::from(pieces.max(1))).max(1);
+        let mut split = vec![Piece { start: range.start.clone(), sum: RangeSum::ZERO }];
+        for (index, found) in (0u64..).zip(view.cursor(&range, seqno)) {
+            let (key, head) = found?;
+            if index > 0 && index.is_multiple_of(per_piece) {
+                split.push(Piece { start: key.clone(), sum: RangeSum::ZERO });
+            }
+            let entry = store.measure.entry(&key, store.measure.hasher.key(&key), &head);
+            if let Some(piece) = split.last_mut() {
+                piece.sum += to_sum(entry.sum);
+            }
+        }
+        Ok(split)
+    }
+
+    fn heads_now(&self, range: &KeyRange, limit: ReadLimit) -> Result<Heads> {
+        let store = self.db.store();
+        let (view, seqno) = store.read_point();
+        let mut answer = Heads { heads: Vec::new(), sum: RangeSum::ZERO, next: None };
+        let mut bytes = 0;
+        for found in view.cursor(&to_range(range), seqno) {
+            let (key, head) = found?;
+            let hash = store.measure.hasher.key(&key);
+            answer.sum += to_sum(store.measure.entry(&key, hash, &head).sum);
+            bytes += (key.len() + head.meta.len()) as u64;
+            let is_full = answer.heads.len() >= limit.count as usize || bytes > u64::from(limit.bytes);
+            if answer.next.is_some() {
+                continue;
+            }
+            if is_full && !answer.heads.is_empty() {
+                answer.next = Some(key);
+            } else {
+                answer.heads.push(to_head(key, &head, store.measure.hasher.head(hash, &head)));
+            }
+        }
+        Ok(answer)
+    }
+
+    fn entries_now(&self, keys: &[Vec<u8>], limit: ReadLimit) -> Result<Entries> {
+        let store = self.db.store();
+        let (view, seqno) = store.read_point();
+        let mut answer = Entries { entries: Vec::new(), answered: 0 };
+        let mut room = Room::new(limit);
+        for key in keys {
+            if let Some(head) = view.head(key, store.measure.hasher.key(key), seqno)? {
+                let fetched = self.fetch(key.clone(), &head, u64::from(limit.bytes))?;
+                if !room.take(&fetched) {
+                    break;
+                }
+                answer.entries.push(fetched);
+            }
+            answer.answered += 1;
+        }
+        Ok(answer)
+    }
+
+    fn entries_in_now(&self, range: &KeyRange, limit: ReadLimit) -> Result<RangeEntries> {
+        let store = self.db.store();
+        let (view, seqno) = store.read_point();
+        let mut answer = RangeEntries { entries: Vec::new(), next: None };
+        let mut room = Room::new(limit);
+        for found in view.cursor(&to_range(range), seqno) {
+            let (key, head) = found?;
+            let fetched = self.fetch(key, &head, u64::from(limit.bytes))?;
+            if !room.take(&fetched) {
+                answer.next = Some(fetched.entry().key.clone());
+                break;
+            }
+            answer.entries.push(fetched);
+        }
+        Ok(answer)
+    }
+
+    fn value_now(&self, key: &[u8], stamp: Stamp, offset: u64, len: u32) -> Result<Option<Vec<u8>>> {
+        let store = self.db.store();
+        let (view, seqno) = store.read_point();
+        let head = view.head(key, store.measure.hasher.key(key), seqno)?;
+        let Some(head) = head.filter(|head| from_stamp(head.stamp) == stamp) else { return Ok(None) };
+        let value = view.value(&head, &store.measure.hasher)?;
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(value.len());
+        let end = start.saturating_add(len as usize).min(value.len());
+        Ok(Some(value.get(start..end).unwrap_or_default().to_vec()))
+    }
+
+    fn apply_now(&self, entries: Vec<Entry>) -> Result<Applied> {
+        let writes = entries.into_iter().map(to_write).collect::<Result<Vec<_>>>()?;
+        let count = writes.len() as u64;
+        let admission = self.db.apply(writes)?;
+        // Of entries with one key the lesser ones were covered by the greatest.
+        let told = admission.applied + admission.covered + admission.deferred + admission.refused;
+        Ok(Applied {
+            applied: admission.applied,
+            covered: admission.covered + (count - told),
+            refused: admission.refused,
+            deferred: admission.deferred,
+        })
+    }
+}
+
+/// What of a limit is left. The first element always fits.
+struct Room {
+    limit: ReadLimit,
+    count: u32,
+    bytes: u64,
+}
+
+impl Room {
+    fn new(limit: ReadLimit) -> Room {
+        Room { limit, count: 0, bytes: 0 }
+    }
+
+    fn take(&mut self, fetched: &Fetched) -> bool {
+        let entry = fetched.entry();
+        self.bytes += (entry.key.len() + entry.meta.len() + entry.value.len()) as u64;
+        self.count += 1;
+        self.count == 1 || (self.count <= self.limit.count && self.bytes <= u64::from(self.limit.bytes))
+    }
+}
+
+impl Replica for DbReplica {
+    fn info(&self, _horizon: Option<u64>) -> Result<ReplicaInfo, ReplicaError> {
+        // Nothing raises a horizon yet, so every store's is 0 and the root needs no cut.
+        self.info_now().map_err(replica_error)
+    }
+
+    fn children(&self, range: &KeyRange, cut: Cut, limit: ReadLimit) -> Result<Children, ReplicaError> {
+        self.durably(|| self.children_now(range, cut, limit))
+    }
+
+    fn sums(&self, range: &KeyRange, bounds: &[Vec<u8>]) -> Result<Vec<RangeSum>, ReplicaError> {
+        let pieces = self.durably(|| self.pieces(&to_range(range), bounds))?;
+        Ok(pieces.into_iter().map(|piece| piece.sum).collect())
+    }
+
+    fn split(&self, range: &KeyRange, pieces: u32) -> Result<Vec<Piece>, ReplicaError> {
+        self.durably(|| self.split_now(range, pieces))
+    }
+
+    fn heads(&self, range: &KeyRange, limit: ReadLimit) -> Result<Heads, ReplicaError> {
+        self.durably(|| self.heads_now(range, limit))
+    }
+
+    fn entries(&self, keys: &[Vec<u8>], limit: ReadLimit) -> Result<Entries, ReplicaError> {
+        self.durably(|| self.entries_now(keys, limit))
+    }
+
+    fn entries_in(&self, range: &KeyRange, limit: ReadLimit) -> Result<RangeEntries, ReplicaError> {
+        self.durably(|| self.entries_in_now(range, limit))
+    }
+
+    fn value(
+        &self,
+        key: &[u8],
+        stamp: Stamp,
+        offset: u64,
+        len: u32,
+    ) -> Result<Option<Vec<u8>>, ReplicaError> {
+        self.durably(|| self.value_now(key, stamp, offset, len))
+    }
+
+    fn apply(&self, entries: Vec<Entry>, _origin: Origin) -> Result<Applied, ReplicaError> {
+        self.apply_now(entries).map_err(replica_error)
+    }
+
+    fn begin_value(
+        &self,
+        entry: Entry,
+        value_len: u64,
+        _origin: Origin,
+    ) -> Result<Box<dyn ValueWriter>, ReplicaError> {
+        check_key(&entry.key).map_err(replica_error)?;
+        let staged = StagedValue::begin(self.clone(), entry, value_len).map_err(replica_error)?;
+        Ok(Box::new(staged))
+    }
+
+    fn persist(&self) -> Result<(), ReplicaError> {
+        self.db.store().persist().map_err(replica_error)
+    }
+}
+
+/// The engine's error in the protocol's words.
+fn replica_error(error: Error) -> ReplicaError {
+    let kind = match &error {
+        Error::Poisoned { .. } => ReplicaErrorKind::Poisoned,
+        Error::Corruption { .. } => ReplicaErrorKind::Unknown,
+        _ => ReplicaErrorKind::Storage,
+    };
+    ReplicaError::new(kind, error)
+}

@@ -1,0 +1,110 @@
+//! Entries that come from outside: merged, checked against the clock and the horizon, then committed like any other.
+//!
+//! Easy to get wrong: an entry that is not taken is never lost silently. It is covered (something as new is held),
+//! deferred (its stamp lies too far ahead), or refused (the horizon has passed it), and the sender is told which.
+
+use crate::clock::HybridClock;
+use crate::error::Result;
+use crate::resolver::{Merge, Rank, last_writer_wins};
+use crate::types::{Head, Stamp};
+
+use super::commit::{Front, Prepared, Write};
+use super::measure::Measure;
+use super::view::View;
+
+/// What became of the entries of one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Admission {
+    /// Taken, and visible now.
+    pub(crate) applied: u64,
+    /// Nothing changed, for the same entry or a newer one of the key is held.
+    pub(crate) covered: u64,
+    /// Not taken because the stamp lies beyond the drift that is allowed; to be sent again later.
+    pub(crate) deferred: u64,
+    /// Not taken because the horizon has passed the stamp: the set agreed that everything below is known.
+    pub(crate) refused: u64,
+}
+
+/// The verdict over one foreign entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Apply,
+    Covered,
+    Deferred,
+    Refused,
+}
+
+/// Decides which of `writes` (each with a stamp of its own, no key twice) are to be committed.
+///
+/// # Errors
+/// As reading the held heads. Nothing has changed.
+pub(super) fn admit(
+    front: &Front,
+    view: &View,
+    writes: Vec<Write>,
+    measure: &Measure,
+    now_ms: u64,
+    horizon: u64,
+) -> Result<(Vec<(Write, Prepared)>, Admission)> {
+    let mut admission = Admission::default();
+    let mut admitted = Vec::with_capacity(writes.len());
+    for write in writes {
+        let (prepared, held) = front.prepare(view, &write.key, measure)?;
+        let stamp = write.stamp.unwrap_or_default();
+        match verdict(&write, stamp, prepared, held.as_ref(), measure, now_ms, horizon) {
+            Verdict::Apply => {
+                admission.applied += 1;
+                admitted.push((write, prepared));
+            }
+            Verdict::Covered => admission.covered += 1,
+            Verdict::Deferred => admission.deferred += 1,
+            Verdict::Refused => admission.refused += 1,
+        }
+    }
+    Ok((admitted, admission))
+}
+
+fn verdict(
+    write: &Write,
+    stamp: Stamp,
+    prepared: Prepared,
+    held: Option<&Head>,
+    measure: &Measure,
+    now_ms: u64,
+    horizon: u64,
+) -> Verdict {
+    if HybridClock::excess_drift_ms(stamp.hlc, now_ms).is_some() {
+        return Verdict::Deferred;
+    }
+    let hasher = &measure.hasher;
+    let digest = hasher.value(&write.value);
+    let hash = hasher.entry(prepared.hash, stamp, write.kind, write.expires_at, &write.meta, digest);
+    let foreign = Rank { stamp, kind: write.kind, hash };
+    let held =
+        held.map(|head| Rank { stamp: head.stamp, kind: head.kind, hash: hasher.head(prepared.hash, head) });
+    match last_writer_wins(held, foreign) {
+        Merge::Covered => Verdict::Covered,
+        Merge::Take if stamp.hlc <= horizon => Verdict::Refused,
+        Merge::Take => Verdict::Apply,
+    }
+}
+
+/// Of several foreign entries of one key, the greatest in merge order is what merging them all would leave.
+pub(super) fn keep_greatest(mut writes: Vec<Write>, measure: &Measure) -> Vec<Write> {
+    let rank = |write: &Write| {
+        let stamp = write.stamp.unwrap_or_default();
+        let digest = measure.hasher.value(&write.value);
+        let key = measure.hasher.key(&write.key);
+        let hash = measure.hasher.entry(key, stamp, write.kind, write.expires_at, &write.meta, digest);
+        Rank { stamp, kind: write.kind, hash }
+    };
+    writes.sort_by(|a, b| a.key.cmp(&b.key));
+    writes.dedup_by(|next, kept| {
+        let is_same_key = next.key == kept.key;
+        if is_same_key && rank(next) > rank(kept) {
+            std::mem::swap(next, kept);
+        }
+        is_same_key
+    });
+    writes
+}

@@ -1,0 +1,228 @@
+//! Taking in what flush, compaction and gc made: one manifest edit, then one new view.
+//!
+//! Easy to get wrong: the edit is durable before anybody reads from the new files, and it happens under the structure lock
+//! so that two installations never build on the same state.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::index::{Levels, Memtable, MergeCursor, Run};
+use crate::manifest::{Change, State};
+use crate::merkle::{Base, Differences};
+use crate::types::{FileId, KeyRange, SegmentId, SeqNo};
+
+use super::commit::{Sealed, Writer};
+use super::{Store, View};
+
+/// Entries beyond which the active differences are not rebased: it is done under the commit lock, at about a microsecond
+/// an entry.
+const REBASE_MAX: usize = 2048;
+
+/// The oldest memtable that waits for its flush, and what it is to be flushed onto.
+#[derive(Debug)]
+pub(crate) struct FlushJob {
+    pub(crate) sealed: Sealed,
+    /// What its commits changed, by the bounds that stood when it was opened.
+    pub(crate) differences: Arc<Differences>,
+    pub(crate) base: Base,
+    pub(crate) levels: Levels,
+    pub(crate) state: State,
+}
+
+/// What a flush made.
+#[derive(Debug)]
+pub(crate) struct Flushed {
+    pub(crate) run: Arc<Run>,
+    pub(crate) base: Base,
+    /// All Merkle files of the base, the full one first.
+    pub(crate) merkle: Vec<FileId>,
+    /// Segments below the log's new start that have large values, with their readable lengths.
+    pub(crate) value_segments: BTreeMap<SegmentId, u64>,
+}
+
+/// Sizes for statistics.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    pub(crate) visible: SeqNo,
+    pub(crate) durable: SeqNo,
+    pub(crate) flushed: SeqNo,
+    pub(crate) runs: u64,
+    pub(crate) run_bytes: u64,
+    pub(crate) value_segments: u64,
+    pub(crate) value_segment_bytes: u64,
+    pub(crate) value_live_bytes: u64,
+    pub(crate) memtable_bytes: u64,
+    pub(crate) buckets: u64,
+    pub(crate) horizon: u64,
+}
+
+impl Store {
+    /// The next memtable to flush, if one waits.
+    pub(crate) fn flush_job(&self) -> Option<FlushJob> {
+        let state = self.identity();
+        let writer = self.writer.lock();
+        let view = self.views.current();
+        Some(FlushJob {
+            sealed: writer.sealed.first()?.clone(),
+            differences: writer.front.merkle.sealed.first()?.clone(),
+            base: writer.front.merkle.base.clone(),
+            levels: view.levels.clone(),
+            state,
+        })
+    }
+
+    /// A number for a new run or Merkle file. It is durable with the edit that names the file, or may be given again.
+    pub(crate) fn next_file(&self) -> FileId {
+        FileId(self.next_file.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+    }
+
+    /// Takes in what the flush of `job` made.
+    ///
+    /// # Errors
+    /// `Io`: the store is poisoned.
+    pub(crate) fn install_flush(&self, job: &FlushJob, flushed: Flushed) -> Result<()> {
+        let mut manifest = self.structure.lock();
+        let levels = self.views.current().levels.with_newest(flushed.run.clone());
+        let mut changes = vec![
+            Change::NextFile(self.peek_next_file()),
+            Change::Runs(levels.ids()),
+            Change::Merkle(flushed.merkle),
+            Change::Flushed {
+                seqno: job.sealed.last,
+                clock_floor: job.sealed.clock_floor,
+                log_start: job.sealed.next_segment,
+            },
+        ];
+        let segments = flushed.value_segments.iter();
+        changes.extend(segments.map(|(&segment, &len)| Change::ValueSegment { segment, len }));
+        self.poison.note(manifest.commit(&changes))?;
+
+        let mut writer = self.writer.lock();
+        writer.front.merkle.install(flushed.base);
+        writer.sealed.remove(0);
+        let view = self.views.current();
+        let mut sealed = view.sealed.clone();
+        sealed.pop();
+        let values = Arc::new(view.values.with(&flushed.value_segments));
+        let view = View { active: view.active.clone(), sealed, levels, values };
+        self.rebase_active(&mut writer, &view);
+        self.views.replace(view);
+        Ok(())
+    }
+
+    /// Gives the active memtable's differences the bounds of the new base, if it has few entries: until then ranges that
+    /// begin or end at a new fence have to be scanned. Whatever cannot be read leaves them as they are, which is right too.
+    fn rebase_active(&self, writer: &mut Writer, view: &View) {
+        if view.active.len() > REBASE_MAX {
+            return;
+        }
+        let older = View { active: Arc::new(Memtable::new()), ..view.clone() };
+        let mut differences = Differences::new(&writer.front.merkle.base);
+        let memtable = std::iter::once((view.active.clone(), SeqNo::MAX));
+        for found in MergeCursor::new(memtable, std::iter::empty(), &KeyRange::all()) {
+            let Ok((key, head)) = found else { return };
+            let hash = self.measure.hasher.key(&key);
+            let Ok(replaced) = older.head(&key, hash, SeqNo::MAX) else { return };
+            let added = self.measure.entry(&key, hash, &head);
+            let replaced = replaced.map(|head| self.measure.entry(&key, hash, &head));
+            differences.add(&key, Some(added), replaced);
+        }
+        debug_assert_eq!(differences.total(), writer.front.merkle.active.total());
+        writer.front.merkle.active = differences;
+    }
+
+    /// Replaces neighbouring runs by the one that they were merged to.
+    ///
+    /// # Errors
+    /// `Io`: the store is poisoned.
+    pub(crate) fn install_merge(&self, inputs: &[FileId], merged: Arc<Run>) -> Result<()> {
+        let mut manifest = self.structure.lock();
+        let levels = self.views.current().levels.with_merged(inputs, merged);
+        let changes = [Change::NextFile(self.peek_next_file()), Change::Runs(levels.ids())];
+        self.poison.note(manifest.commit(&changes))?;
+        let _writer = self.writer.lock();
+        let view = self.views.current();
+        self.views.replace(View { levels, ..(*view).clone() });
+        Ok(())
+    }
+
+    /// Segments kept for large values that no run points into.
+    pub(crate) fn dead_value_segments(&self) -> Vec<SegmentId> {
+        let view = self.views.current();
+        let referenced = view.levels.referenced();
+        view.values.lens().map(|(id, _)| id).filter(|id| !referenced.contains_key(id)).collect()
+    }
+
+    /// Forgets segments that nothing needs, durably. Their files may be removed afterwards.
+    ///
+    /// # Errors
+    /// `Io`: the store is poisoned.
+    pub(crate) fn forget_value_segments(&self, dead: &[SegmentId]) -> Result<()> {
+        let mut manifest = self.structure.lock();
+        let values = Arc::new(self.views.current().values.without(dead)?);
+        let changes: Vec<_> = dead.iter().map(|&id| Change::RemoveValueSegment(id)).collect();
+        self.poison.note(manifest.commit(&changes))?;
+        let _writer = self.writer.lock();
+        let view = self.views.current();
+        self.views.replace(View { values, ..(*view).clone() });
+        Ok(())
+    }
+
+    /// Removes files that the manifest does not name any more.
+    ///
+    /// # Errors
+    /// `Io`: the store is poisoned.
+    pub(crate) fn remove_files(&self, paths: &[PathBuf]) -> Result<()> {
+        if paths.is_empty() {
+            return Ok(());
+        }
+        let vfs = &self.options.environment.vfs;
+        for path in paths {
+            self.poison.note(vfs.remove(path).map_err(|source| Error::io("remove", path, source)))?;
+        }
+        self.sync_dir()
+    }
+
+    /// Makes the names of new files durable.
+    ///
+    /// # Errors
+    /// `Io`: the store is poisoned.
+    pub(crate) fn sync_dir(&self) -> Result<()> {
+        let vfs = &self.options.environment.vfs;
+        self.poison.note(vfs.sync_dir(&self.dir).map_err(|source| Error::io("fsync", &self.dir, source)))
+    }
+
+    /// Passes on what a piece of background work came to; an error poisons the store, for files may have changed.
+    ///
+    /// # Errors
+    /// The one that `result` is.
+    pub(crate) fn note<T>(&self, result: Result<T>) -> Result<T> {
+        self.poison.note(result)
+    }
+
+    fn peek_next_file(&self) -> FileId {
+        FileId(self.next_file.load(std::sync::atomic::Ordering::Relaxed))
+    }
+
+    pub(crate) fn sizes(&self) -> Sizes {
+        let state = self.identity();
+        let view = self.views.current();
+        let buckets = self.writer.lock().front.merkle.base.bounds().len() as u64;
+        let memtables = std::iter::once(&view.active).chain(&view.sealed);
+        Sizes {
+            visible: self.views.visible(),
+            durable: self.durable.get(),
+            flushed: state.flushed,
+            runs: view.levels.runs().len() as u64,
+            run_bytes: view.levels.runs().iter().map(|run| run.len()).sum(),
+            value_segments: view.values.lens().count() as u64,
+            value_segment_bytes: view.values.lens().map(|(_, len)| len).sum(),
+            value_live_bytes: view.levels.referenced().values().sum(),
+            memtable_bytes: memtables.map(|memtable| memtable.approximate_bytes() as u64).sum(),
+            buckets,
+            horizon: state.horizon,
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The store: where log, index, Merkle index and manifest meet.
+//!
+//! [`Store`] offers what the layers above build on: committing and applying, read points, fingerprints, sealing, and the
+//! installation of what flush, compaction and gc made. It starts no work by itself.
+//!
+//! Locks, in the order in which they may be taken: `structure` (the manifest), then `writer` (the commit lock). Readers
+//! take neither.
+
+mod admission;
+mod commit;
+mod durable;
+mod fingerprint;
+mod install;
+mod keyspace;
+mod layers;
+mod measure;
+mod options;
+mod poison;
+mod view;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use parking_lot::{Mutex, MutexGuard};
+
+pub(crate) use admission::Admission;
+pub(crate) use commit::{Front, Write, Writer};
+use commit::{Prepared, check_and_dedupe};
+pub(crate) use install::{FlushJob, Flushed};
+pub(crate) use keyspace::{
+    DEFAULT_KEYSPACE, Prefix, catalogue_key, check_name, default_prefix, parse_catalogue_key, replicated,
+    user_key,
+};
+pub(crate) use layers::MerkleLayers;
+pub(crate) use measure::Measure;
+pub(crate) use options::Options;
+pub use options::{Durability, Environment};
+pub(crate) use view::{View, Views};
+
+use crate::error::Result;
+use crate::index::Memtable;
+use crate::manifest::{Manifest, State};
+use crate::types::SeqNo;
+use crate::vfs::LockGuard;
+use durable::Durable;
+use poison::Poison;
+
+/// An open store.
+#[derive(Debug)]
+pub(crate) struct Store {
+    pub(crate) dir: PathBuf,
+    pub(crate) options: Options,
+    pub(crate) measure: Measure,
+    views: Views,
+    writer: Mutex<Writer>,
+    structure: Mutex<Manifest>,
+    durable: Durable,
+    poison: Poison,
+    next_file: AtomicU64,
+    /// Held for life.
+    _lock: Box<dyn LockGuard>,
+}
+
+/// What recovery hands over to make a [`Store`] of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) dir: PathBuf,
+    pub(crate) options: Options,
+    pub(crate) measure: Measure,
+    pub(crate) view: View,
+    pub(crate) writer: Writer,
+    pub(crate) manifest: Manifest,
+    pub(crate) durable: SeqNo,
+    pub(crate) lock: Box<dyn LockGuard>,
+}
+
+impl Store {
+    pub(crate) fn new(parts: Parts) -> Store {
+        let last = parts.writer.front.last;
+        let next_file = parts.manifest.state().next_file.0;
+        Store {
+            dir: parts.dir,
+            options: parts.options,
+            measure: parts.measure,
+            views: Views::new(parts.view, last),
+            writer: Mutex::new(parts.writer),
+            structure: Mutex::new(parts.manifest),
+            durable: Durable::new(parts.durable),
+            poison: Poison::default(),
+            next_file: AtomicU64::new(next_file),
+            _lock: parts.lock,
+        }
+    }
+
+    /// Commits local changes as one record: whole or not at all, and visible when it returns.
+    ///
+    /// # Errors
+    /// `CommitTooLarge` and errors of reading old heads: nothing changed. `Poisoned`, or `Io` of the log, after which
+    /// the store is poisoned and the commit is there whole or not at all after the next open.
+    pub(crate) fn commit(&self, writes: Vec<Write>, durability: Durability) -> Result<()> {
+        let writes = check_and_dedupe(writes)?;
+        let mut writer = self.lock_with_room()?;
+        let view = self.views.current();
+        let prepare = |write: Write| {
+            let (prepared, _) = writer.front.prepare(&view, &write.key, &self.measure)?;
+            Ok((write, prepared))
+        };
+        let writes = writes.into_iter().map(prepare).collect::<Result<Vec<_>>>()?;
+        let seqno = self.append(&mut writer, &view, writes)?;
+        drop(writer);
+        match durability {
+            Durability::Buffered => Ok(()),
+            Durability::Sync => self.persist_through(seqno),
+        }
+    }
+
+    /// Merges entries of other replicas, each with a stamp of its own, as one record. What was taken is visible when it
+    /// returns, and durable after [`Store::persist`].
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub(crate) fn apply(&self, writes: Vec<Write>) -> Result<Admission> {
+        let writes = admission::keep_greatest(writes, &self.measure);
+        let horizon = self.identity().horizon;
+        let mut writer = self.lock_with_room()?;
+        let view = self.views.current();
+        let (admitted, admission) =
+            admission::admit(&writer.front, &view, writes, &self.measure, self.now_ms(), horizon)?;
+        if !admitted.is_empty() {
+            self.append(&mut writer, &view, admitted)?;
+        }
+        Ok(admission)
+    }
+
+    /// The commit lock, with a memtable that has room.
+    fn lock_with_room(&self) -> Result<MutexGuard<'_, Writer>> {
+        let mut writer = self.writer.lock();
+        self.poison.check()?;
+        if self.views.current().active.approximate_bytes() >= self.options.memtable_bytes {
+            self.seal_locked(&mut writer)?;
+        }
+        Ok(writer)
+    }
+
+    /// Appends prepared changes as one record and enters them.
+    fn append(&self, writer: &mut Writer, view: &View, writes: Vec<(Write, Prepared)>) -> Result<SeqNo> {
+        let seqno = writer.front.last.next();
+        let stamp = writer.front.clock.tick(self.now_ms());
+        let record = commit::record(seqno, self.durable.get(), stamp, writes.iter().map(|(write, _)| write));
+        let locations = self.poison.note(writer.log.append(&record))?;
+        let writes =
+            writes.iter().zip(locations).map(|((write, prepared), location)| (write, *prepared, location));
+        writer.front.enter(&view.active, seqno, stamp, writes, &self.measure);
+        self.views.publish(seqno);
+        Ok(seqno)
+    }
+
+    /// Closes the active memtable and the log segments of its commits, and begins new ones. Nothing happens if it is empty.
+    ///
+    /// # Errors
+    /// `Io`: the store is poisoned.
+    pub(crate) fn seal(&self) -> Result<()> {
+        let mut writer = self.writer.lock();
+        self.poison.check()?;
+        self.seal_locked(&mut writer)
+    }
+
+    fn seal_locked(&self, writer: &mut Writer) -> Result<()> {
+        let view = self.views.current();
+        if view.active.is_empty() {
+            return Ok(());
+        }
+        let next_segment = self.poison.note(writer.log.rotate())?;
+        self.durable.raise(writer.front.last);
+        writer.seal(view.active.clone(), next_segment);
+        let mut sealed = vec![view.active.clone()];
+        sealed.extend(view.sealed.iter().cloned());
+        self.views.replace(View { active: Arc::new(Memtable::new()), sealed, ..(*view).clone() });
+        Ok(())
+    }
+
+    /// Returns once every commit that is visible now is durable.
+    ///
+    /// # Errors
+    /// `Poisoned`, `Io`.
+    pub(crate) fn persist(&self) -> Result<()> {
+        self.persist_through(self.views.visible())
+    }
+
+    fn persist_through(&self, seqno: SeqNo) -> Result<()> {
+        self.durable.wait_for(seqno, || {
+            let (segment, last) = {
+                let mut writer = self.writer.lock();
+                self.poison.check()?;
+                (self.poison.note(writer.log.drain())?, writer.front.last)
+            };
+            self.poison.note(segment.sync())?;
+            Ok(last)
+        })
+    }
+
+    /// The current view and the newest commit that readers may see: a poisoned store shows what is durable.
+    pub(crate) fn read_point(&self) -> (Arc<View>, SeqNo) {
+        let (view, visible) = self.views.read_point();
+        let seqno = if self.poison.reason().is_some() { visible.min(self.durable.get()) } else { visible };
+        (view, seqno)
+    }
+
+    /// Wall time in milliseconds since the Unix epoch.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.options.environment.wall_clock.now_ms()
+    }
+
+    /// A copy of the manifest's state.
+    pub(crate) fn identity(&self) -> State {
+        self.structure.lock().state().clone()
+    }
+
+    pub(crate) fn check_poison(&self) -> Result<()> {
+        self.poison.check()
+    }
+
+    pub(crate) fn poison_reason(&self) -> Option<String> {
+        self.poison.reason().map(str::to_owned)
+    }
+
+    /// Number of versions in memory that no run has yet.
+    pub(crate) fn unflushed_count(&self) -> usize {
+        let view = self.views.current();
+        std::iter::once(&view.active).chain(&view.sealed).map(|memtable| memtable.len()).sum()
+    }
+
+    /// Number of memtables that wait for their flush.
+    pub(crate) fn sealed_count(&self) -> usize {
+        self.views.current().sealed.len()
+    }
+}

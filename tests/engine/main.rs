@@ -1,0 +1,9 @@
+//! The engine's tests from outside, in one binary: the model, killed processes, power cuts, and replicas that converge.
+
+mod common;
+mod converge;
+mod crash;
+#[cfg(unix)]
+mod kill;
+mod merkle;
+mod model;
