@@ -9,64 +9,22 @@ use std::time::Duration;
 use super::backlog::{Backlog, Deferred};
 use super::finish::Closing;
 use super::hello::{Opening, Terms};
+use super::io::{Answer, Input, Output};
 use super::outbox::Outbox;
 use super::receive::Staging;
-use super::report::{End, Outcome, Progress, Reasons, Report};
+use super::report::{Progress, Reasons, Report};
 use super::send::{Sending, Sends};
 use super::table::Table;
 use super::walk::{Span, Walking};
-use crate::error::{AbortReason, PeerReason, ReplicaError, ReplicaErrorKind};
+use crate::error::AbortReason;
 use crate::hash::Salt;
 use crate::limits::{ELEMENT_OVERHEAD_LEN, FRAME_LEN_MAX};
 use crate::options::Options;
-use crate::replica::{Applied, ApplyRequest, ReadAnswer, ReadRequest, ReplicaInfo};
+use crate::replica::{ReadRequest, ReplicaInfo};
 use crate::wire::codec::{Malformed, Reader};
 use crate::wire::frame::{self, FRAME_HEADER_LEN};
 use crate::wire::hello::{Abort, Done};
 use crate::wire::message::Message;
-
-/// What comes into a session.
-#[derive(Debug)]
-pub enum Input {
-    /// A whole frame from the peer, header included. Only when [`Session::poll_output`] has nothing more to say.
-    Frame(Vec<u8>),
-    /// The replica did what the last [`Output::Read`], [`Output::Apply`] or [`Output::Persist`] asked for.
-    Answer(Answer),
-    /// The replica could not.
-    Failed(ReplicaError),
-    /// The connection ended.
-    Closed,
-    /// Time has passed: the deadline may be over.
-    Tick,
-}
-
-/// What the replica did.
-#[derive(Debug)]
-pub enum Answer {
-    /// To [`Output::Read`].
-    Read(ReadAnswer),
-    /// To [`ApplyRequest::Entries`] and [`ApplyRequest::CommitValue`].
-    Applied(Applied),
-    /// To every other [`Output::Apply`], and to [`Output::Persist`].
-    Finished,
-}
-
-/// What a session wants done.
-#[derive(Debug)]
-pub enum Output {
-    /// Ask the replica ([`crate::serve_read`]) and answer.
-    Read(ReadRequest),
-    /// Change the replica and answer.
-    Apply(ApplyRequest),
-    /// Make everything that the replica holds or applied durable, and answer.
-    Persist,
-    /// Send a frame to the peer.
-    Send(Vec<u8>),
-    /// Tell whoever wants to know.
-    Event(Progress),
-    /// The session is over. Nothing comes after this.
-    Done(Box<Outcome>),
-}
 
 /// Which side a session is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,7 +93,7 @@ pub struct Session {
     pub(crate) options: Options,
     pub(crate) state: State,
     pub(crate) waiting: Option<Waiting>,
-    outputs: VecDeque<Output>,
+    pub(crate) outputs: VecDeque<Output>,
     now: Duration,
     opened_at: Duration,
 
@@ -150,7 +108,7 @@ pub struct Session {
     pub(crate) heard_salt: Salt,
     pub(crate) spoken_salt: Salt,
 
-    frames: VecDeque<Vec<u8>>,
+    pub(crate) frames: VecDeque<Vec<u8>>,
     frame_read_len: usize,
     pub(crate) heard: Heard,
     /// Ranges that differ by the message read last, to be answered before the next.
@@ -496,66 +454,11 @@ impl Session {
             _ => Err(AbortReason::Inconsistent("an answer to another question")),
         }
     }
-
-    /// Ends the session early and tells the peer why, unless it knows.
-    pub(crate) fn fail(&mut self, reason: AbortReason) {
-        self.outputs.clear();
-        let abort = match &reason {
-            AbortReason::Closed | AbortReason::Peer(_) => None,
-            AbortReason::Version { .. } => Some(Abort::Version(self.options.versions)),
-            reason => Some(Abort::Reason(peer_reason(reason))),
-        };
-        if let Some(abort) = abort {
-            let mut frame = frame::begin();
-            Message::Abort(abort).encode(&mut frame);
-            frame::seal(&mut frame, true);
-            self.send(frame);
-        }
-        self.end(End::Aborted(reason));
-    }
-
-    /// Ends the session.
-    pub(crate) fn end(&mut self, end: End) {
-        let mut report = std::mem::take(&mut self.report);
-        report.legs = self.leg;
-        report.metadata_bytes = report.metadata_bytes.saturating_sub(report.value_bytes);
-        report.entries_differing =
-            report.only_left + report.only_right + report.newer_left + report.newer_right;
-        self.outputs.push_back(Output::Done(Box::new(Outcome { end, report })));
-        self.state = State::Ended;
-        self.waiting = None;
-        self.frames.clear();
-        self.spans.clear();
-        (self.sent, self.draft) = (Table::default(), Table::default());
-        (self.backlog, self.aside) = (Backlog::default(), Backlog::default());
-        self.sends = Sends::default();
-    }
 }
 
 /// Whether a frame that was checked is the last of its flight.
 fn is_last(frame: &[u8]) -> bool {
     frame.get(3).is_some_and(|flags| flags & 1 != 0)
-}
-
-fn peer_reason(reason: &AbortReason) -> PeerReason {
-    match reason {
-        AbortReason::OtherSet => PeerReason::OtherSet,
-        AbortReason::OtherHashKey => PeerReason::OtherHashKey,
-        AbortReason::SameNode => PeerReason::SameNode,
-        AbortReason::Malformed(_) => PeerReason::Malformed,
-        AbortReason::Limit(_) => PeerReason::Limit,
-        AbortReason::Timeout => PeerReason::Timeout,
-        AbortReason::Replica(error) => match error.kind {
-            ReplicaErrorKind::Poisoned => PeerReason::Poisoned,
-            ReplicaErrorKind::Unknown => PeerReason::Unknown,
-            ReplicaErrorKind::Storage | ReplicaErrorKind::Closed => PeerReason::Replica,
-        },
-        AbortReason::Inconsistent(_) => PeerReason::Replica,
-        AbortReason::Protocol(_)
-        | AbortReason::Version { .. }
-        | AbortReason::Closed
-        | AbortReason::Peer(_) => PeerReason::Protocol,
-    }
 }
 
 impl From<Malformed> for AbortReason {

@@ -3,7 +3,8 @@
 //! Easy to get wrong: a peer names the keys. Those outside the session's range (local keys of the store among them) are
 //! refused before the replica sees them, and so are entries in a direction that the session does not move.
 
-use super::machine::{Output, Session, Waiting};
+use super::io::Output;
+use super::machine::{Session, Waiting};
 use super::report::{Difference, Reason};
 use crate::error::AbortReason;
 use crate::options::Mode;

@@ -324,7 +324,7 @@ fn items_that_refer_to_nothing_or_twice_or_to_foreign_ranges_are_refused() {
 fn damaged_messages_end_typed_and_do_no_harm() {
     // Every frame is sealed again after the damage, so that it reaches the messages and the session behind them.
     let (mut aborted, mut survived) = (0, 0);
-    for seed in 0..800 {
+    for seed in 0..500 {
         let rng = &mut Rng(seed);
         let (left, right) = diverged(seed % 40);
         let at = rng.below(12);
@@ -361,7 +361,7 @@ fn damaged_messages_end_typed_and_do_no_harm() {
             }
         }
     }
-    assert!(aborted > 300 && survived > 100, "{aborted} aborted, {survived} survived");
+    assert!(aborted > 200 && survived > 60, "{aborted} aborted, {survived} survived");
 }
 
 #[test]
