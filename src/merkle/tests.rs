@@ -17,7 +17,8 @@ use crate::error::Error;
 use crate::format::FileKind;
 use crate::hash::{KeyHash, SetHasher};
 use crate::types::{
-    EntrySum, Epoch, EpochSums, FileId, KeyRange, Kind, RangeSum, SeqNo, Stamp, ValueDigest, successor,
+    EntryHash, EntrySum, Epoch, EpochSums, FileId, KeyRange, Kind, RangeSum, SeqNo, Stamp, ValueDigest,
+    successor,
 };
 use crate::vfs::MemoryVfs;
 
@@ -349,6 +350,37 @@ fn entries(count: u64) -> Entries {
     let key = |number: u64| [&keyspace(0)[..], &number.to_be_bytes()].concat();
     (0..count).map(|number| (key(number), entry(hasher().key(&key(number)), number))).collect()
 }
+
+#[test]
+fn the_bytes_of_a_small_file_are_the_documented_ones() {
+    let entry =
+        |hash, live, bytes, epoch| EntrySum { sum: RangeSum::of_entry(EntryHash(hash), live, bytes), epoch };
+    let fence = KeyHash(0b10100 << 64);
+    let mut builder = BucketBuilder::new(2, []);
+    builder.push(b"\x01aa", KeyHash(1 << 64), entry(0x11, true, 5, None));
+    builder.push(b"\x01ab", fence, entry(0x22, true, 200, None));
+    builder.push(b"\x01ac", KeyHash(1 << 64), entry(0x44, false, 2, Some(Epoch(300))));
+    let (vfs, dir) = (MemoryVfs::new(), Path::new(DIR));
+    let base = builder.into_base();
+    write_next(&vfs, dir, &[], FileId(7), SeqNo(9), &Base::default(), &base).expect("written");
+    let bytes = vfs.bytes(&dir.join(FileKind::Merkle.name(7))).expect("there");
+    let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let lines: Vec<String> = hex.chunks(16).map(|line| line.join(" ")).collect();
+    assert_eq!(lines.join("\n"), GOLDEN);
+}
+
+/// The worked example of the format's documentation.
+const GOLDEN: &str = "\
+53 59 4e 43 4d 52 4b 4c 01 00 00 00 c3 a2 5d 12
+11 00 00 00 4c f1 b2 3c 01 07 00 00 00 00 00 00
+00 09 00 00 00 00 00 00 00 47 00 00 00 e3 46 1a
+74 00 01 01 ff 11 00 00 00 00 00 00 00 00 00 00
+00 00 00 00 00 01 00 05 00 01 02 61 62 00 66 00
+00 00 00 00 00 00 00 00 00 00 00 00 00 00 01 01
+ca 01 01 ac 02 44 00 00 00 00 00 00 00 00 00 00
+00 00 00 00 00 00 01 02 1c 00 00 00 da a3 3d 02
+02 00 00 00 00 00 00 00 77 00 00 00 00 00 00 00
+00 00 00 00 00 00 00 00 02 01 cf 01";
 
 #[test]
 fn a_damaged_byte_in_a_file_is_corruption_and_never_another_sum() {
