@@ -4,7 +4,6 @@
 //! Easy to get wrong: a session is run by the local store, whichever side of the command line it stands on, so what it
 //! reports is turned round when that is the right one.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -13,7 +12,8 @@ use syncline::clock::{Entropy, SystemEntropy};
 use syncline::replica::DbReplica;
 use syncline::{Db, Fingerprint};
 use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::address::Address;
@@ -217,7 +217,7 @@ pub(crate) fn connect(local: &Db, remote: &str, mode: Mode) -> Result<Report> {
     let session = driver::tokio::connect(remote, Arc::new(DbReplica::new(local)), options(mode)?, observe);
     let outcome = runtime()?.block_on(session).map_err(|error| Error::Peer {
         peer: peer.clone(),
-        what: format!("{error}. See whether `syncline serve` runs there and the address is right"),
+        what: format!("cannot be reached: {error}. See whether `syncline serve` runs there"),
     })?;
     Report::of(outcome, local, mode, &peer)
 }
@@ -250,16 +250,30 @@ impl Server {
         self.address
     }
 
-    /// Answers sessions until the process is asked to end; `log` hears of each.
+    /// Answers sessions until SIGINT or SIGTERM; `log` hears of each. `ready` is called once a signal would end it in
+    /// good order, so that whoever it tells may send one at once.
     ///
     /// # Errors
-    /// `Io` if the signals cannot be waited for.
-    pub(crate) fn run_until_interrupted(self, log: impl Fn(&str) + Send + Sync + 'static) -> Result<()> {
+    /// `Io` if signals cannot be waited for, or what `ready` fails with.
+    pub(crate) fn run_until_interrupted(
+        self,
+        ready: impl FnOnce() -> Result<()>,
+        log: impl Fn(&str) + Send + Sync + 'static,
+    ) -> Result<()> {
         let Server { runtime, listener, replica, options, .. } = self;
         let observe = move |peer: SocketAddr, outcome: &SessionOutcome| log(&told(peer, outcome));
         runtime.block_on(async {
-            let interrupted = interrupted().map_err(Error::io("cannot wait for signals"))?;
-            driver::tokio::serve(listener, replica, options, observe, interrupted).await;
+            let wait_for = |kind| signal(kind).map_err(Error::io("cannot wait for signals"));
+            let mut interrupt = wait_for(SignalKind::interrupt())?;
+            let mut terminate = wait_for(SignalKind::terminate())?;
+            ready()?;
+            let shutdown = async {
+                tokio::select! {
+                    _ = interrupt.recv() => (),
+                    _ = terminate.recv() => (),
+                }
+            };
+            driver::tokio::serve(listener, replica, options, observe, shutdown).await;
             Ok(())
         })
     }
@@ -304,23 +318,10 @@ fn told(peer: SocketAddr, outcome: &SessionOutcome) -> String {
     format!("{peer}: {end}; {} entries sent, {} received", report.entries_sent, report.entries_received)
 }
 
-/// Ends when the process is asked to: by SIGINT, or by SIGTERM where there is one.
-fn interrupted() -> std::io::Result<impl Future<Output = ()>> {
-    #[cfg(unix)]
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    Ok(async move {
-        #[cfg(unix)]
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => (),
-            _ = terminate.recv() => (),
-        }
-        #[cfg(not(unix))]
-        let _ = tokio::signal::ctrl_c().await;
-    })
-}
-
 fn runtime() -> Result<Runtime> {
-    Runtime::new().map_err(Error::io("cannot start the threads of a session"))
+    // The sessions' work is done by the replicas, on threads for blocking work; these only move bytes.
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.map_err(Error::io("cannot start the threads of a session"))
 }
 
 /// What a session of this process is opened with.

@@ -168,8 +168,8 @@ fn bytes_that_are_no_text_are_kept_and_shown_in_hexadecimal_digits() {
         .current_dir(folder.path())
         .args(["put", "s", "k"])
         .arg(OsStr::from_bytes(b"\xff\x01"))
-        .status();
-    assert!(put.expect("the command runs").success());
+        .output();
+    assert!(put.expect("the command runs").status.success());
     assert_eq!(folder.json("get s k", 0)["value_hex"], "ff01");
 }
 

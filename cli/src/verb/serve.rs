@@ -23,11 +23,11 @@ pub(super) fn run(args: &Serve, output: Output) -> Result<Verdict> {
     let root = output::root(db.root()?.fingerprint);
     let server = Server::bind(&db, &args.listen)?;
     let address = format!("tcp://{}", server.address());
-    output.answer(
-        &json!({ "address": address, "root": root }),
-        &[("address", address.clone()), ("root", root)],
-    )?;
-    server.run_until_interrupted(move |line| output.log(line))?;
+    let announce = || {
+        let object = json!({ "address": address, "root": root });
+        output.answer(&object, &[("address", address.clone()), ("root", root.clone())])
+    };
+    server.run_until_interrupted(announce, move |line| output.log(line))?;
     db.persist(syncline::Durability::Sync)?;
     Ok(Verdict::Fine)
 }

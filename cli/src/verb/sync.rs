@@ -26,7 +26,7 @@ pub(super) fn run(args: &Sync, output: Output) -> Result<Verdict> {
             (if args.dry_run { "would go to right" } else { "sent to right" }, count(sent)),
             (if args.dry_run { "would go to left" } else { "sent to left" }, count(received)),
             ("over-transfer", over_transfer(sent + received, report.differing())),
-            ("bytes moved", bytes_moved(&report)),
+            (if args.dry_run { "bytes of comparing" } else { "bytes moved" }, bytes_moved(&report)),
             ("round trips", count(report.legs.div_ceil(2))),
             ("root left", root_left),
             ("root right", root_right),
