@@ -10,7 +10,7 @@ use std::path::Path;
 use super::base::CutMismatch;
 use super::buckets::Bucket;
 use super::{
-    Base, Bound, BucketBuilder, Cut, DECREED, Differences, align, covered, cut_level, fences, load,
+    Base, Bound, Bounds, BucketBuilder, Cut, DECREED, Differences, align, covered, cut_level, fences, load,
     surrounding, write_next,
 };
 use crate::error::Error;
@@ -265,9 +265,7 @@ impl Model {
 
     /// The sum of `range` as a store finds it: whole buckets, and scans of what sticks out.
     fn sum(&mut self, range: &KeyRange) -> RangeSum {
-        let layers: Vec<_> =
-            self.differences.iter().map(Differences::bounds).chain([self.base.bounds()]).collect();
-        let aligned = align(range, &layers);
+        let aligned = align(range, &self.layers());
         assert!(aligned.rest.len() <= 2);
         let mut sum: RangeSum = aligned.rest.iter().map(|rest| sum_of(&self.visible, rest).total).sum();
         if let Some(whole) = aligned.whole {
@@ -278,21 +276,22 @@ impl Model {
         sum
     }
 
+    fn layers(&self) -> Vec<&Bounds> {
+        std::iter::once(self.base.bounds()).chain(self.differences.iter().map(Differences::bounds)).collect()
+    }
+
     fn check(&mut self) {
         let range = self.random.range();
         assert_eq!(self.sum(&range), sum_of(&self.visible, &range).total, "{range:?}");
         let total = self.base.total() + self.differences.iter().map(Differences::total).sum();
         assert_eq!(total, sum_of(&self.visible, &covered()).total);
+        assert_eq!(align(&KeyRange::all(), &self.layers()).rest, [], "the root needs no scan");
     }
 
     fn check_pieces(&mut self) {
         let range = self.random.range();
         let pieces = 1 + self.random.below(20);
-        let layers: Vec<_> = [&self.base]
-            .iter()
-            .map(|base| base.bounds())
-            .chain(self.differences.iter().map(Differences::bounds))
-            .collect();
+        let layers = self.layers();
         let cut =
             cut_level(&range, sum_of(&self.visible, &range).total.counts.live, pieces, BUCKET_BITS, &layers);
         let inner: Vec<_> = fences(&range, cut, &layers).map(|(key, _)| key.to_vec()).collect();
@@ -335,6 +334,11 @@ fn every_sum_is_the_sum_of_the_entries_whatever_happens() {
         let scratch = from_scratch(&model.visible);
         assert_eq!(mismatches(&model.base, &scratch), [], "the history shows");
         assert_eq!(model.base.total(), scratch.total());
+        assert!(scratch.buckets().all(|bucket| covered().contains(&bucket.bound.key)));
+        for bound in model.base.buckets().map(|bucket| bucket.bound) {
+            let level = scratch.bounds().level_of(&bound.key);
+            assert!(level.is_none_or(|level| level == bound.level), "{bound:?} is of level {level:?}");
+        }
         reached.deltas += model.reached.deltas;
         reached.full += model.reached.full;
         reached.dropped += model.reached.dropped;
@@ -349,6 +353,18 @@ fn every_sum_is_the_sum_of_the_entries_whatever_happens() {
 fn entries(count: u64) -> Entries {
     let key = |number: u64| [&keyspace(0)[..], &number.to_be_bytes()].concat();
     (0..count).map(|number| (key(number), entry(hasher().key(&key(number)), number))).collect()
+}
+
+#[test]
+fn a_range_falls_into_about_as_many_pieces_as_asked_for() {
+    let entries = entries(4_000);
+    let base = from_scratch(&entries);
+    let layers = [base.bounds()];
+    for pieces in [4, 16, 64, 256] {
+        let cut = cut_level(&covered(), 4_000, pieces, BUCKET_BITS, &layers);
+        let found = fences(&covered(), cut, &layers).count() as u64;
+        assert!((pieces / 2..pieces * 4).contains(&found), "{found} instead of {pieces}");
+    }
 }
 
 #[test]
@@ -395,10 +411,11 @@ fn a_damaged_byte_in_a_file_is_corruption_and_never_another_sum() {
     assert_eq!(ids, [FileId(1), FileId(2)]);
     assert!(load(&vfs, dir, &ids, SeqNo(121)).expect("undamaged").buckets().eq(new.buckets()));
 
-    let is_corruption = |ids: &[FileId], what: &str| {
-        let outcome = load(&vfs, dir, ids, SeqNo(121)).map(|base| base.total());
+    let is_corruption_as_of = |flushed: u64, ids: &[FileId], what: &str| {
+        let outcome = load(&vfs, dir, ids, SeqNo(flushed)).map(|base| base.total());
         assert!(matches!(outcome, Err(Error::Corruption { .. })), "{what}: {outcome:?}");
     };
+    let is_corruption = |ids: &[FileId], what: &str| is_corruption_as_of(121, ids, what);
     for id in &ids {
         let path = dir.join(FileKind::Merkle.name(id.0));
         let bytes = vfs.bytes(&path).expect("there");
@@ -417,12 +434,12 @@ fn a_damaged_byte_in_a_file_is_corruption_and_never_another_sum() {
     }
     is_corruption(&ids[..1], "the delta is missing");
     is_corruption(&ids[1..], "the full file is missing");
-    is_corruption(&[FileId(1), FileId(1)], "a full file in place of a delta");
+    is_corruption_as_of(120, &[FileId(1), FileId(1)], "a full file in place of a delta");
     vfs.put(
         &dir.join(FileKind::Merkle.name(2)),
         &vfs.bytes(&dir.join(FileKind::Merkle.name(1))).expect("there"),
     );
-    is_corruption(&[FileId(2)], "a file under another name");
+    is_corruption_as_of(120, &[FileId(2)], "a file under another name");
 }
 
 #[test]
