@@ -291,6 +291,10 @@ impl Session {
             + covers(&self.uncovered_next)
     }
 
+    pub(crate) fn initiates(&self) -> bool {
+        self.role == Role::Initiator
+    }
+
     pub(crate) fn ask(&mut self, request: ReadRequest, waiting: Waiting) {
         self.output_and_wait(Output::Read(request), waiting);
     }
