@@ -223,7 +223,7 @@ impl Session {
         self.outputs.push_back(Output::Done(Box::new(Outcome { end, report })));
         self.state = State::Ended;
         self.waiting = None;
-        self.frames.clear();
+        self.frame = None;
         self.spans.clear();
         (self.sent, self.draft) = (Table::default(), Table::default());
         (self.backlog, self.aside) = (Backlog::default(), Backlog::default());
