@@ -28,7 +28,7 @@ impl Session {
     /// Puts pieces of an item of the peer off.
     pub(crate) fn put_off(&mut self, pieces: Pieces, place: Place) {
         let aside = Aside::new(place.range, place.depth);
-        let backlog = (self.role == Role::Initiator).then_some(&mut self.aside);
+        let backlog = self.initiates().then_some(&mut self.aside);
         self.deferred.push(pieces, aside, backlog);
     }
 
@@ -41,7 +41,7 @@ impl Session {
             backlog::add_range(&mut hash, &range);
             let depth = item.depth;
             self.sent.answer(span.item);
-            if self.role == Role::Initiator {
+            if self.initiates() {
                 self.aside.push(Aside::new(range, depth));
             }
         }
@@ -57,7 +57,7 @@ impl Session {
     /// Begins again from the whole range.
     pub(crate) fn on_restart(&mut self) -> Result<(), AbortReason> {
         self.restart_count += 1;
-        if self.role == Role::Responder || self.restart_count > RESTART_COUNT_MAX {
+        if !self.initiates() || self.restart_count > RESTART_COUNT_MAX {
             return Err(AbortReason::Limit("restarts"));
         }
         let range = self.terms.scope.clone();
@@ -96,7 +96,7 @@ impl Session {
 
     /// Says what this flight does not answer.
     pub(crate) fn put_aside(&mut self) {
-        let backlog = (self.role == Role::Initiator).then_some(&mut self.aside);
+        let backlog = self.initiates().then_some(&mut self.aside);
         for later in self.deferred.take(backlog) {
             self.outbox.push(&Message::Later(later));
             self.expects_more = true;

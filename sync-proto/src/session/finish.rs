@@ -220,12 +220,10 @@ impl Session {
         let mut report = std::mem::take(&mut self.report);
         report.legs = self.leg;
         report.metadata_bytes = report.metadata_bytes.saturating_sub(report.value_bytes);
-        report.entries_differing =
-            report.only_left + report.only_right + report.newer_left + report.newer_right;
         self.outputs.push_back(Output::Done(Box::new(Outcome { end, report })));
         self.state = State::Ended;
         self.waiting = None;
-        self.frames.clear();
+        self.frame = None;
         self.spans.clear();
         (self.sent, self.draft) = (Table::default(), Table::default());
         (self.backlog, self.aside) = (Backlog::default(), Backlog::default());

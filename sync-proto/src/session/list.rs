@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use super::keys::KeyList;
 use super::leaf::{self, Verdict};
 use super::machine::{Session, Waiting};
+use super::report::Found;
 use super::table::{Body, Item, Listing};
 use super::walk::{Place, Span, Walking};
 use crate::error::AbortReason;
@@ -211,7 +212,13 @@ impl Session {
             missing: want_missing,
             stale: want_newer,
         };
-        self.count_differences(&settle, true);
+        let found = Found {
+            only_mine: settle.only_mine,
+            newer_mine: settle.newer_mine,
+            only_theirs: settle.missing.len() as u64,
+            newer_theirs: settle.stale.len() as u64,
+        };
+        self.report.add(found, self.initiates());
         if !(settle.missing.is_empty() && settle.stale.is_empty()) {
             self.expects_more = true;
             if !self.terms.may_take {
@@ -238,7 +245,13 @@ impl Session {
             }
             _ => return Err(AbortReason::Protocol("a verdict on no list")),
         };
-        self.count_differences(&settle, false);
+        let found = Found {
+            only_mine: settle.missing.len() as u64,
+            newer_mine: settle.stale.len() as u64,
+            only_theirs: settle.only_mine,
+            newer_theirs: settle.newer_mine,
+        };
+        self.report.add(found, self.initiates());
         let mut keys: Vec<Option<Vec<u8>>> = keys.into_iter().map(Some).collect();
         for (positions, newer) in [(&settle.missing, false), (&settle.stale, true)] {
             let wanted = positions.iter().map(|&position| match keys.get_mut(position as usize) {
@@ -253,24 +266,5 @@ impl Session {
             self.uncovered.extend(keys.into_iter().flatten());
         }
         Ok(())
-    }
-
-    /// Adds what a verdict found to the report; `mine` tells whose verdict it is.
-    fn count_differences(&mut self, settle: &Settle, mine: bool) {
-        let (missing, stale) = (settle.missing.len() as u64, settle.stale.len() as u64);
-        if settle.only_mine + settle.newer_mine + missing + stale > 0 {
-            self.report.ranges += 1;
-        }
-        if mine == self.initiates() {
-            self.report.only_left += settle.only_mine;
-            self.report.newer_left += settle.newer_mine;
-            self.report.only_right += missing;
-            self.report.newer_right += stale;
-        } else {
-            self.report.only_right += settle.only_mine;
-            self.report.newer_right += settle.newer_mine;
-            self.report.only_left += missing;
-            self.report.newer_left += stale;
-        }
     }
 }

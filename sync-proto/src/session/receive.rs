@@ -5,7 +5,7 @@
 
 use super::io::Output;
 use super::machine::{Session, Waiting};
-use super::report::{Difference, Reason};
+use super::report::{Difference, Found, Reason};
 use crate::error::AbortReason;
 use crate::options::Mode;
 use crate::replica::{Applied, ApplyRequest};
@@ -21,12 +21,7 @@ pub(crate) struct Staging {
 impl Session {
     pub(crate) fn on_stream(&mut self, count: u64) -> Result<(), AbortReason> {
         self.heard.moves += 1;
-        self.report.ranges += 1;
-        let only_theirs = match self.initiates() {
-            true => &mut self.report.only_right,
-            false => &mut self.report.only_left,
-        };
-        *only_theirs = only_theirs.saturating_add(count);
+        self.report.add(Found { only_theirs: count, ..Found::default() }, self.initiates());
         Ok(())
     }
 

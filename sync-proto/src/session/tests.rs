@@ -14,6 +14,7 @@ use crate::test_model::{Model, Truth, entry};
 use crate::types::KeyRange;
 use crate::wire::codec::Reader;
 use crate::wire::frame::{self, FRAME_HEADER_LEN};
+use crate::wire::hello::Done;
 use crate::wire::item::{Children, List, Pieces, Scope, Split};
 use crate::wire::message::Message;
 
@@ -296,6 +297,17 @@ fn a_peer_that_only_puts_off_or_says_nothing_is_left() {
         if flights == 1 { spans(flight).into_iter().map(list).collect() } else { Vec::new() }
     });
     assert!(matches!(end, End::Aborted(AbortReason::Protocol(_))), "{end:?}");
+}
+
+#[test]
+fn a_peer_that_claims_absurd_numbers_overflows_nothing() {
+    let (model, _) = stale_pair(500, []);
+    let claims = [Message::Stream(u64::MAX), Message::Stream(u64::MAX)];
+    let done = Done { reasons: 0, refused: u64::MAX, deferred: u64::MAX, root: model.root() };
+    let (end, _) = lie_to(&model, Options::new(1), |_| {
+        claims.iter().cloned().chain([Message::Done(done.clone())]).collect()
+    });
+    assert_eq!(end, End::Complete, "it says that it is done, and this side has nothing to add");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::align::{self, Align, Bound, Group};
 use super::backlog::Aside;
 use super::keys::KeyList;
 use super::list::Reading;
-use super::machine::{Role, Session, Waiting};
+use super::machine::{Session, Waiting};
 use super::report::Reason;
 use super::table::{Body, Item};
 use crate::error::AbortReason;
@@ -332,7 +332,7 @@ impl Session {
                     None => true,
                     Some(end) => end.as_ref().is_some_and(|end| *end <= range.start),
                 };
-                if self.role == Role::Initiator || !self.terms.scope.covers(range) || !follows {
+                if self.initiates() || !self.terms.scope.covers(range) || !follows {
                     return Err(AbortReason::Protocol("a range out of place"));
                 }
                 self.heard.reopened_to = Some(range.end.clone());
