@@ -51,7 +51,7 @@ fn frame(flags: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let [role, mut rest @ ..] = data else { return };
+    let Some((role, mut rest)) = data.split_first() else { return };
     let db = builder(&template().kill()).open().expect("open");
     let replica = DbReplica::new(&db);
     let session = match role % 2 {
