@@ -84,7 +84,7 @@ impl Memtable {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// The newest version of `key` among commits up to `at`.
+    /// The newest version of `key` among commits up to `at`. Costs the number of versions above `at`, of this key alone.
     pub(crate) fn get(&self, key: &[u8], hash: KeyHash, at: SeqNo) -> Option<Head> {
         self.version(self.cell(key, hash)?, at).cloned()
     }

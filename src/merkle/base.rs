@@ -114,11 +114,7 @@ impl Base {
             if order.is_eq() && our_key == COVERED_END {
                 return changes;
             }
-            if order.is_eq()
-                && our.index == 0
-                && their.index == 0
-                && ours.shares(our.chunk, theirs, their.chunk)
-            {
+            if order.is_eq() && our.index == 0 && ours.shares(our.chunk, theirs, their.chunk) {
                 (our, their) = (our.next_chunk(), their.next_chunk());
                 continue;
             }

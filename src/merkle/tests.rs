@@ -10,14 +10,15 @@ use std::path::Path;
 use super::base::CutMismatch;
 use super::buckets::Bucket;
 use super::{
-    Base, Bound, BucketBuilder, Cut, DECREED, Differences, align, covered, cut_level, fences, load,
+    Base, Bound, Bounds, BucketBuilder, Cut, DECREED, Differences, align, covered, cut_level, fences, load,
     surrounding, write_next,
 };
 use crate::error::Error;
 use crate::format::FileKind;
 use crate::hash::{KeyHash, SetHasher};
 use crate::types::{
-    EntrySum, Epoch, EpochSums, FileId, KeyRange, Kind, RangeSum, SeqNo, Stamp, ValueDigest, successor,
+    EntryHash, EntrySum, Epoch, EpochSums, FileId, KeyRange, Kind, RangeSum, SeqNo, Stamp, ValueDigest,
+    successor,
 };
 use crate::vfs::MemoryVfs;
 
@@ -264,9 +265,7 @@ impl Model {
 
     /// The sum of `range` as a store finds it: whole buckets, and scans of what sticks out.
     fn sum(&mut self, range: &KeyRange) -> RangeSum {
-        let layers: Vec<_> =
-            self.differences.iter().map(Differences::bounds).chain([self.base.bounds()]).collect();
-        let aligned = align(range, &layers);
+        let aligned = align(range, &self.layers());
         assert!(aligned.rest.len() <= 2);
         let mut sum: RangeSum = aligned.rest.iter().map(|rest| sum_of(&self.visible, rest).total).sum();
         if let Some(whole) = aligned.whole {
@@ -277,21 +276,22 @@ impl Model {
         sum
     }
 
+    fn layers(&self) -> Vec<&Bounds> {
+        std::iter::once(self.base.bounds()).chain(self.differences.iter().map(Differences::bounds)).collect()
+    }
+
     fn check(&mut self) {
         let range = self.random.range();
         assert_eq!(self.sum(&range), sum_of(&self.visible, &range).total, "{range:?}");
         let total = self.base.total() + self.differences.iter().map(Differences::total).sum();
         assert_eq!(total, sum_of(&self.visible, &covered()).total);
+        assert_eq!(align(&KeyRange::all(), &self.layers()).rest, [], "the root needs no scan");
     }
 
     fn check_pieces(&mut self) {
         let range = self.random.range();
         let pieces = 1 + self.random.below(20);
-        let layers: Vec<_> = [&self.base]
-            .iter()
-            .map(|base| base.bounds())
-            .chain(self.differences.iter().map(Differences::bounds))
-            .collect();
+        let layers = self.layers();
         let cut =
             cut_level(&range, sum_of(&self.visible, &range).total.counts.live, pieces, BUCKET_BITS, &layers);
         let inner: Vec<_> = fences(&range, cut, &layers).map(|(key, _)| key.to_vec()).collect();
@@ -334,6 +334,11 @@ fn every_sum_is_the_sum_of_the_entries_whatever_happens() {
         let scratch = from_scratch(&model.visible);
         assert_eq!(mismatches(&model.base, &scratch), [], "the history shows");
         assert_eq!(model.base.total(), scratch.total());
+        assert!(scratch.buckets().all(|bucket| covered().contains(&bucket.bound.key)));
+        for bound in model.base.buckets().map(|bucket| bucket.bound) {
+            let level = scratch.bounds().level_of(&bound.key);
+            assert!(level.is_none_or(|level| level == bound.level), "{bound:?} is of level {level:?}");
+        }
         reached.deltas += model.reached.deltas;
         reached.full += model.reached.full;
         reached.dropped += model.reached.dropped;
@@ -351,6 +356,49 @@ fn entries(count: u64) -> Entries {
 }
 
 #[test]
+fn a_range_falls_into_about_as_many_pieces_as_asked_for() {
+    let entries = entries(4_000);
+    let base = from_scratch(&entries);
+    let layers = [base.bounds()];
+    for pieces in [4, 16, 64, 256] {
+        let cut = cut_level(&covered(), 4_000, pieces, BUCKET_BITS, &layers);
+        let found = fences(&covered(), cut, &layers).count() as u64;
+        assert!((pieces / 2..pieces * 4).contains(&found), "{found} instead of {pieces}");
+    }
+}
+
+#[test]
+fn the_bytes_of_a_small_file_are_the_documented_ones() {
+    let entry =
+        |hash, live, bytes, epoch| EntrySum { sum: RangeSum::of_entry(EntryHash(hash), live, bytes), epoch };
+    let fence = KeyHash(0b10100 << 64);
+    let mut builder = BucketBuilder::new(2, []);
+    builder.push(b"\x01aa", KeyHash(1 << 64), entry(0x11, true, 5, None));
+    builder.push(b"\x01ab", fence, entry(0x22, true, 200, None));
+    builder.push(b"\x01ac", KeyHash(1 << 64), entry(0x44, false, 2, Some(Epoch(300))));
+    let (vfs, dir) = (MemoryVfs::new(), Path::new(DIR));
+    let base = builder.into_base();
+    write_next(&vfs, dir, &[], FileId(7), SeqNo(9), &Base::default(), &base).expect("written");
+    let bytes = vfs.bytes(&dir.join(FileKind::Merkle.name(7))).expect("there");
+    let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let lines: Vec<String> = hex.chunks(16).map(|line| line.join(" ")).collect();
+    assert_eq!(lines.join("\n"), GOLDEN);
+}
+
+/// The worked example of the format's documentation.
+const GOLDEN: &str = "\
+53 59 4e 43 4d 52 4b 4c 01 00 00 00 c3 a2 5d 12
+11 00 00 00 4c f1 b2 3c 01 07 00 00 00 00 00 00
+00 09 00 00 00 00 00 00 00 47 00 00 00 e3 46 1a
+74 00 01 01 ff 11 00 00 00 00 00 00 00 00 00 00
+00 00 00 00 00 01 00 05 00 01 02 61 62 00 66 00
+00 00 00 00 00 00 00 00 00 00 00 00 00 00 01 01
+ca 01 01 ac 02 44 00 00 00 00 00 00 00 00 00 00
+00 00 00 00 00 00 01 02 1c 00 00 00 da a3 3d 02
+02 00 00 00 00 00 00 00 77 00 00 00 00 00 00 00
+00 00 00 00 00 00 00 00 02 01 cf 01";
+
+#[test]
 fn a_damaged_byte_in_a_file_is_corruption_and_never_another_sum() {
     let (vfs, dir) = (MemoryVfs::new(), Path::new(DIR));
     let old = from_scratch(&entries(120));
@@ -363,10 +411,11 @@ fn a_damaged_byte_in_a_file_is_corruption_and_never_another_sum() {
     assert_eq!(ids, [FileId(1), FileId(2)]);
     assert!(load(&vfs, dir, &ids, SeqNo(121)).expect("undamaged").buckets().eq(new.buckets()));
 
-    let is_corruption = |ids: &[FileId], what: &str| {
-        let outcome = load(&vfs, dir, ids, SeqNo(121)).map(|base| base.total());
+    let is_corruption_as_of = |flushed: u64, ids: &[FileId], what: &str| {
+        let outcome = load(&vfs, dir, ids, SeqNo(flushed)).map(|base| base.total());
         assert!(matches!(outcome, Err(Error::Corruption { .. })), "{what}: {outcome:?}");
     };
+    let is_corruption = |ids: &[FileId], what: &str| is_corruption_as_of(121, ids, what);
     for id in &ids {
         let path = dir.join(FileKind::Merkle.name(id.0));
         let bytes = vfs.bytes(&path).expect("there");
@@ -385,12 +434,12 @@ fn a_damaged_byte_in_a_file_is_corruption_and_never_another_sum() {
     }
     is_corruption(&ids[..1], "the delta is missing");
     is_corruption(&ids[1..], "the full file is missing");
-    is_corruption(&[FileId(1), FileId(1)], "a full file in place of a delta");
+    is_corruption_as_of(120, &[FileId(1), FileId(1)], "a full file in place of a delta");
     vfs.put(
         &dir.join(FileKind::Merkle.name(2)),
         &vfs.bytes(&dir.join(FileKind::Merkle.name(1))).expect("there"),
     );
-    is_corruption(&[FileId(2)], "a file under another name");
+    is_corruption_as_of(120, &[FileId(2)], "a file under another name");
 }
 
 #[test]

@@ -10,8 +10,8 @@ use std::time::Duration;
 pub const FRAME_LEN_MAX: usize = 1 << 20;
 /// Values up to this length travel with their entry; longer ones in parts of this length.
 pub const CHUNK_LEN: usize = 256 << 10;
-/// Greatest length of a key in bytes.
-pub const KEY_LEN_MAX: usize = 64 << 10;
+/// Greatest length of a key in bytes: a user's key of 64 KiB, and what a store puts before it.
+pub const KEY_LEN_MAX: usize = (64 << 10) + 64;
 /// Greatest length of an entry's meta in bytes.
 pub const META_LEN_MAX: usize = 64 << 10;
 /// Greatest number of pieces that a range is cut into by one message.

@@ -320,7 +320,7 @@ pub enum ApplyRequest {
     AbandonValue,
 }
 
-/// Asks `replica` what `request` says. This is all that a driver needs for [`Output::Read`].
+/// Asks `replica` what `request` says. This is all that a driver needs for [`Output::Read`](crate::Output::Read).
 pub fn serve_read(replica: &dyn Replica, request: ReadRequest) -> Result<ReadAnswer, ReplicaError> {
     Ok(match request {
         ReadRequest::Info { horizon } => ReadAnswer::Info(Box::new(replica.info(horizon)?)),

@@ -4,14 +4,18 @@
 //! nothing that it said waits for an answer. The session is over when two flights in a row say "done" and the second
 //! says nothing else: whoever said the first took nothing in since.
 
-use super::machine::{Answer, Heard, Output, Session, State, Waiting};
-use super::report::End;
+use super::backlog::Backlog;
+use super::io::{Answer, Output};
+use super::machine::{Heard, Session, State, Waiting};
+use super::report::{End, Outcome};
+use super::send::Sends;
 use super::table::Table;
-use crate::error::AbortReason;
+use crate::error::{AbortReason, PeerReason, ReplicaErrorKind};
 use crate::options::Mode;
 use crate::replica::{ReadAnswer, ReadRequest};
 use crate::types::RangeSum;
-use crate::wire::hello::Done;
+use crate::wire::frame;
+use crate::wire::hello::{Abort, Done};
 use crate::wire::message::Message;
 
 /// Steps of the end of this side's flight.
@@ -192,5 +196,59 @@ impl Session {
         self.report.refused = self.report.refused.saturating_add(self.peer_refused);
         self.report.deferred = self.report.deferred.saturating_add(self.peer_deferred);
         self.end(if self.reasons.is_empty() { End::Complete } else { End::Partial(self.reasons) });
+    }
+
+    /// Ends the session early and tells the peer why, unless it knows.
+    pub(crate) fn fail(&mut self, reason: AbortReason) {
+        self.outputs.clear();
+        let abort = match &reason {
+            AbortReason::Closed | AbortReason::Peer(_) => None,
+            AbortReason::Version { .. } => Some(Abort::Version(self.options.versions)),
+            reason => Some(Abort::Reason(peer_reason(reason))),
+        };
+        if let Some(abort) = abort {
+            let mut frame = frame::begin();
+            Message::Abort(abort).encode(&mut frame);
+            frame::seal(&mut frame, true);
+            self.send(frame);
+        }
+        self.end(End::Aborted(reason));
+    }
+
+    /// Ends the session.
+    pub(crate) fn end(&mut self, end: End) {
+        let mut report = std::mem::take(&mut self.report);
+        report.legs = self.leg;
+        report.metadata_bytes = report.metadata_bytes.saturating_sub(report.value_bytes);
+        self.outputs.push_back(Output::Done(Box::new(Outcome { end, report })));
+        self.state = State::Ended;
+        self.waiting = None;
+        self.frame = None;
+        self.spans.clear();
+        (self.sent, self.draft) = (Table::default(), Table::default());
+        (self.backlog, self.aside) = (Backlog::default(), Backlog::default());
+        self.sends = Sends::default();
+    }
+}
+
+/// What the peer is told of a reason.
+fn peer_reason(reason: &AbortReason) -> PeerReason {
+    match reason {
+        AbortReason::OtherSet => PeerReason::OtherSet,
+        AbortReason::OtherHashKey => PeerReason::OtherHashKey,
+        AbortReason::SameNode => PeerReason::SameNode,
+        AbortReason::Malformed(_) => PeerReason::Malformed,
+        AbortReason::Limit(_) => PeerReason::Limit,
+        AbortReason::Timeout => PeerReason::Timeout,
+        AbortReason::Replica(error) => match error.kind {
+            ReplicaErrorKind::Poisoned => PeerReason::Poisoned,
+            ReplicaErrorKind::Unknown => PeerReason::Unknown,
+            ReplicaErrorKind::Storage | ReplicaErrorKind::Closed => PeerReason::Replica,
+        },
+        AbortReason::Inconsistent(_) => PeerReason::Replica,
+        AbortReason::Protocol(_)
+        | AbortReason::Version { .. }
+        | AbortReason::Closed
+        | AbortReason::Peer(_) => PeerReason::Protocol,
     }
 }

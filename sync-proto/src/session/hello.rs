@@ -3,7 +3,7 @@
 //! Easy to get wrong: the responder checks set, hash key and node before it says anything of its data, and the initiator
 //! checks the responder's proof of the same. The nonces make every salt; before both are known nothing can be compared.
 
-use super::machine::{Role, Session, Waiting};
+use super::machine::{Session, Waiting};
 use super::report::Reason;
 use super::table::{Body, Item};
 use super::walk::Span;
@@ -162,7 +162,7 @@ impl Session {
     }
 
     pub(crate) fn on_hello(&mut self, hello: Hello) -> Result<(), AbortReason> {
-        if self.role == Role::Initiator || self.heard.messages > 1 || self.established {
+        if self.initiates() || self.heard.messages > 1 || self.established {
             return Err(AbortReason::Protocol("a hello out of place"));
         }
         let Some(version) = self.options.versions.common(hello.versions) else {
@@ -227,7 +227,7 @@ impl Session {
     }
 
     pub(crate) fn on_hello_reply(&mut self, reply: HelloReply) -> Result<(), AbortReason> {
-        if self.role == Role::Responder || self.heard.messages > 1 || self.established {
+        if !self.initiates() || self.heard.messages > 1 || self.established {
             return Err(AbortReason::Protocol("a hello reply out of place"));
         }
         let Some(own) = self.own.as_ref() else {
@@ -266,7 +266,7 @@ impl Session {
 
     fn establish(&mut self, salt: SessionSalt, peer: &Party, mode: Mode, names_max: u32) {
         let own_read_only = self.own.as_ref().is_some_and(|own| own.read_only);
-        let initiates = self.role == Role::Initiator;
+        let initiates = self.initiates();
         let (forth, back) = match mode {
             Mode::Both => (true, true),
             Mode::Push => (true, false),

@@ -9,8 +9,9 @@ use std::collections::BTreeSet;
 use super::keys::KeyList;
 use super::leaf::{self, Verdict};
 use super::machine::{Session, Waiting};
+use super::report::Found;
 use super::table::{Body, Item, Listing};
-use super::walk::{Span, Walking};
+use super::walk::{Place, Span, Walking};
 use crate::error::AbortReason;
 use crate::limits::{DEPTH_MAX, KEYS_LEN_MAX, LIST_COUNT_MAX};
 use crate::options::Mode;
@@ -28,9 +29,9 @@ pub(crate) enum Reading {
     /// To list a range for the `attempt`th time, counted from 0.
     List { span: Span, attempt: u8 },
     /// To answer a list of the peer.
-    Match { item: u32, range: KeyRange, depth: u32, fingerprints: Vec<u32> },
+    Match { place: Place, fingerprints: Vec<u32> },
     /// To answer a list of the peer in full width.
-    MatchFull { item: u32, range: KeyRange, depth: u32, entries: Vec<Listed> },
+    MatchFull { place: Place, entries: Vec<Listed> },
     /// To decide: of the hashes `listed`, the peer lacks those in `lacking`, and has `extra`.
     Decide { span: Span, listed: Vec<u128>, lacking: BTreeSet<u128>, extra: Vec<Extra> },
 }
@@ -53,25 +54,17 @@ impl Session {
             return Err(AbortReason::Inconsistent("the heads of a range are not its sum"));
         }
         match reading {
-            Reading::List { span, .. } | Reading::Decide { span, .. } if !whole => {
-                let pieces = self.options.limits.fan_out.max(2);
-                let request = ReadRequest::Split { range: span.range.clone(), pieces };
-                self.ask(request, Waiting::Walking(Walking::Split(span)));
-            }
-            Reading::Match { item, range, depth, .. } | Reading::MatchFull { item, range, depth, .. }
-                if !whole =>
-            {
-                let scope = Scope::Pieces(Pieces { item, lo: 0, hi: 1 });
-                let sum = heads.sum;
-                self.ask_cut(Span { scope, range, sum, peer_empty: false, explicit: true, depth });
+            Reading::List { span, .. } | Reading::Decide { span, .. } if !whole => self.ask_split(span),
+            Reading::Match { place, .. } | Reading::MatchFull { place, .. } if !whole => {
+                let scope = Scope::Pieces(place.pieces(1));
+                let Place { range, depth, .. } = place;
+                self.ask_cut(Span { scope, range, sum: heads.sum, peer_empty: false, explicit: true, depth });
             }
             Reading::List { span, attempt } => self.say_list(span, attempt, heads),
-            Reading::Match { range, depth, fingerprints, item } => {
-                self.say_unmatched(item, &range, depth, &fingerprints, heads.heads);
-            }
-            Reading::MatchFull { item, entries, .. } => {
+            Reading::Match { place, fingerprints } => self.say_unmatched(&place, &fingerprints, heads.heads),
+            Reading::MatchFull { place, entries } => {
                 self.settled = self.settled.saturating_add(heads.heads.len() as u64);
-                self.rule(item, leaf::decide_full(heads.heads, &entries));
+                self.rule(place.item, leaf::decide_full(heads.heads, &entries));
             }
             Reading::Decide { span, listed, lacking, extra } => {
                 self.settled = self.settled.saturating_add(heads.heads.len() as u64);
@@ -115,39 +108,38 @@ impl Session {
     }
 
     pub(crate) fn on_list(&mut self, list: List) -> Result<(), AbortReason> {
-        let (item, range, depth) = self.enter(&list.scope)?;
+        let place = self.enter(&list.scope)?;
         if !self.has_room() {
-            self.put_off(item, 1, range, depth);
+            self.put_off(place.pieces(1), place);
         } else if list.fingerprints.is_empty() {
-            self.stream(range);
+            self.stream(place.range);
         } else {
             let limit = self.list_limit(list.fingerprints.len());
-            let fingerprints = list.fingerprints;
-            self.ask_heads(limit, range.clone(), Reading::Match { item, range, depth, fingerprints });
+            let range = place.range.clone();
+            self.ask_heads(limit, range, Reading::Match { place, fingerprints: list.fingerprints });
         }
         Ok(())
     }
 
     pub(crate) fn on_full_list(&mut self, list: FullList) -> Result<(), AbortReason> {
-        let (item, range, depth) = self.enter(&list.scope)?;
+        let place = self.enter(&list.scope)?;
         if self.has_room() {
             let limit = self.list_limit(list.entries.len());
-            let entries = list.entries;
-            self.ask_heads(limit, range.clone(), Reading::MatchFull { item, range, depth, entries });
+            let range = place.range.clone();
+            self.ask_heads(limit, range, Reading::MatchFull { place, entries: list.entries });
         } else {
-            self.put_off(item, 1, range, depth);
+            self.put_off(place.pieces(1), place);
         }
         Ok(())
     }
 
-    fn say_unmatched(
-        &mut self,
-        item: u32,
-        range: &KeyRange,
-        depth: u32,
-        fingerprints: &[u32],
-        heads: Vec<Head>,
-    ) {
+    /// How many heads are worth reading to answer a list of `list_len` entries; beyond, the range is cut.
+    fn list_limit(&self, list_len: usize) -> ReadLimit {
+        let worth = list_len.saturating_mul(4).saturating_add(self.options.limits.list_count as usize);
+        ReadLimit { count: worth.min(LIST_COUNT_MAX) as u32, bytes: KEYS_LEN_MAX as u32 }
+    }
+
+    fn say_unmatched(&mut self, place: &Place, fingerprints: &[u32], heads: Vec<Head>) {
         let head_count = heads.len() as u64;
         let mismatch = leaf::match_list(fingerprints, heads, &self.heard_salt);
         let salt = self.spoken_salt;
@@ -159,9 +151,10 @@ impl Session {
         let must_answer = !(mismatch.lacking.is_empty() && extra.is_empty());
         self.settled = self.settled.saturating_add(head_count);
         let common = mismatch.common.0;
-        self.outbox.push(&Message::Unmatched(Unmatched { item, lacking: mismatch.lacking, extra, common }));
+        let (item, lacking) = (place.item, mismatch.lacking);
+        self.outbox.push(&Message::Unmatched(Unmatched { item, lacking, extra, common }));
         let body = Body::Unmatched { extra: mismatch.extra, must_answer };
-        self.draft.push(Item::whole(range, depth, body));
+        self.draft.push(Item::whole(&place.range, place.depth, body));
     }
 
     pub(crate) fn on_unmatched(&mut self, unmatched: Unmatched) -> Result<(), AbortReason> {
@@ -219,7 +212,13 @@ impl Session {
             missing: want_missing,
             stale: want_newer,
         };
-        self.count_differences(&settle, true);
+        let found = Found {
+            only_mine: settle.only_mine,
+            newer_mine: settle.newer_mine,
+            only_theirs: settle.missing.len() as u64,
+            newer_theirs: settle.stale.len() as u64,
+        };
+        self.report.add(found, self.initiates());
         if !(settle.missing.is_empty() && settle.stale.is_empty()) {
             self.expects_more = true;
             if !self.terms.may_take {
@@ -246,7 +245,13 @@ impl Session {
             }
             _ => return Err(AbortReason::Protocol("a verdict on no list")),
         };
-        self.count_differences(&settle, false);
+        let found = Found {
+            only_mine: settle.missing.len() as u64,
+            newer_mine: settle.stale.len() as u64,
+            only_theirs: settle.only_mine,
+            newer_theirs: settle.newer_mine,
+        };
+        self.report.add(found, self.initiates());
         let mut keys: Vec<Option<Vec<u8>>> = keys.into_iter().map(Some).collect();
         for (positions, newer) in [(&settle.missing, false), (&settle.stale, true)] {
             let wanted = positions.iter().map(|&position| match keys.get_mut(position as usize) {
@@ -261,24 +266,5 @@ impl Session {
             self.uncovered.extend(keys.into_iter().flatten());
         }
         Ok(())
-    }
-
-    /// Adds what a verdict found to the report; `mine` tells whose verdict it is.
-    fn count_differences(&mut self, settle: &Settle, mine: bool) {
-        let (missing, stale) = (settle.missing.len() as u64, settle.stale.len() as u64);
-        if settle.only_mine + settle.newer_mine + missing + stale > 0 {
-            self.report.ranges += 1;
-        }
-        if mine == self.initiates() {
-            self.report.only_left += settle.only_mine;
-            self.report.newer_left += settle.newer_mine;
-            self.report.only_right += missing;
-            self.report.newer_right += stale;
-        } else {
-            self.report.only_right += settle.only_mine;
-            self.report.newer_right += settle.newer_mine;
-            self.report.only_left += missing;
-            self.report.newer_left += stale;
-        }
     }
 }

@@ -9,64 +9,22 @@ use std::time::Duration;
 use super::backlog::{Backlog, Deferred};
 use super::finish::Closing;
 use super::hello::{Opening, Terms};
+use super::io::{Answer, Input, Output};
 use super::outbox::Outbox;
 use super::receive::Staging;
-use super::report::{End, Outcome, Progress, Reasons, Report};
+use super::report::{Progress, Reasons, Report};
 use super::send::{Sending, Sends};
 use super::table::Table;
 use super::walk::{Span, Walking};
-use crate::error::{AbortReason, PeerReason, ReplicaError, ReplicaErrorKind};
+use crate::error::AbortReason;
 use crate::hash::Salt;
-use crate::limits::{ELEMENT_OVERHEAD_LEN, FRAME_LEN_MAX};
+use crate::limits::ELEMENT_OVERHEAD_LEN;
 use crate::options::Options;
-use crate::replica::{Applied, ApplyRequest, ReadAnswer, ReadRequest, ReplicaInfo};
+use crate::replica::{ReadRequest, ReplicaInfo};
 use crate::wire::codec::{Malformed, Reader};
 use crate::wire::frame::{self, FRAME_HEADER_LEN};
 use crate::wire::hello::{Abort, Done};
 use crate::wire::message::Message;
-
-/// What comes into a session.
-#[derive(Debug)]
-pub enum Input {
-    /// A whole frame from the peer, header included. Only when [`Session::poll_output`] has nothing more to say.
-    Frame(Vec<u8>),
-    /// The replica did what the last [`Output::Read`], [`Output::Apply`] or [`Output::Persist`] asked for.
-    Answer(Answer),
-    /// The replica could not.
-    Failed(ReplicaError),
-    /// The connection ended.
-    Closed,
-    /// Time has passed: the deadline may be over.
-    Tick,
-}
-
-/// What the replica did.
-#[derive(Debug)]
-pub enum Answer {
-    /// To [`Output::Read`].
-    Read(ReadAnswer),
-    /// To [`ApplyRequest::Entries`] and [`ApplyRequest::CommitValue`].
-    Applied(Applied),
-    /// To every other [`Output::Apply`], and to [`Output::Persist`].
-    Finished,
-}
-
-/// What a session wants done.
-#[derive(Debug)]
-pub enum Output {
-    /// Ask the replica ([`crate::serve_read`]) and answer.
-    Read(ReadRequest),
-    /// Change the replica and answer.
-    Apply(ApplyRequest),
-    /// Make everything that the replica holds or applied durable, and answer.
-    Persist,
-    /// Send a frame to the peer.
-    Send(Vec<u8>),
-    /// Tell whoever wants to know.
-    Event(Progress),
-    /// The session is over. Nothing comes after this.
-    Done(Box<Outcome>),
-}
 
 /// Which side a session is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,6 +82,16 @@ pub(crate) struct Heard {
     pub(crate) done: Option<Done>,
 }
 
+/// A frame that was checked.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    bytes: Vec<u8>,
+    /// Where the next message begins.
+    next: usize,
+    /// Whether it is the last of its flight.
+    last: bool,
+}
+
 /// One session with one peer.
 ///
 /// The driver hands in what happens by [`Session::handle`], takes out what to do by [`Session::poll_output`] until that
@@ -135,7 +103,7 @@ pub struct Session {
     pub(crate) options: Options,
     pub(crate) state: State,
     pub(crate) waiting: Option<Waiting>,
-    outputs: VecDeque<Output>,
+    pub(crate) outputs: VecDeque<Output>,
     now: Duration,
     opened_at: Duration,
 
@@ -150,8 +118,8 @@ pub struct Session {
     pub(crate) heard_salt: Salt,
     pub(crate) spoken_salt: Salt,
 
-    frames: VecDeque<Vec<u8>>,
-    frame_read_len: usize,
+    /// The peer's frame that is being read, and how much of its payload was.
+    pub(crate) frame: Option<Frame>,
     pub(crate) heard: Heard,
     /// Ranges that differ by the message read last, to be answered before the next.
     pub(crate) spans: VecDeque<Span>,
@@ -228,8 +196,7 @@ impl Session {
             established: false,
             own: None,
             leg: 1,
-            frames: VecDeque::new(),
-            frame_read_len: 0,
+            frame: None,
             heard: Heard::default(),
             spans: VecDeque::new(),
             equal: false,
@@ -321,7 +288,7 @@ impl Session {
         let covers = |keys: &BTreeSet<Vec<u8>>| -> usize {
             keys.iter().map(|key| key.len() + ELEMENT_OVERHEAD_LEN).sum()
         };
-        self.frames.iter().map(Vec::len).sum::<usize>()
+        self.frame.as_ref().map_or(0, |frame| frame.bytes.len())
             + self.spans.iter().map(Span::memory_len).sum::<usize>()
             + self.sent.memory_len()
             + self.draft.memory_len()
@@ -331,6 +298,10 @@ impl Session {
             + self.sends.memory_len()
             + covers(&self.uncovered)
             + covers(&self.uncovered_next)
+    }
+
+    pub(crate) fn initiates(&self) -> bool {
+        self.role == Role::Initiator
     }
 
     pub(crate) fn ask(&mut self, request: ReadRequest, waiting: Waiting) {
@@ -357,19 +328,19 @@ impl Session {
             entries_sent: self.report.entries_sent,
             entries_received: self.report.entries_received,
             value_bytes: self.report.value_bytes,
-            metadata_bytes: self.report.metadata_bytes,
+            metadata_bytes: self.report.metadata_bytes.saturating_sub(self.report.value_bytes),
         }));
     }
 
-    fn take_frame(&mut self, frame: Vec<u8>) -> Result<(), AbortReason> {
-        let last = frame::check(&frame)?;
-        self.report.metadata_bytes = self.report.metadata_bytes.saturating_add(frame.len() as u64);
-        if self.report.metadata_bytes.saturating_sub(self.report.value_bytes)
-            > self.options.limits.metadata_len_max.saturating_add(frame.len() as u64)
-        {
+    fn take_frame(&mut self, bytes: Vec<u8>) -> Result<(), AbortReason> {
+        let last = frame::check(&bytes)?;
+        // What this frame holds of values is not known yet, so it counts when the next one comes.
+        let metadata_len = self.report.metadata_bytes.saturating_sub(self.report.value_bytes);
+        if metadata_len > self.options.limits.metadata_len_max {
             return Err(AbortReason::Limit("bytes"));
         }
-        let payload = frame.get(FRAME_HEADER_LEN..).unwrap_or_default();
+        self.report.metadata_bytes = self.report.metadata_bytes.saturating_add(bytes.len() as u64);
+        let payload = bytes.get(FRAME_HEADER_LEN..).unwrap_or_default();
         if Message::is_abort(payload) {
             return Err(match Message::decode(&mut Reader::new(payload))? {
                 Message::Abort(Abort::Version(theirs)) => self.version_mismatch(theirs),
@@ -377,14 +348,13 @@ impl Session {
                 _ => AbortReason::Malformed("abort"),
             });
         }
-        if !matches!(self.state, State::Listening) || self.frames.back().is_some_and(|frame| is_last(frame)) {
+        if !matches!(self.state, State::Listening) {
             return Err(AbortReason::Protocol("out of turn"));
         }
-        if self.frames.iter().map(Vec::len).sum::<usize>() > FRAME_LEN_MAX {
-            return Err(AbortReason::Limit("frames not yet asked for"));
+        if self.frame.is_some() {
+            return Err(AbortReason::Limit("a frame before the last one was read"));
         }
-        debug_assert_eq!(last, is_last(&frame));
-        self.frames.push_back(frame);
+        self.frame = Some(Frame { bytes, next: FRAME_HEADER_LEN, last });
         Ok(())
     }
 
@@ -427,13 +397,11 @@ impl Session {
 
     /// Reads the next message of the peer's flight, or ends the flight.
     fn listen(&mut self) -> Result<bool, AbortReason> {
-        let Some(frame) = self.frames.front() else { return Ok(false) };
-        let start = FRAME_HEADER_LEN + self.frame_read_len;
-        let unread = frame.get(start..).unwrap_or_default();
+        let Some(frame) = &mut self.frame else { return Ok(false) };
+        let unread = frame.bytes.get(frame.next..).unwrap_or_default();
         if unread.is_empty() {
-            let last = is_last(frame);
-            self.frames.pop_front();
-            self.frame_read_len = 0;
+            let last = frame.last;
+            self.frame = None;
             if last {
                 self.end_of_flight()?;
             }
@@ -442,7 +410,7 @@ impl Session {
         let mut reader = Reader::new(unread);
         let message = Message::decode(&mut reader)?;
         let len = unread.len() - reader.remaining_len();
-        self.frame_read_len += len;
+        frame.next += len;
         self.on_message(message, len)?;
         Ok(true)
     }
@@ -495,66 +463,6 @@ impl Session {
             (Waiting::Closing(closing), answer) => self.closed(closing, answer),
             _ => Err(AbortReason::Inconsistent("an answer to another question")),
         }
-    }
-
-    /// Ends the session early and tells the peer why, unless it knows.
-    pub(crate) fn fail(&mut self, reason: AbortReason) {
-        self.outputs.clear();
-        let abort = match &reason {
-            AbortReason::Closed | AbortReason::Peer(_) => None,
-            AbortReason::Version { .. } => Some(Abort::Version(self.options.versions)),
-            reason => Some(Abort::Reason(peer_reason(reason))),
-        };
-        if let Some(abort) = abort {
-            let mut frame = frame::begin();
-            Message::Abort(abort).encode(&mut frame);
-            frame::seal(&mut frame, true);
-            self.send(frame);
-        }
-        self.end(End::Aborted(reason));
-    }
-
-    /// Ends the session.
-    pub(crate) fn end(&mut self, end: End) {
-        let mut report = std::mem::take(&mut self.report);
-        report.legs = self.leg;
-        report.metadata_bytes = report.metadata_bytes.saturating_sub(report.value_bytes);
-        report.entries_differing =
-            report.only_left + report.only_right + report.newer_left + report.newer_right;
-        self.outputs.push_back(Output::Done(Box::new(Outcome { end, report })));
-        self.state = State::Ended;
-        self.waiting = None;
-        self.frames.clear();
-        self.spans.clear();
-        (self.sent, self.draft) = (Table::default(), Table::default());
-        (self.backlog, self.aside) = (Backlog::default(), Backlog::default());
-        self.sends = Sends::default();
-    }
-}
-
-/// Whether a frame that was checked is the last of its flight.
-fn is_last(frame: &[u8]) -> bool {
-    frame.get(3).is_some_and(|flags| flags & 1 != 0)
-}
-
-fn peer_reason(reason: &AbortReason) -> PeerReason {
-    match reason {
-        AbortReason::OtherSet => PeerReason::OtherSet,
-        AbortReason::OtherHashKey => PeerReason::OtherHashKey,
-        AbortReason::SameNode => PeerReason::SameNode,
-        AbortReason::Malformed(_) => PeerReason::Malformed,
-        AbortReason::Limit(_) => PeerReason::Limit,
-        AbortReason::Timeout => PeerReason::Timeout,
-        AbortReason::Replica(error) => match error.kind {
-            ReplicaErrorKind::Poisoned => PeerReason::Poisoned,
-            ReplicaErrorKind::Unknown => PeerReason::Unknown,
-            ReplicaErrorKind::Storage | ReplicaErrorKind::Closed => PeerReason::Replica,
-        },
-        AbortReason::Inconsistent(_) => PeerReason::Replica,
-        AbortReason::Protocol(_)
-        | AbortReason::Version { .. }
-        | AbortReason::Closed
-        | AbortReason::Peer(_) => PeerReason::Protocol,
     }
 }
 

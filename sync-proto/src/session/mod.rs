@@ -13,8 +13,9 @@
 //! The sides take turns. While a side listens it answers item by item into its outbox; when the peer's flight has ended
 //! it sends that, then entries, and says "done" when nothing of its own is outstanding.
 //!
+//! - `io`: what goes in and out. `machine`: state, and the loop that moves it on.
 //! - `hello`: opening; who may send what.
-//! - `walk`: pieces of ranges; `align` compares them, purely.
+//! - `walk`: pieces of ranges; `align` compares them, purely. `aside`: what does not fit a flight.
 //! - `list`: small ranges; `leaf` settles them, purely.
 //! - `send`, `receive`: entries. `finish`: the end of a flight, and of the session.
 //! - `table`, `backlog`, `outbox`, `keys`: what is held meanwhile. `report`: what is told.
@@ -23,9 +24,11 @@
 //! [`Session::poll_output`] has nothing more to say. Both keep memory and order simple.
 
 mod align;
+mod aside;
 mod backlog;
 mod finish;
 mod hello;
+mod io;
 mod keys;
 mod leaf;
 mod list;
@@ -37,7 +40,8 @@ mod send;
 mod table;
 mod walk;
 
-pub use machine::{Answer, Input, Output, Session};
+pub use io::{Answer, Input, Output};
+pub use machine::Session;
 pub use report::{Difference, End, Outcome, Progress, Reason, Reasons, Report};
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 //! Easy to get wrong: a peer names the keys. Those outside the session's range (local keys of the store among them) are
 //! refused before the replica sees them, and so are entries in a direction that the session does not move.
 
-use super::machine::{Output, Session, Waiting};
-use super::report::{Difference, Reason};
+use super::io::Output;
+use super::machine::{Session, Waiting};
+use super::report::{Difference, Found, Reason};
 use crate::error::AbortReason;
 use crate::options::Mode;
 use crate::replica::{Applied, ApplyRequest};
@@ -20,12 +21,7 @@ pub(crate) struct Staging {
 impl Session {
     pub(crate) fn on_stream(&mut self, count: u64) -> Result<(), AbortReason> {
         self.heard.moves += 1;
-        self.report.ranges += 1;
-        let only_theirs = match self.initiates() {
-            true => &mut self.report.only_right,
-            false => &mut self.report.only_left,
-        };
-        *only_theirs = only_theirs.saturating_add(count);
+        self.report.add(Found { only_theirs: count, ..Found::default() }, self.initiates());
         Ok(())
     }
 

@@ -127,6 +127,32 @@ impl Report {
     }
 }
 
+/// What one range added to a report, from this side's point of view.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Found {
+    pub(crate) only_mine: u64,
+    pub(crate) newer_mine: u64,
+    pub(crate) only_theirs: u64,
+    pub(crate) newer_theirs: u64,
+}
+
+impl Report {
+    /// Adds what was found in one range. Saturates, for a peer may claim any number of entries.
+    pub(crate) fn add(&mut self, found: Found, initiates: bool) {
+        let Found { only_mine, newer_mine, only_theirs, newer_theirs } = found;
+        let (left, right) = ((only_mine, newer_mine), (only_theirs, newer_theirs));
+        let (left, right) = if initiates { (left, right) } else { (right, left) };
+        self.only_left = self.only_left.saturating_add(left.0);
+        self.newer_left = self.newer_left.saturating_add(left.1);
+        self.only_right = self.only_right.saturating_add(right.0);
+        self.newer_right = self.newer_right.saturating_add(right.1);
+        self.entries_differing = [self.only_right, self.newer_left, self.newer_right]
+            .into_iter()
+            .fold(self.only_left, u64::saturating_add);
+        self.ranges += 1;
+    }
+}
+
 /// How the two sides differ on a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Difference {

@@ -6,8 +6,8 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::finish::Closing;
-use super::machine::{Role, Session, State, Waiting};
-use super::report::{Difference, Reason};
+use super::machine::{Session, State, Waiting};
+use super::report::{Difference, Found, Reason};
 use crate::error::AbortReason;
 use crate::limits::{
     BATCH_COUNT_MAX, CHUNK_LEN, ELEMENT_OVERHEAD_LEN, KEYS_LEN_MAX, TABLE_LEN_MAX, VALUE_TRY_COUNT_MAX,
@@ -94,10 +94,6 @@ fn range_len(range: &KeyRange) -> usize {
 const BATCH: ReadLimit = ReadLimit { count: BATCH_COUNT_MAX as u32, bytes: CHUNK_LEN as u32 };
 
 impl Session {
-    pub(crate) fn initiates(&self) -> bool {
-        self.role == Role::Initiator
-    }
-
     /// Sends these entries in this side's flight, or what the mode makes of that. `newer`: the peer has older versions.
     pub(crate) fn give(&mut self, keys: Vec<Vec<u8>>, newer: bool) {
         if keys.is_empty() {
@@ -196,11 +192,7 @@ impl Session {
     }
 
     fn announce(&mut self, range: KeyRange, count: u64) {
-        self.report.ranges += 1;
-        match self.initiates() {
-            true => self.report.only_left += count,
-            false => self.report.only_right += count,
-        }
+        self.report.add(Found { only_mine: count, ..Found::default() }, self.initiates());
         self.settled = self.settled.saturating_add(count);
         self.outbox.push(&Message::Stream(count));
         if self.terms.mode != Mode::DryRun {

@@ -14,6 +14,7 @@ use crate::test_model::{Model, Truth, entry};
 use crate::types::KeyRange;
 use crate::wire::codec::Reader;
 use crate::wire::frame::{self, FRAME_HEADER_LEN};
+use crate::wire::hello::Done;
 use crate::wire::item::{Children, List, Pieces, Scope, Split};
 use crate::wire::message::Message;
 
@@ -299,6 +300,17 @@ fn a_peer_that_only_puts_off_or_says_nothing_is_left() {
 }
 
 #[test]
+fn a_peer_that_claims_absurd_numbers_overflows_nothing() {
+    let (model, _) = stale_pair(500, []);
+    let claims = [Message::Stream(u64::MAX), Message::Stream(u64::MAX)];
+    let done = Done { reasons: 0, refused: u64::MAX, deferred: u64::MAX, root: model.root() };
+    let (end, _) = lie_to(&model, Options::new(1), |_| {
+        claims.iter().cloned().chain([Message::Done(done.clone())]).collect()
+    });
+    assert_eq!(end, End::Complete, "it says that it is done, and this side has nothing to add");
+}
+
+#[test]
 fn items_that_refer_to_nothing_or_twice_or_to_foreign_ranges_are_refused() {
     let (model, _) = stale_pair(500, []);
     let list = |scope| Message::List(List { scope, fingerprints: vec![1] });
@@ -324,7 +336,7 @@ fn items_that_refer_to_nothing_or_twice_or_to_foreign_ranges_are_refused() {
 fn damaged_messages_end_typed_and_do_no_harm() {
     // Every frame is sealed again after the damage, so that it reaches the messages and the session behind them.
     let (mut aborted, mut survived) = (0, 0);
-    for seed in 0..800 {
+    for seed in 0..500 {
         let rng = &mut Rng(seed);
         let (left, right) = diverged(seed % 40);
         let at = rng.below(12);
@@ -361,7 +373,7 @@ fn damaged_messages_end_typed_and_do_no_harm() {
             }
         }
     }
-    assert!(aborted > 300 && survived > 100, "{aborted} aborted, {survived} survived");
+    assert!(aborted > 200 && survived > 60, "{aborted} aborted, {survived} survived");
 }
 
 #[test]

@@ -335,9 +335,17 @@ impl Settle {
             item: reader.varint_u32()?,
             missing: reader.positions(LIST_COUNT_MAX)?,
             stale: reader.positions(LIST_COUNT_MAX)?,
-            only_mine: reader.varint()?,
-            newer_mine: reader.varint()?,
+            only_mine: own_count(reader)?,
+            newer_mine: own_count(reader)?,
         })
+    }
+}
+
+/// A number of entries that one list can bring about.
+fn own_count(reader: &mut Reader<'_>) -> Decoded<u64> {
+    match reader.varint()? {
+        count if count <= LIST_COUNT_MAX as u64 => Ok(count),
+        _ => Err(Malformed("more entries than a list can have")),
     }
 }
 
