@@ -23,7 +23,8 @@ fn builder(vfs: &MemoryVfs) -> Builder {
         wall_clock: Arc::new(ManualClock::new(1_700_000_000_000)),
         entropy: Arc::new(SeededEntropy::new(1)),
     };
-    Db::builder("/db").environment(environment).background(false)
+    // Small, for the space that a memtable may need is reserved in memory here.
+    Db::builder("/db").environment(environment).background(false).memtable_bytes(64 << 10)
 }
 
 /// A store of a few hundred entries, flushed.
