@@ -7,8 +7,9 @@ use std::time::Duration;
 use super::{End, Input, Outcome, Session};
 use crate::driver::{Pump, Step};
 use crate::error::{AbortReason, PeerReason};
+use crate::hash::SessionSalt;
 use crate::limits::{FRAME_LEN_MAX, Limits, MEMORY_MAX};
-use crate::options::Options;
+use crate::options::{Mode, Options};
 use crate::test_model::rng::{Rng, diverged};
 use crate::test_model::{Model, Truth, entry};
 use crate::types::KeyRange;
@@ -104,19 +105,19 @@ fn stale_pair(n: u64, stale: impl IntoIterator<Item = u64>) -> (Model, Model) {
 }
 
 #[test]
-fn a_list_that_does_not_close_is_listed_again_and_then_in_full_width() {
-    for refusals in 1..=2 {
-        let (left, right) = stale_pair(3000, [5, 700]);
-        let (mut refused, mut lists, mut full) = (0, 0, 0);
+fn a_collision_that_hides_a_difference_is_listed_again_and_then_in_full_width() {
+    for collisions in 0..=2 {
+        let (left, right) = stale_pair(60, [5]);
+        let (mut hidden, mut lists, mut full) = (0, 0, 0);
         let (outcome, _) = run(&left, &right, Options::new(1), &mut |_, messages| {
             for message in messages {
                 match message {
                     Message::List(_) => lists += 1,
                     Message::FullList(_) => full += 1,
-                    // As if two entries had the same short fingerprint: the first range does not add up.
-                    Message::Unmatched(unmatched) if refused < refusals => {
-                        unmatched.common ^= 1;
-                        refused += 1;
+                    // As if both versions had the same short fingerprint: they match, and only the sum knows better.
+                    Message::Unmatched(unmatched) if hidden < collisions => {
+                        (unmatched.lacking, unmatched.extra) = (Vec::new(), Vec::new());
+                        hidden += 1;
                     }
                     _ => {}
                 }
@@ -124,8 +125,8 @@ fn a_list_that_does_not_close_is_listed_again_and_then_in_full_width() {
         });
         assert_eq!(outcome.end, End::Complete);
         assert_eq!(left.root(), right.root());
-        assert!(lists >= 2 && full <= 1, "{lists} lists, {full} full");
-        assert_eq!(outcome.report.entries_differing, 2);
+        assert_eq!((lists, full), [(1, 0), (2, 0), (2, 1)][collisions], "{collisions} collisions");
+        assert_eq!(outcome.report.entries_differing, 1);
     }
 }
 
@@ -146,28 +147,30 @@ fn every_list_in_full_width_converges_as_well() {
 
 #[test]
 fn keys_with_the_same_short_fingerprint_are_sent_after_all() {
-    // Each side has keys that the other lacks; in the middle their fingerprints become one and the same, so that each
-    // looks like a newer version of the other.
-    let (left, right) = stale_pair(1000, []);
-    for index in 0..40u64 {
-        let key = [vec![1], Rng(5000 + index).bytes(12)].concat();
-        if index % 2 == 0 { &left } else { &right }.put(entry(key, 300 + index, 3, "mine"));
-    }
-    let own_key = left.contents().keys().find(|key| !right.contents().contains_key(*key)).cloned();
-    let own_key = own_key.expect("the left side has keys of its own");
-    let mut collisions = 0;
-    let (outcome, _) = run(&left, &right, Options::new(1), &mut |_, messages| {
-        for message in messages {
-            if let Message::Unmatched(unmatched) = message {
-                let Some(first) = unmatched.extra.first().copied() else { continue };
-                collisions += unmatched.extra.len().saturating_sub(1);
-                unmatched.extra.iter_mut().for_each(|extra| extra.key = first.key);
+    // Each side has one key that the other lacks. In the middle the fingerprint of the left one becomes that of the
+    // right one, so that the deciding right side takes the two for versions of one key, whichever of them is newer.
+    for left_hlc in [300, 500] {
+        let (left, right) = stale_pair(20, []);
+        let (left_key, right_key) = ([1, 7], [1, 8]);
+        left.put(entry(left_key, left_hlc, 1, "left"));
+        right.put(entry(right_key, 400, 2, "right"));
+        let salt = SessionSalt::new(1, 99);
+        let (mut leg, mut collisions) = (0, 0);
+        let (on_left, on_right) = run(&left, &right, Options::new(1), &mut |_, messages| {
+            leg += 1;
+            for message in messages {
+                if let Message::Unmatched(unmatched) = message {
+                    assert_eq!((unmatched.lacking.len(), unmatched.extra.len()), (1, 1));
+                    unmatched.extra[0].key = salt.leg(leg).key(&right_key);
+                    collisions += 1;
+                }
             }
-        }
-    });
-    assert!(collisions > 0, "{}", own_key.len());
-    assert_eq!(outcome.end, End::Complete);
-    assert_eq!(left.root(), right.root());
+        });
+        assert_eq!(collisions, 1);
+        assert_eq!((on_left.end, on_right.end), (End::Complete, End::Complete), "{left_hlc}");
+        assert_eq!(left.root(), right.root(), "{left_hlc}");
+        assert!(left.is_durable() && right.is_durable(), "{left_hlc}");
+    }
 }
 
 #[test]
@@ -181,7 +184,8 @@ fn a_mistaken_bound_is_noticed_when_a_range_is_put_aside_and_nothing_is_lost() {
         let mut options = Options::new(seed);
         options.limits = Limits { window_len: 200, ..Limits::default() };
         let mut shifts = 2;
-        let (outcome, _) = run(&left, &right, options, &mut |_, messages| {
+        let truth = Truth::of(&left, &right);
+        let (outcome, on_right) = run(&left, &right, options, &mut |_, messages| {
             for message in messages {
                 match message {
                     Message::Later(later) if shifts > 0 && rng.one_in(3) => {
@@ -195,6 +199,8 @@ fn a_mistaken_bound_is_noticed_when_a_range_is_put_aside_and_nothing_is_lost() {
         });
         assert_eq!(outcome.end, End::Complete, "seed {seed}");
         assert_eq!(left.root(), right.root(), "seed {seed}");
+        let sent = outcome.report.entries_sent + on_right.report.entries_sent;
+        assert_eq!(sent, truth.entries_to_send(), "seed {seed}: nothing is sent again");
     }
     assert!(restarts > 0, "the responder noticed, too");
 }
@@ -323,13 +329,40 @@ fn items_that_refer_to_nothing_or_twice_or_to_foreign_ranges_are_refused() {
         vec![list(Scope::Keys(KeyRange::all()))],
     ];
     for lie in lies {
-        let (end, _) = lie_to(&model, Options::new(1), |_| lie.clone());
+        let (end, flights) = lie_to(&model, Options::new(1), |_| lie.clone());
         assert!(matches!(end, End::Aborted(AbortReason::Protocol(_))), "{lie:?}: {end:?}");
+        assert_eq!(flights, 1, "{lie:?}: at once");
     }
-    let foreign = Message::Entries(vec![entry([0, 1], 5, 5, "local")]);
-    let (end, _) = lie_to(&model, Options::new(1), |_| vec![foreign.clone()]);
-    assert!(matches!(end, End::Aborted(AbortReason::Protocol(_))), "{end:?}");
-    assert!(!model.contents().contains_key(&[0, 1][..]));
+}
+
+#[test]
+fn entries_that_nobody_may_send_never_reach_the_replica() {
+    let (model, _) = stale_pair(500, []);
+    let before = model.contents();
+    for (mode, key) in [(Mode::Both, [0, 1]), (Mode::Push, [1, 1]), (Mode::DryRun, [1, 1])] {
+        let entries = Message::Entries(vec![entry(key, 5, 5, "foreign")]);
+        let options = Options { mode, ..Options::new(1) };
+        let (end, flights) = lie_to(&model, options, |_| vec![entries.clone()]);
+        assert!(matches!(end, End::Aborted(AbortReason::Protocol(_))), "{mode:?}: {end:?}");
+        assert_eq!((flights, model.contents() == before), (1, true), "{mode:?}");
+    }
+}
+
+#[test]
+fn a_list_must_be_answered() {
+    let (model, _) = stale_pair(20, []);
+    let cut = Split {
+        scope: Scope::Pieces(Pieces { item: 0, lo: 0, hi: 1 }),
+        bounds: vec![vec![1, 128]],
+        hashes: vec![1, 2],
+    };
+    let done = Done { reasons: 0, refused: 0, deferred: 0, root: model.root() };
+    let mut flights = 0;
+    let (end, _) = lie_to(&model, Options::new(1), |_| {
+        flights += 1;
+        vec![if flights == 1 { Message::Split(cut.clone()) } else { Message::Done(done.clone()) }]
+    });
+    assert_eq!(end, End::Aborted(AbortReason::Protocol("a list without an answer")));
 }
 
 #[test]
