@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
+use smallvec::smallvec;
 
 use super::keyspace::EntryDigest;
 use super::stats::{Health, Stats};
@@ -18,8 +19,8 @@ use crate::manifest::ReplicaSet;
 use crate::recovery::{Opened, RecoveryReport};
 use crate::resolver::LAST_WRITER_WINS;
 use crate::store::{
-    Admission, DEFAULT_KEYSPACE, Durability, Prefix, Store, Write, catalogue_key, check_name, default_prefix,
-    parse_catalogue_key, replicated, user_key,
+    Admission, DEFAULT_KEYSPACE, Durability, Prefix, Store, Write, Writes, catalogue_key, check_name,
+    default_prefix, parse_catalogue_key, replicated, user_key,
 };
 use crate::types::{NodeId, RangeSum, Slice};
 
@@ -35,6 +36,7 @@ struct Inner {
     maintenance: Arc<Maintenance>,
     thread: Mutex<Option<JoinHandle<()>>>,
     recovery: RecoveryReport,
+    default_name: Arc<str>,
     default_prefix: Prefix,
 }
 
@@ -82,7 +84,8 @@ impl Db {
         };
         let default_prefix = default_prefix(&store.measure.hasher);
         let recovery = opened.report;
-        let inner = Inner { store, maintenance, thread: Mutex::new(thread), recovery, default_prefix };
+        let (default_name, thread) = (DEFAULT_KEYSPACE.into(), Mutex::new(thread));
+        let inner = Inner { store, maintenance, thread, recovery, default_name, default_prefix };
         Ok(Db { inner: Arc::new(inner) })
     }
 
@@ -113,7 +116,7 @@ impl Db {
 
     /// The keyspace `default`, which every store has.
     pub fn default_keyspace(&self) -> Keyspace {
-        Keyspace::new(self.clone(), DEFAULT_KEYSPACE.to_owned(), self.inner.default_prefix)
+        Keyspace::new(self.clone(), self.inner.default_name.clone(), self.inner.default_prefix)
     }
 
     /// The keyspace of this name, created if it is not there.
@@ -129,14 +132,13 @@ impl Db {
         let resolvers = self.resolvers_of(name)?;
         match resolvers.as_slice() {
             [] => {
-                let key = Prefix::CATALOGUE.inner(&catalogue_key(name, LAST_WRITER_WINS))?;
-                self.commit(vec![Write::put(key, Slice::empty())], self.default_durability())?;
+                self.put_in(&Prefix::CATALOGUE, &catalogue_key(name, LAST_WRITER_WINS), &[])?;
             }
             [resolver] if resolver == LAST_WRITER_WINS => {}
             _ => return Err(Error::Ambiguous { name: name.to_owned(), resolvers }),
         }
         let prefix = Prefix::of(&self.inner.store.measure.hasher, name, LAST_WRITER_WINS);
-        Ok(Keyspace::new(self.clone(), name.to_owned(), prefix))
+        Ok(Keyspace::new(self.clone(), name.into(), prefix))
     }
 
     /// Names of all keyspaces, `default` first, the others in order.
@@ -198,7 +200,17 @@ impl Db {
         }
     }
 
-    pub(super) fn commit(&self, writes: Vec<Write>, durability: Durability) -> Result<()> {
+    /// Sets a key of the keyspace with this prefix, with the store's default durability.
+    pub(super) fn put_in(&self, prefix: &Prefix, key: &[u8], value: &[u8]) -> Result<()> {
+        self.commit(smallvec![prefix.put(key, value)?], self.default_durability())
+    }
+
+    /// Deletes a key of the keyspace with this prefix, with the store's default durability.
+    pub(super) fn delete_in(&self, prefix: &Prefix, key: &[u8]) -> Result<()> {
+        self.commit(smallvec![prefix.delete(key)?], self.default_durability())
+    }
+
+    pub(super) fn commit(&self, writes: Writes, durability: Durability) -> Result<()> {
         self.inner.maintenance.make_room()?;
         self.inner.store.commit(writes, durability)
     }
@@ -293,7 +305,7 @@ impl Db {
     /// # Errors
     /// As there.
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
-        self.default_keyspace().put(key, value)
+        self.put_in(&self.inner.default_prefix, key.as_ref(), value.as_ref())
     }
 
     /// [`Keyspace::delete`] on the default keyspace.
@@ -301,7 +313,7 @@ impl Db {
     /// # Errors
     /// As there.
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<()> {
-        self.default_keyspace().delete(key)
+        self.delete_in(&self.inner.default_prefix, key.as_ref())
     }
 
     /// [`Keyspace::get`] on the default keyspace.
