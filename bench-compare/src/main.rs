@@ -3,6 +3,7 @@
 mod child;
 mod data;
 mod engine;
+mod histogram;
 mod measure;
 mod parent;
 mod row;

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use ::fjall::config::CompressionPolicy;
-use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 
 use super::{CACHE_BYTES, Config, Direction, Engine};
 use crate::Result;
@@ -29,6 +29,8 @@ impl Fjall {
 }
 
 impl Engine for Fjall {
+    type View<'a> = (Snapshot, &'a Keyspace);
+
     const NAME: &'static str = "fjall";
 
     fn promise(durable: bool) -> &'static str {
@@ -69,6 +71,14 @@ impl Engine for Fjall {
 
     fn get(&self, key: &[u8], read: impl FnOnce(&[u8])) -> Result<bool> {
         Ok(self.keyspace.get(key)?.map(|value| read(&value)).is_some())
+    }
+
+    fn view(&self) -> Result<(Snapshot, &Keyspace)> {
+        Ok((self.db.snapshot(), &self.keyspace))
+    }
+
+    fn get_in((snapshot, keyspace): &Self::View<'_>, key: &[u8], read: impl FnOnce(&[u8])) -> Result<bool> {
+        Ok(snapshot.get(keyspace, key)?.map(|value| read(&value)).is_some())
     }
 
     fn scan(

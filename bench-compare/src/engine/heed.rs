@@ -10,7 +10,7 @@
 use std::ops::Bound;
 
 use ::heed::types::Bytes;
-use ::heed::{CompactionOption, Database, Env, EnvFlags, EnvOpenOptions};
+use ::heed::{CompactionOption, Database, Env, EnvFlags, EnvOpenOptions, RoTxn, WithTls};
 
 use super::{Config, Direction, Engine};
 use crate::Result;
@@ -25,6 +25,8 @@ pub struct Heed {
 }
 
 impl Engine for Heed {
+    type View<'a> = (RoTxn<'a, WithTls>, Database<Bytes, Bytes>);
+
     const NAME: &'static str = "heed";
 
     fn promise(durable: bool) -> &'static str {
@@ -66,8 +68,15 @@ impl Engine for Heed {
     }
 
     fn get(&self, key: &[u8], read: impl FnOnce(&[u8])) -> Result<bool> {
-        let transaction = self.env.read_txn()?;
-        Ok(self.db.get(&transaction, key)?.map(read).is_some())
+        Heed::get_in(&self.view()?, key, read)
+    }
+
+    fn view(&self) -> Result<Self::View<'_>> {
+        Ok((self.env.read_txn()?, self.db))
+    }
+
+    fn get_in((transaction, db): &Self::View<'_>, key: &[u8], read: impl FnOnce(&[u8])) -> Result<bool> {
+        Ok(db.get(transaction, key)?.map(read).is_some())
     }
 
     fn scan(

@@ -2,7 +2,7 @@
 //! what its commits promise.
 //!
 //! Easy to get wrong: every read must show every write that returned before it, so an adapter opens what it needs for
-//! that (a transaction, an iterator) inside the call; holding one across calls would compare different promises.
+//! that (a transaction, an iterator) inside the call. Only a [`Engine::View`] may hold it, and is measured by itself.
 
 mod fjall;
 mod heed;
@@ -45,6 +45,11 @@ pub enum Direction {
 
 /// An open store. Single operations are commits of their own, as durable as [`Config::durable`] says.
 pub trait Engine: Sized + Send + Sync {
+    /// The store as of one moment, or the store itself where holding a moment saves nothing.
+    type View<'a>
+    where
+        Self: 'a;
+
     /// The name on the command line and in the results.
     const NAME: &'static str;
 
@@ -73,6 +78,12 @@ pub trait Engine: Sized + Send + Sync {
 
     /// Shows the value of a key to `read`. `false` if there is none.
     fn get(&self, key: &[u8], read: impl FnOnce(&[u8])) -> Result<bool>;
+
+    /// What an application would hold to read many times in a row.
+    fn view(&self) -> Result<Self::View<'_>>;
+
+    /// [`Engine::get`] in a view.
+    fn get_in(view: &Self::View<'_>, key: &[u8], read: impl FnOnce(&[u8])) -> Result<bool>;
 
     /// Shows up to `limit` entries to `visit`, beginning at `from` (itself included) or at the end of the key space where
     /// the direction begins. Returns how many there were.

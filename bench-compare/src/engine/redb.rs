@@ -3,7 +3,9 @@
 //! Buffered: `Durability::None`, which promises less than the others: a killed process loses every commit since the
 //! last durable one. redb has nothing between that and an fsync; settling and closing make such a commit. Durable: `Durability::Immediate`, one fsync per commit.
 
-use ::redb::{Database, Durability, ReadableDatabase, TableDefinition, TableError, WriteTransaction};
+use ::redb::{
+    Database, Durability, ReadOnlyTable, ReadableDatabase, TableDefinition, TableError, WriteTransaction,
+};
 
 use super::{Config, Direction, Engine};
 use crate::Result;
@@ -26,6 +28,8 @@ impl Redb {
 }
 
 impl Engine for Redb {
+    type View<'a> = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
     const NAME: &'static str = "redb";
 
     fn promise(durable: bool) -> &'static str {
@@ -61,10 +65,18 @@ impl Engine for Redb {
 
     fn get(&self, key: &[u8], read: impl FnOnce(&[u8])) -> Result<bool> {
         match self.db.begin_read()?.open_table(TABLE) {
-            Ok(table) => Ok(table.get(key)?.map(|value| read(value.value())).is_some()),
+            Ok(table) => Redb::get_in(&table, key, read),
             Err(TableError::TableDoesNotExist(_)) => Ok(false),
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn view(&self) -> Result<Self::View<'_>> {
+        Ok(self.db.begin_read()?.open_table(TABLE)?)
+    }
+
+    fn get_in(table: &Self::View<'_>, key: &[u8], read: impl FnOnce(&[u8])) -> Result<bool> {
+        Ok(table.get(key)?.map(|value| read(value.value())).is_some())
     }
 
     fn scan(
@@ -74,7 +86,7 @@ impl Engine for Redb {
         limit: usize,
         mut visit: impl FnMut(&[u8], &[u8]),
     ) -> Result<usize> {
-        let table = self.db.begin_read()?.open_table(TABLE)?;
+        let table = self.view()?;
         let mut entries = match (from, direction) {
             (None, _) => table.range::<&[u8]>(..)?,
             (Some(from), Direction::Forward) => table.range(from..)?,

@@ -19,6 +19,8 @@ pub struct RocksDb {
 }
 
 impl Engine for RocksDb {
+    type View<'a> = &'a RocksDb;
+
     const NAME: &'static str = "rocksdb";
 
     fn promise(durable: bool) -> &'static str {
@@ -62,6 +64,14 @@ impl Engine for RocksDb {
 
     fn get(&self, key: &[u8], read: impl FnOnce(&[u8])) -> Result<bool> {
         Ok(self.db.get_pinned(key)?.map(|value| read(&value)).is_some())
+    }
+
+    fn view(&self) -> Result<&RocksDb> {
+        Ok(self)
+    }
+
+    fn get_in(engine: &&RocksDb, key: &[u8], read: impl FnOnce(&[u8])) -> Result<bool> {
+        engine.get(key, read)
     }
 
     fn scan(

@@ -3,7 +3,7 @@
 //! Buffered: every commit is in a file mapping or in the page cache when it returns; a killed process loses nothing.
 //! Durable: `Durability::Sync`, one fdatasync shared by the threads that wait for it.
 
-use syncline::{Db, Durability, Keyspace};
+use syncline::{Db, Durability, Keyspace, Snapshot};
 
 use super::{Config, Direction, Engine};
 use crate::Result;
@@ -17,6 +17,8 @@ pub struct Syncline {
 }
 
 impl Engine for Syncline {
+    type View<'a> = (Snapshot, &'a Keyspace);
+
     const NAME: &'static str = "syncline";
 
     fn promise(durable: bool) -> &'static str {
@@ -51,6 +53,14 @@ impl Engine for Syncline {
 
     fn get(&self, key: &[u8], read: impl FnOnce(&[u8])) -> Result<bool> {
         Ok(self.keyspace.get(key)?.map(|value| read(&value)).is_some())
+    }
+
+    fn view(&self) -> Result<(Snapshot, &Keyspace)> {
+        Ok((self.db.snapshot(), &self.keyspace))
+    }
+
+    fn get_in((snapshot, keyspace): &Self::View<'_>, key: &[u8], read: impl FnOnce(&[u8])) -> Result<bool> {
+        Ok(snapshot.get(keyspace, key)?.map(|value| read(&value)).is_some())
     }
 
     fn scan(

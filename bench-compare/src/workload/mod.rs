@@ -17,10 +17,9 @@ use crate::data::{Data, Random};
 use crate::engine::{Direction, Engine};
 use crate::measure::Meter;
 
-/// One thing to measure.
+/// One thing to measure; the README says what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "&'static str", try_from = "String")]
-#[expect(missing_docs, reason = "the README says what each measures")]
 pub enum Workload {
     FillSeq,
     FillBatch100,
@@ -28,6 +27,7 @@ pub enum Workload {
     ReadHit,
     ReadMiss,
     ReadHit2t,
+    ReadHitView,
     Seek100,
     Seek100Rev,
     Scan,
@@ -75,13 +75,14 @@ use Workload::*;
 
 impl Workload {
     /// Every workload with its name and chain, in the order in which they run.
-    pub const ALL: [(Workload, &'static str, Chain); 24] = [
+    pub const ALL: [(Workload, &'static str, Chain); 25] = [
         (FillSeq, "fill_seq", Chain::Sequential),
         (FillBatch100, "fill_batch100", Chain::Batched),
         (FillRandom, "fill_random", Chain::Read),
         (ReadHit, "read_hit", Chain::Read),
         (ReadMiss, "read_miss", Chain::Read),
         (ReadHit2t, "read_hit_2t", Chain::Read),
+        (ReadHitView, "read_hit_view", Chain::Read),
         (Seek100, "seek_100", Chain::Read),
         (Seek100Rev, "seek_100_rev", Chain::Read),
         (Scan, "scan", Chain::Read),
@@ -194,6 +195,7 @@ pub fn run<E: Engine>(workload: Workload, engine: &E, scope: &Scope) -> Result<M
         ReadHit => read::hits(engine, scope, &random.uniform(entries, ops)),
         ReadMiss => read::misses(engine, scope, &random.uniform(entries, ops)),
         ReadHit2t => read::hits_of_threads(engine, scope, &random.uniform(entries, ops), 2),
+        ReadHitView => read::hits_in_view(engine, scope, &random.uniform(entries, ops)),
         Seek100 | Seek100Compacted => {
             scan::seeks(engine, scope, &random.uniform(entries, ops / 20), Direction::Forward)
         }

@@ -19,6 +19,18 @@ pub fn hits<E: Engine>(engine: &E, scope: &Scope, numbers: &[u64]) -> Result<Met
     Ok(meter.stop())
 }
 
+/// Reads keys that are there, all in one view.
+pub fn hits_in_view<E: Engine>(engine: &E, scope: &Scope, numbers: &[u64]) -> Result<Meter> {
+    let view = engine.view()?;
+    let mut meter = Meter::start(TIMED_EVERY);
+    for &number in numbers {
+        let key = scope.data.key(number);
+        let found = meter.time(|| E::get_in(&view, &key, |value| scope.data.check(&key, value)))?;
+        assert!(found, "nothing under {key:02x?}, which was written");
+    }
+    Ok(meter.stop())
+}
+
 /// Reads keys that are not there.
 pub fn misses<E: Engine>(engine: &E, scope: &Scope, numbers: &[u64]) -> Result<Meter> {
     let mut meter = Meter::start(TIMED_EVERY);
