@@ -180,6 +180,16 @@ impl Store {
         Ok(())
     }
 
+    /// Gives back the space that was reserved for commits to come. For the end of a store's life.
+    ///
+    /// # Errors
+    /// `Poisoned`, `Io`.
+    pub(crate) fn trim_log(&self) -> Result<()> {
+        let mut writer = self.writer.lock();
+        self.poison.check()?;
+        self.poison.note(writer.log.trim())
+    }
+
     /// Returns once every commit that is visible now is durable.
     ///
     /// # Errors
