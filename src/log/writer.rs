@@ -155,8 +155,8 @@ impl LogWriter {
         self.note(truncated, "truncate")
     }
 
-    /// Where the next frame goes.
-    fn end(&self) -> u64 {
+    /// Where in the active segment the next frame goes.
+    pub(crate) fn end(&self) -> u64 {
         u64::from(self.segment.len) + self.pending as u64
     }
 

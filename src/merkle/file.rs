@@ -79,6 +79,14 @@ pub(crate) fn write_next(
     Ok(vec![id])
 }
 
+/// Bytes of the newest of these files.
+///
+/// # Errors
+/// `Io`.
+pub(crate) fn file_len(vfs: &dyn Vfs, dir: &Path, ids: &[FileId]) -> Result<u64> {
+    ids.last().map_or(Ok(0), |&id| open(vfs, &path(dir, id)).map(|file| file.len()))
+}
+
 /// Whether there is a full file among these, and the deltas to it are neither too many nor heavier than it.
 fn takes_delta(vfs: &dyn Vfs, dir: &Path, ids: &[FileId]) -> Result<bool> {
     let lens = ids.iter().map(|&id| open(vfs, &path(dir, id)).map(|file| file.len()));

@@ -28,7 +28,7 @@ pub(crate) use base::{Base, Cut, Folded, PendingCut};
 pub(crate) use bounds::{Bound, Bounds};
 pub(crate) use build::BucketBuilder;
 pub(crate) use differences::Differences;
-pub(crate) use file::{load, write_next};
+pub(crate) use file::{file_len, load, write_next};
 
 use crate::types::KeyRange;
 

@@ -76,7 +76,10 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Opened> {
     let clock = HybridClock::new(state.node.0, state.clock_floor.max(state.horizon));
     let (last, clock_floor) = (state.flushed, state.clock_floor);
     let mut front = Front { clock, last, merkle: MerkleLayers::new(base), clock_floor };
+    let mut written = state.written;
+    written.logged += contents.len();
     contents.replay(&copies, |segment, payload_at, commit| {
+        written.committed += commit.entries.iter().map(LogEntry::len).sum::<u64>();
         replay(&mut front, &view, &measure, segment, payload_at, commit)
     })?;
     if front.last != contents.last {
@@ -101,7 +104,7 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Opened> {
 
     let log = LogWriter::new(vfs.clone(), dir.to_owned(), ring, fresh, allocate);
     let durable = front.last;
-    let writer = Writer { log, front, sealed: Vec::new() };
+    let writer = Writer { log, front, sealed: Vec::new(), written };
     let dir = dir.to_owned();
     let parts = Parts { dir, options, measure, view, writer, manifest, durable, lock };
     Ok(Opened { store: Store::new(parts), report })

@@ -148,7 +148,10 @@ impl Store {
         let seqno = writer.front.last.next();
         let stamp = writer.front.clock.tick(self.now_ms());
         let record = commit::record(seqno, self.durable.get(), stamp, writes.iter().map(|(write, _)| write));
+        let log_end = writer.log.end();
         let locations = self.poison.note(writer.log.append(&record))?;
+        writer.written.logged += writer.log.end() - log_end;
+        writer.written.committed += writes.iter().map(|(write, _)| write.len()).sum::<u64>();
         let writes =
             writes.iter().zip(locations).map(|((write, prepared), location)| (write, *prepared, location));
         writer.front.enter(&view.active, seqno, stamp, writes, &self.measure);
