@@ -36,5 +36,5 @@ pub use recovery::RecoveryReport;
 pub use store::{Durability, Environment};
 pub use types::{
     Counts, EntryHash, Epoch, Fingerprint, Key, KeyRange, Kind, Location, NodeId, RangeSum, SegmentId, SeqNo,
-    Slice, Stamp, ValueDigest,
+    Slice, Stamp, ValueDigest, Written,
 };

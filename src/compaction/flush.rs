@@ -32,9 +32,10 @@ pub(crate) fn flush_oldest(store: &Store) -> Result<()> {
     let levels = job.levels.with_newest(run.clone());
     let base = cut(&base, &levels, bounds, &store.measure)?;
     let merkle = store.note(write_merkle(store, &job, &base))?;
+    let merkle_len = store.note(merkle::file_len(&**vfs, dir, &merkle))?;
     let value_segments = store.note(value_segments(store, &job, &properties))?;
     store.sync_dir()?;
-    store.install_flush(&job, Flushed { run, base, merkle, value_segments })
+    store.install_flush(&job, Flushed { run, base, merkle, merkle_len, value_segments })
 }
 
 /// Writes the memtable's newest versions to run `id`. Returns the base that counts them, where new bounds are in it, and

@@ -59,6 +59,13 @@ pub(crate) struct LogEntry<'a> {
     pub(crate) value_at: u32,
 }
 
+impl LogEntry<'_> {
+    /// Bytes of key, meta and value.
+    pub(crate) fn len(&self) -> u64 {
+        (self.key.len() + self.meta.len() + self.value.len()) as u64
+    }
+}
+
 /// What a frame's payload is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Record<'a> {

@@ -30,6 +30,13 @@ pub(crate) struct FreshSegment {
     pub(super) summary: Summary,
 }
 
+impl FreshSegment {
+    /// Its number.
+    pub(crate) fn id(&self) -> SegmentId {
+        self.id
+    }
+}
+
 /// A segment while it is made, by plain writes: the staging ring is not touched. Dropped unfinished, it leaves a file that
 /// nothing refers to.
 #[derive(Debug)]

@@ -145,8 +145,20 @@ impl LogWriter {
         Ok(header.segment)
     }
 
-    /// Where the next frame goes.
-    fn end(&self) -> u64 {
+    /// Writes what the ring holds and gives back what was reserved beyond it, so that the next opening need not look there
+    /// for records.
+    ///
+    /// # Errors
+    /// `Io`, `Poisoned`: the writer takes no more.
+    pub(crate) fn trim(&mut self) -> Result<()> {
+        self.check()?;
+        self.write_pending()?;
+        let truncated = self.segment.file.truncate(u64::from(self.segment.len));
+        self.note(truncated, "truncate")
+    }
+
+    /// Where in the active segment the next frame goes.
+    pub(crate) fn end(&self) -> u64 {
         u64::from(self.segment.len) + self.pending as u64
     }
 

@@ -13,12 +13,13 @@
 //!   8 Runs           count varint | file number varint each, newest first
 //!   9 Merkle         count varint | file number varint each, full file first
 //!  10 NextFile       file number varint
+//!  11 Written        committed varint | logged varint | flushed varint | merged varint
 //! ```
 //!
 //! A tag that is not listed makes the edit malformed: a reader must not guess what it skipped.
 
 use crate::codec::{Malformed, Reader, put_varint};
-use crate::types::{FileId, NodeId, SegmentId, SeqNo};
+use crate::types::{FileId, NodeId, SegmentId, SeqNo, Written};
 
 /// One change of the manifest's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub(crate) enum Change {
     Merkle(Vec<FileId>),
     /// Numbers below this one have been given out.
     NextFile(FileId),
+    /// Bytes written until now, for statistics.
+    Written(Written),
 }
 
 /// The bytes of an edit.
@@ -75,6 +78,13 @@ pub(crate) fn encode(changes: &[Change]) -> Vec<u8> {
                 out.push(10);
                 put_varint(&mut out, next.0);
             }
+            Change::Written(written) => {
+                out.push(11);
+                let Written { committed, logged, flushed, merged } = *written;
+                for bytes in [committed, logged, flushed, merged] {
+                    put_varint(&mut out, bytes);
+                }
+            }
         }
     }
     out
@@ -100,6 +110,12 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<Change>, Malformed> {
             8 => Change::Runs(files(&mut reader)?),
             9 => Change::Merkle(files(&mut reader)?),
             10 => Change::NextFile(FileId(reader.varint()?)),
+            11 => Change::Written(Written {
+                committed: reader.varint()?,
+                logged: reader.varint()?,
+                flushed: reader.varint()?,
+                merged: reader.varint()?,
+            }),
             _ => return Err(reader.malformed()),
         });
     }

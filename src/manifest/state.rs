@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::edit::Change;
-use crate::types::{FileId, NodeId, SegmentId, SeqNo};
+use crate::types::{FileId, NodeId, SegmentId, SeqNo, Written};
 
 /// Length of a replica set's hash key in bytes.
 pub const SET_KEY_LEN: usize = 32;
@@ -67,6 +67,8 @@ pub(crate) struct State {
     pub(crate) merkle: Vec<FileId>,
     /// The least number not yet given to a run or Merkle file.
     pub(crate) next_file: FileId,
+    /// Bytes written: committed and logged as of `flushed`.
+    pub(crate) written: Written,
 }
 
 impl State {
@@ -86,6 +88,7 @@ impl State {
             runs: Vec::new(),
             merkle: Vec::new(),
             next_file: FileId(1),
+            written: Written::default(),
         }
     }
 
@@ -117,6 +120,7 @@ impl State {
             Change::Runs(runs) => self.runs.clone_from(runs),
             Change::Merkle(files) => self.merkle.clone_from(files),
             Change::NextFile(next) => self.next_file = self.next_file.max(*next),
+            Change::Written(written) => self.written = *written,
         }
     }
 
@@ -129,6 +133,7 @@ impl State {
             Change::Runs(self.runs.clone()),
             Change::Merkle(self.merkle.clone()),
             Change::NextFile(self.next_file),
+            Change::Written(self.written),
         ];
         if self.is_copy {
             changes.push(Change::MarkedAsCopy);

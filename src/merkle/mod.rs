@@ -26,7 +26,7 @@ pub(crate) use align::{align, cut_level};
 pub(crate) use base::{Base, Cut, PendingCut};
 pub(crate) use bounds::Bound;
 pub(crate) use build::BucketBuilder;
-pub(crate) use file::{load, write_next};
+pub(crate) use file::{file_len, load, write_next};
 
 use crate::types::KeyRange;
 

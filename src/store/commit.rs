@@ -17,7 +17,9 @@ use crate::hash::KeyHash;
 use crate::index::Memtable;
 use crate::log::{Commit, LogEntry, LogWriter};
 use crate::resolver::Rank;
-use crate::types::{EntryHash, EntrySum, Head, Kind, Location, SegmentId, SeqNo, Slice, Stamp, ValueRef};
+use crate::types::{
+    EntryHash, EntrySum, Head, Kind, Location, SegmentId, SeqNo, Slice, Stamp, ValueRef, Written,
+};
 
 use super::layers::MerkleLayers;
 use super::measure::Measure;
@@ -68,7 +70,8 @@ impl Write {
         }
     }
 
-    fn len(&self) -> u64 {
+    /// Bytes of key, meta and value.
+    pub(crate) fn len(&self) -> u64 {
         (self.key.len() + self.meta.len() + self.value.len()) as u64
     }
 }
@@ -93,6 +96,8 @@ pub(crate) struct Sealed {
     pub(crate) clock_floor: u64,
     /// The first segment that holds no commit of it.
     pub(crate) next_segment: SegmentId,
+    /// Bytes committed and logged through it.
+    pub(crate) written: Written,
 }
 
 /// What a commit changes in memory. Replay builds one without a log; an open store keeps it in its [`Writer`].
@@ -161,6 +166,8 @@ pub(crate) struct Writer {
     pub(crate) front: Front,
     /// Memtables that wait for their flush, oldest first, as their totals in the front's Merkle layers.
     pub(crate) sealed: Vec<Sealed>,
+    /// Bytes committed and logged; the manifest counts the others.
+    pub(crate) written: Written,
 }
 
 impl Writer {
@@ -168,7 +175,7 @@ impl Writer {
     pub(crate) fn seal(&mut self, memtable: Arc<Memtable>, next_segment: SegmentId) {
         let Front { last, clock_floor, .. } = self.front;
         self.front.merkle.seal();
-        self.sealed.push(Sealed { memtable, last, clock_floor, next_segment });
+        self.sealed.push(Sealed { memtable, last, clock_floor, next_segment, written: self.written });
     }
 }
 

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::index::{Levels, Run};
 use crate::manifest::{Change, State};
 use crate::merkle::Base;
-use crate::types::{FileId, SegmentId, SeqNo};
+use crate::types::{FileId, SegmentId, SeqNo, Written};
 
 use super::commit::Sealed;
 use super::{Store, View};
@@ -32,6 +32,8 @@ pub(crate) struct Flushed {
     pub(crate) base: Base,
     /// All Merkle files of the base, the full one first.
     pub(crate) merkle: Vec<FileId>,
+    /// Bytes of the newest of them.
+    pub(crate) merkle_len: u64,
     /// Segments below the log's new start that have large values, with their readable lengths.
     pub(crate) value_segments: BTreeMap<SegmentId, u64>,
 }
@@ -48,8 +50,14 @@ pub(crate) struct Sizes {
     pub(crate) value_segment_bytes: u64,
     pub(crate) value_live_bytes: u64,
     pub(crate) memtable_bytes: u64,
+    /// Bytes of records that no flush has taken over.
+    pub(crate) log_bytes: u64,
     pub(crate) buckets: u64,
     pub(crate) horizon: u64,
+    /// Entries of all runs, and those of them that a newer run hides.
+    pub(crate) run_entries: u64,
+    pub(crate) shadowed_entries: u64,
+    pub(crate) written: Written,
 }
 
 impl Store {
@@ -78,7 +86,10 @@ impl Store {
     pub(crate) fn install_flush(&self, job: &FlushJob, flushed: Flushed) -> Result<()> {
         let mut manifest = self.structure.lock();
         let levels = self.views.current().levels.with_newest(flushed.run.clone());
+        let Written { flushed: flushed_bytes, merged, .. } = manifest.state().written;
+        let flushed_bytes = flushed_bytes + flushed.run.len() + flushed.merkle_len;
         let mut changes = vec![
+            Change::Written(Written { flushed: flushed_bytes, merged, ..job.sealed.written }),
             Change::NextFile(self.peek_next_file()),
             Change::Runs(levels.ids()),
             Change::Merkle(flushed.merkle),
@@ -109,8 +120,11 @@ impl Store {
     /// `Io`: the store is poisoned.
     pub(crate) fn install_merge(&self, inputs: &[FileId], merged: Arc<Run>) -> Result<()> {
         let mut manifest = self.structure.lock();
+        let mut written = manifest.state().written;
+        written.merged += merged.len();
         let levels = self.views.current().levels.with_merged(inputs, merged);
-        let changes = [Change::NextFile(self.peek_next_file()), Change::Runs(levels.ids())];
+        let changes =
+            [Change::NextFile(self.peek_next_file()), Change::Runs(levels.ids()), Change::Written(written)];
         self.poison.note(manifest.commit(&changes))?;
         let _writer = self.writer.lock();
         let view = self.views.current();
@@ -140,19 +154,17 @@ impl Store {
         Ok(())
     }
 
-    /// Removes files that the manifest does not name any more.
+    /// Removes files that the manifest does not name any more. What a power cut brings back of them, the next opening
+    /// removes, so nobody waits for an fsync here.
     ///
     /// # Errors
     /// `Io`: the store is poisoned.
     pub(crate) fn remove_files(&self, paths: &[PathBuf]) -> Result<()> {
-        if paths.is_empty() {
-            return Ok(());
-        }
         let vfs = &self.options.environment.vfs;
         for path in paths {
             self.poison.note(vfs.remove(path).map_err(|source| Error::io("remove", path, source)))?;
         }
-        self.sync_dir()
+        Ok(())
     }
 
     /// Makes the names of new files durable.
@@ -179,7 +191,13 @@ impl Store {
     pub(crate) fn sizes(&self) -> Sizes {
         let state = self.identity();
         let view = self.views.current();
-        let buckets = self.writer.lock().front.merkle.base.bounds().len() as u64;
+        let (buckets, in_runs, written) = {
+            let writer = self.writer.lock();
+            let base = &writer.front.merkle.base;
+            (base.bounds().len() as u64, base.total().counts, writer.written)
+        };
+        let run_entries = view.levels.runs().iter().map(|run| run.properties().entries).sum::<u64>();
+        let Written { flushed, merged, .. } = state.written;
         let memtables = std::iter::once(&view.active).chain(&view.sealed);
         Sizes {
             visible: self.views.visible(),
@@ -191,8 +209,12 @@ impl Store {
             value_segment_bytes: view.values.lens().map(|(_, len)| len).sum(),
             value_live_bytes: view.levels.referenced().values().sum(),
             memtable_bytes: memtables.map(|memtable| memtable.approximate_bytes() as u64).sum(),
+            log_bytes: written.logged.saturating_sub(state.written.logged),
             buckets,
             horizon: state.horizon,
+            run_entries,
+            shadowed_entries: run_entries.saturating_sub(in_runs.live.saturating_add(in_runs.tombstones)),
+            written: Written { flushed, merged, ..written },
         }
     }
 }

@@ -149,7 +149,10 @@ impl Store {
         let seqno = writer.front.last.next();
         let stamp = writer.front.clock.tick(self.now_ms());
         let record = commit::record(seqno, self.durable.get(), stamp, writes.iter().map(|(write, _)| write));
+        let log_end = writer.log.end();
         let locations = self.poison.note(writer.log.append(&record))?;
+        writer.written.logged += writer.log.end() - log_end;
+        writer.written.committed += writes.iter().map(|(write, _)| write.len()).sum::<u64>();
         let writes =
             writes.iter().zip(locations).map(|((write, prepared), location)| (write, *prepared, location));
         writer.front.enter(&view.active, seqno, stamp, writes, &self.measure);
@@ -179,6 +182,16 @@ impl Store {
         sealed.extend(view.sealed.iter().cloned());
         self.views.replace(View { active: Arc::new(Memtable::new()), sealed, ..(*view).clone() });
         Ok(())
+    }
+
+    /// Gives back the space that was reserved for commits to come. For the end of a store's life.
+    ///
+    /// # Errors
+    /// `Poisoned`, `Io`.
+    pub(crate) fn trim_log(&self) -> Result<()> {
+        let mut writer = self.writer.lock();
+        self.poison.check()?;
+        self.poison.note(writer.log.trim())
     }
 
     /// Returns once every commit that is visible now is durable.

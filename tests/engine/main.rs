@@ -1,5 +1,6 @@
 //! The engine's tests from outside, in one binary: the model, killed processes, power cuts, and replicas that converge.
 
+mod close;
 mod common;
 mod converge;
 mod crash;
@@ -7,3 +8,4 @@ mod crash;
 mod kill;
 mod merkle;
 mod model;
+mod stats;
