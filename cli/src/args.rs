@@ -48,6 +48,8 @@ pub(crate) enum Verb {
     Verify(Store),
     /// Merge the store's files as far as they go, so that reads touch fewer
     Compact(Store),
+    /// Make a copy of a store in another folder: by links on the same file system, else by copying
+    Checkpoint(Checkpoint),
     /// Let peers compare themselves with a store and repair it over TCP, until interrupted
     Serve(Serve),
     /// Show how two replicas differ; change nothing
@@ -155,6 +157,15 @@ pub(crate) struct Scan {
     pub(crate) keys_only: bool,
     #[command(flatten)]
     pub(crate) keyspace: InKeyspace,
+}
+
+/// Arguments of `checkpoint`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Checkpoint {
+    /// The store's folder
+    pub(crate) dir: PathBuf,
+    /// The copy's folder: not there yet, or empty
+    pub(crate) target: PathBuf,
 }
 
 /// Arguments of `serve`.

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::gc;
 use crate::maintenance::Maintenance;
 use crate::manifest::ReplicaSet;
-use crate::recovery::{Opened, RecoveryReport};
+use crate::recovery::{self, Checkpoint, Opened, RecoveryReport};
 use crate::resolver::LAST_WRITER_WINS;
 use crate::store::{
     Admission, DEFAULT_KEYSPACE, Durability, Prefix, Store, Write, Writes, catalogue_key, check_name,
@@ -295,6 +295,36 @@ impl Db {
     /// `Aborted`, `Poisoned`, `Corruption`, `Io`.
     pub fn compact(&self, go_on: impl FnMut() -> bool) -> Result<()> {
         self.inner.maintenance.compact_all(go_on)
+    }
+
+    /// Makes a copy of the store in `dir`, which may be missing or empty, while the store goes on: a backup, or the first
+    /// state of another replica. It holds every commit that returned before this call and none that began after it. Opened
+    /// for writing, it takes a node id of its own.
+    ///
+    /// Flushes what is in memory, then links the store's immutable files into the folder, so that it costs almost no time
+    /// or space on the same file system; on another one they are copied. A linked copy shares its bytes with the store:
+    /// damage to the medium hits both. A crash leaves a whole copy or a folder that holds no store; an error is followed
+    /// by removing what was made.
+    ///
+    /// ```
+    /// # fn main() -> syncline::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a folder");
+    /// # let dir = dir.path();
+    /// use syncline::Db;
+    /// let db = Db::builder(dir.join("notes")).create()?;
+    /// db.put("apple", "red")?;
+    /// db.checkpoint(dir.join("backup"))?;
+    /// db.put("apple", "green")?;
+    /// assert_eq!(Db::open(dir.join("backup"))?.get("apple")?.as_deref(), Some(&b"red"[..]));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// `Occupied` if the folder holds anything, `Locked`, `Poisoned`, `Io`. A failure in the folder leaves this store as
+    /// it is.
+    pub fn checkpoint(&self, dir: impl AsRef<Path>) -> Result<Checkpoint> {
+        self.flush()?;
+        recovery::checkpoint(&self.inner.store, dir.as_ref())
     }
 
     /// Does one bounded piece of background work, for stores opened with `background(false)`. `false` if there was none.

@@ -154,6 +154,12 @@ impl Store {
         Ok(())
     }
 
+    /// Calls `work` with the manifest's state while no edit can be made, so that every file that it names is there: a file
+    /// goes only after an edit has forgotten it. Flushes wait meanwhile.
+    pub(crate) fn while_files_stay<T>(&self, work: impl FnOnce(&State) -> T) -> T {
+        work(self.structure.lock().state())
+    }
+
     /// Removes files that the manifest does not name any more. What a power cut brings back of them, the next opening
     /// removes, so nobody waits for an fsync here.
     ///

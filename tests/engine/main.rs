@@ -1,5 +1,6 @@
 //! The engine's tests from outside, in one binary: the model, killed processes, power cuts, and replicas that converge.
 
+mod checkpoint;
 mod close;
 mod common;
 mod converge;
