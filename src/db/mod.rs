@@ -5,6 +5,7 @@
 
 mod batch;
 mod builder;
+mod conditional;
 mod database;
 mod iter;
 mod keyspace;
@@ -14,6 +15,7 @@ mod verify;
 
 pub use batch::WriteBatch;
 pub use builder::Builder;
+pub use conditional::CompareAndSwapError;
 pub use database::Db;
 pub use iter::{Entry, Iter, Keys};
 pub use keyspace::{EntryDigest, Keyspace};

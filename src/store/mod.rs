@@ -8,6 +8,7 @@
 
 mod admission;
 mod commit;
+mod conditional;
 mod durable;
 mod fingerprint;
 mod install;
@@ -27,6 +28,7 @@ use parking_lot::{Mutex, MutexGuard};
 pub(crate) use admission::Admission;
 pub(crate) use commit::{Front, Write, Writer};
 use commit::{Prepared, check_and_dedupe};
+pub(crate) use conditional::VisibleEntry;
 pub(crate) use install::{FlushJob, Flushed};
 pub(crate) use keyspace::{
     DEFAULT_KEYSPACE, Prefix, catalogue_key, check_name, default_prefix, parse_catalogue_key, replicated,

@@ -1,6 +1,7 @@
 //! The engine's tests from outside, in one binary: the model, killed processes, power cuts, and replicas that converge.
 
 mod common;
+mod conditional;
 mod converge;
 mod crash;
 #[cfg(unix)]
