@@ -4,6 +4,7 @@ mod common;
 mod conditional;
 mod converge;
 mod crash;
+mod delete_range;
 #[cfg(unix)]
 mod kill;
 mod merkle;
