@@ -27,8 +27,8 @@ mod types;
 pub mod vfs;
 
 pub use db::{
-    Builder, Db, Entry, EntryDigest, Health, Iter, Keys, Keyspace, Snapshot, Stats, VerifyProgress,
-    VerifyReport, WriteBatch,
+    Builder, CompareAndSwapError, Db, DeleteProgress, Entry, EntryDigest, Health, Iter, Keys, Keyspace,
+    Snapshot, Stats, VerifyProgress, VerifyReport, WriteBatch,
 };
 pub use error::{Error, Result};
 pub use manifest::{ReplicaSet, SET_KEY_LEN};

@@ -36,8 +36,8 @@ pub(crate) enum Verb {
     Get(OneKey),
     /// Set a key to a value
     Put(Put),
-    /// Delete a key
-    Del(OneKey),
+    /// Delete a key, or every key of a prefix or range
+    Del(Del),
     /// Print keys and values in key order
     Scan(Scan),
     /// Show counts, sizes and health of a store
@@ -105,7 +105,7 @@ pub(crate) struct Load {
     pub(crate) keyspace: InKeyspace,
 }
 
-/// Arguments of `get` and `del`.
+/// Arguments of `get`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct OneKey {
     /// The store's folder
@@ -113,6 +113,27 @@ pub(crate) struct OneKey {
     /// The key
     #[arg(value_parser = bytes())]
     pub(crate) key: Bytes,
+    #[command(flatten)]
+    pub(crate) keyspace: InKeyspace,
+}
+
+/// Arguments of `del`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Del {
+    /// The store's folder
+    pub(crate) dir: PathBuf,
+    /// The key
+    #[arg(value_parser = bytes(), conflicts_with_all = ["prefix", "from", "to"])]
+    pub(crate) key: Option<Bytes>,
+    /// Every key that begins with this
+    #[arg(long, value_parser = bytes(), conflicts_with_all = ["from", "to"])]
+    pub(crate) prefix: Option<Bytes>,
+    /// Every key from this one on
+    #[arg(long, value_name = "KEY", value_parser = bytes())]
+    pub(crate) from: Option<Bytes>,
+    /// Every key before this one
+    #[arg(long, value_name = "KEY", value_parser = bytes())]
+    pub(crate) to: Option<Bytes>,
     #[command(flatten)]
     pub(crate) keyspace: InKeyspace,
 }

@@ -19,10 +19,10 @@ use crate::manifest::ReplicaSet;
 use crate::recovery::{self, Checkpoint, Opened, RecoveryReport};
 use crate::resolver::LAST_WRITER_WINS;
 use crate::store::{
-    Admission, DEFAULT_KEYSPACE, Durability, Prefix, Store, Write, Writes, catalogue_key, check_name,
-    default_prefix, parse_catalogue_key, replicated, user_key,
+    Admission, DEFAULT_KEYSPACE, Durability, Prefix, Store, VisibleEntry, Write, Writes, catalogue_key,
+    check_name, default_prefix, parse_catalogue_key, replicated, user_key,
 };
-use crate::types::{NodeId, RangeSum, Slice};
+use crate::types::{Head, NodeId, RangeSum, Slice};
 
 /// An open store. Cheap to clone; all clones are one handle, and every method may be called from any thread. The store
 /// is closed when the last clone, keyspace, snapshot and iterator of it is gone: what is in memory is flushed then, so that
@@ -233,6 +233,16 @@ impl Db {
     pub(super) fn commit(&self, writes: Writes, durability: Durability) -> Result<()> {
         self.inner.maintenance.make_room()?;
         self.inner.store.commit(writes, durability)
+    }
+
+    /// As [`Store::commit_if`], with the default durability.
+    pub(super) fn commit_if(
+        &self,
+        write: Write,
+        condition: impl FnOnce(Option<&Head>) -> bool,
+    ) -> Result<Result<(), Option<VisibleEntry>>> {
+        self.inner.maintenance.make_room()?;
+        self.inner.store.commit_if(write, self.default_durability(), condition)
     }
 
     /// Merges entries from another replica: every one has a stamp of its own. Visible, not yet durable.

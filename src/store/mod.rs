@@ -8,6 +8,7 @@
 
 mod admission;
 mod commit;
+mod conditional;
 mod durable;
 mod fingerprint;
 mod install;
@@ -28,6 +29,7 @@ use smallvec::SmallVec;
 pub(crate) use admission::Admission;
 pub(crate) use commit::{Front, Write, Writer, Writes};
 use commit::{Prepared, check_and_dedupe};
+pub(crate) use conditional::VisibleEntry;
 pub(crate) use install::{FlushJob, Flushed};
 pub(crate) use keyspace::{
     DEFAULT_KEYSPACE, Prefix, catalogue_key, check_name, default_prefix, parse_catalogue_key, replicated,

@@ -3,8 +3,10 @@
 mod checkpoint;
 mod close;
 mod common;
+mod conditional;
 mod converge;
 mod crash;
+mod delete_range;
 #[cfg(unix)]
 mod kill;
 mod merkle;
