@@ -205,7 +205,7 @@ fn keys_and_values_of_the_greatest_length_have_a_place() {
     let files = Files::default();
     let mut writer = RunWriter::create(&files, Path::new(""), FileId(1), 7).expect("no faults");
     for (key, head) in &entries {
-        writer.push(key, hasher.key(key), head.clone().into()).expect("no faults");
+        writer.push(key, hasher.key(key), head.into()).expect("no faults");
     }
     writer.finish().expect("no faults");
     let run =
