@@ -19,7 +19,7 @@ pub(crate) const PREFIX_LEN: usize = 9;
 const SECRET_LEN: usize = 192;
 
 /// Keyed 128-bit hash of an inner key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct KeyHash(pub(crate) u128);
 
 impl KeyHash {

@@ -80,9 +80,9 @@ impl Memtable {
     /// Adds a version of a key, `hash` being the key's. Its sequence number is greater than that of any version that is
     /// there. `below` is what the layers below count for the key; it is looked at if the key is new here. One thread at a
     /// time.
-    pub(crate) fn insert(&self, key: &Slice, hash: KeyHash, head: Head, below: Option<EntrySum>) {
+    pub(crate) fn insert(&self, key: Slice, hash: KeyHash, head: Head, below: Option<EntrySum>) {
         let bytes = key.len() + head.meta.len() + value(&head).len() + ENTRY_OVERHEAD;
-        match self.find(key, hash) {
+        match self.find(&key, hash) {
             Some((number, cell)) => {
                 let before = cell.newest.load(Ordering::Relaxed);
                 let version = self.versions.push(Version { head, cell: number, before });
@@ -92,7 +92,7 @@ impl Memtable {
                 let (first, number) = (self.versions.count() as u32, self.cells.count() as u32);
                 self.versions.push(Version { head, cell: number, before: first });
                 let below = below.map(Box::new);
-                self.cells.push(Cell { key: key.clone(), below, newest: AtomicU32::new(first) });
+                self.cells.push(Cell { key, below, newest: AtomicU32::new(first) });
                 self.slots.insert(hash, number);
             }
         }

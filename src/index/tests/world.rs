@@ -132,7 +132,7 @@ impl World {
         for _ in 0..count {
             self.seqno += 1;
             let (key, head) = (self.random.key(), self.random.head(self.seqno, &self.hasher));
-            self.memtables[0].insert(&key[..].into(), self.hasher.key(&key), head.clone(), None);
+            self.memtables[0].insert(key[..].into(), self.hasher.key(&key), head.clone(), None);
             self.model.entry(key).or_default().push(head);
         }
     }
