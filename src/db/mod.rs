@@ -8,6 +8,7 @@ mod builder;
 mod database;
 mod iter;
 mod keyspace;
+mod point;
 mod snapshot;
 mod stats;
 mod verify;

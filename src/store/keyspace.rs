@@ -7,6 +7,8 @@
 //! Easy to get wrong: the eight bytes are a hash of name *and resolver*, so the same name with another resolver is
 //! another keyspace, and a name with two of them is ambiguous until one is dropped.
 
+use smallvec::SmallVec;
+
 use crate::error::{Error, Result};
 use crate::hash::{PREFIX_LEN, SetHasher};
 use crate::resolver::LAST_WRITER_WINS;
@@ -45,6 +47,19 @@ impl Prefix {
             return Err(Error::KeyTooLong { len: key.len(), max: Key::LEN_MAX });
         }
         Ok(self.join(key))
+    }
+
+    /// As [`Prefix::inner`], for a key that is only looked up: a short one needs no allocation.
+    ///
+    /// # Errors
+    /// `KeyTooLong`.
+    pub(crate) fn lookup(&self, key: &[u8]) -> Result<SmallVec<[u8; 64]>> {
+        if key.len() > Key::LEN_MAX {
+            return Err(Error::KeyTooLong { len: key.len(), max: Key::LEN_MAX });
+        }
+        let mut inner = SmallVec::from_slice(&self.0);
+        inner.extend_from_slice(key);
+        Ok(inner)
     }
 
     fn join(&self, key: &[u8]) -> Vec<u8> {
