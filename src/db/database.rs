@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use smallvec::smallvec;
 
 use super::keyspace::EntryDigest;
+use super::point::Point;
 use super::stats::{Health, Stats};
 use super::verify::{self, VerifyProgress, VerifyReport};
 use super::{Builder, Iter, Keyspace, Snapshot, WriteBatch};
@@ -345,6 +346,13 @@ impl Db {
         self.inner.maintenance.step()
     }
 
+    /// Asks about a key of the keyspace with this prefix, as of now.
+    pub(super) fn point<T>(&self, prefix: &Prefix, ask: impl FnOnce(Point<'_>) -> T) -> T {
+        let store = &self.inner.store;
+        let (view, at) = store.newest();
+        ask(Point { store, view: &view, at, prefix })
+    }
+
     pub(crate) fn store(&self) -> &Arc<Store> {
         &self.inner.store
     }
@@ -381,7 +389,7 @@ impl Db {
     /// # Errors
     /// As there.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Slice>> {
-        self.default_keyspace().get(key)
+        self.point(&self.inner.default_prefix, |point| point.value(key.as_ref()))
     }
 
     /// [`Keyspace::digest`] on the default keyspace.

@@ -23,6 +23,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use arc_swap::Guard;
 use parking_lot::{Mutex, MutexGuard};
 
 pub(crate) use admission::Admission;
@@ -216,8 +217,17 @@ impl Store {
     /// The current view and the newest commit that readers may see: a poisoned store shows what is durable.
     pub(crate) fn read_point(&self) -> (Arc<View>, SeqNo) {
         let (view, visible) = self.views.read_point();
-        let seqno = if self.poison.reason().is_some() { visible.min(self.durable.get()) } else { visible };
-        (view, seqno)
+        (view, self.readable(visible))
+    }
+
+    /// What one key is read at; see [`Views::newest`].
+    pub(crate) fn newest(&self) -> (Guard<Arc<View>>, SeqNo) {
+        let (view, visible) = self.views.newest();
+        (view, self.readable(visible))
+    }
+
+    fn readable(&self, visible: SeqNo) -> SeqNo {
+        if self.poison.reason().is_some() { visible.min(self.durable.get()) } else { visible }
     }
 
     /// Wall time in milliseconds since the Unix epoch.
