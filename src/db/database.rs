@@ -13,7 +13,7 @@ use super::verify::{self, VerifyProgress, VerifyReport};
 use super::{Builder, Iter, Keyspace, Snapshot, WriteBatch};
 use crate::error::{Error, Result};
 use crate::gc;
-use crate::maintenance::Maintenance;
+use crate::maintenance::{Maintenance, Work};
 use crate::manifest::ReplicaSet;
 use crate::recovery::{Opened, RecoveryReport};
 use crate::resolver::LAST_WRITER_WINS;
@@ -35,7 +35,7 @@ pub struct Db {
 struct Inner {
     store: Arc<Store>,
     maintenance: Arc<Maintenance>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     recovery: RecoveryReport,
     default_prefix: Prefix,
 }
@@ -43,7 +43,7 @@ struct Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.maintenance.stop();
-        if let Some(thread) = self.thread.get_mut().take() {
+        for thread in self.threads.get_mut().drain(..) {
             // A panic of the thread was reported by the panic hook, and the store's files are as after a kill.
             let _ = thread.join();
         }
@@ -79,18 +79,23 @@ impl Db {
         let store = Arc::new(opened.store);
         gc::remove_orphans(&store)?;
         let maintenance = Arc::new(Maintenance::new(store.clone()));
-        let thread = if store.options.background {
-            let maintenance = maintenance.clone();
-            let builder = std::thread::Builder::new().name("syncline".into());
-            let thread = builder.spawn(move || maintenance.run());
-            Some(thread.map_err(|source| Error::io("start the thread of", &store.dir, source))?)
-        } else {
-            None
-        };
         let default_prefix = default_prefix(&store.measure.hasher);
         let recovery = opened.report;
-        let inner = Inner { store, maintenance, thread: Mutex::new(thread), recovery, default_prefix };
-        Ok(Db { inner: Arc::new(inner) })
+        let inner = Inner { store, maintenance, threads: Mutex::default(), recovery, default_prefix };
+        let db = Db { inner: Arc::new(inner) };
+        if db.inner.store.options.background {
+            db.start_thread("syncline-flush", Work::Flush)?;
+            db.start_thread("syncline-merge", Work::Merge)?;
+        }
+        Ok(db)
+    }
+
+    fn start_thread(&self, name: &str, work: Work) -> Result<()> {
+        let maintenance = self.inner.maintenance.clone();
+        let thread = std::thread::Builder::new().name(name.into()).spawn(move || maintenance.run(work));
+        let thread = thread.map_err(|source| Error::io("start a thread of", self.dir(), source))?;
+        self.inner.threads.lock().push(thread);
+        Ok(())
     }
 
     /// Flushes what is in memory and gives this handle up. The store itself is closed with its last handle; if this is it,
@@ -219,13 +224,13 @@ impl Db {
     }
 
     pub(super) fn commit(&self, writes: Vec<Write>, durability: Durability) -> Result<()> {
-        self.inner.maintenance.make_room()?;
+        self.inner.maintenance.make_room(|| writes.iter().map(Write::len).sum())?;
         self.inner.store.commit(writes, durability)
     }
 
     /// Merges entries from another replica: every one has a stamp of its own. Visible, not yet durable.
     pub(crate) fn apply(&self, writes: Vec<Write>) -> Result<Admission> {
-        self.inner.maintenance.make_room()?;
+        self.inner.maintenance.make_room(|| writes.iter().map(Write::len).sum())?;
         self.inner.store.apply(writes)
     }
 

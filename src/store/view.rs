@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 
 use crate::error::{Error, Result};
 use crate::hash::{KeyHash, SetHasher};
@@ -89,6 +89,11 @@ impl Views {
 
     pub(crate) fn current(&self) -> Arc<View> {
         self.current.load_full()
+    }
+
+    /// The current view, to be looked at for a moment: cheaper than [`Views::current`].
+    pub(crate) fn peek(&self) -> Guard<Arc<View>> {
+        self.current.load()
     }
 
     pub(crate) fn visible(&self) -> SeqNo {

@@ -2,6 +2,7 @@
 
 mod close;
 mod common;
+mod compaction;
 mod converge;
 mod crash;
 #[cfg(unix)]
