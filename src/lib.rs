@@ -27,12 +27,12 @@ mod types;
 pub mod vfs;
 
 pub use db::{
-    Builder, Db, Entry, EntryDigest, Health, Iter, Keys, Keyspace, Snapshot, Stats, VerifyProgress,
-    VerifyReport, WriteBatch,
+    Builder, CompareAndSwapError, Db, DeleteProgress, Entry, EntryDigest, Health, Iter, Keys, Keyspace,
+    Snapshot, Stats, VerifyProgress, VerifyReport, WriteBatch,
 };
 pub use error::{Error, Result};
 pub use manifest::{ReplicaSet, SET_KEY_LEN};
-pub use recovery::RecoveryReport;
+pub use recovery::{Checkpoint, RecoveryReport};
 pub use store::{Durability, Environment};
 pub use types::{
     Counts, EntryHash, Epoch, Fingerprint, Key, KeyRange, Kind, Location, NodeId, RangeSum, SegmentId, SeqNo,

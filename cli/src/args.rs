@@ -36,8 +36,8 @@ pub(crate) enum Verb {
     Get(OneKey),
     /// Set a key to a value
     Put(Put),
-    /// Delete a key
-    Del(OneKey),
+    /// Delete a key, or every key of a prefix or range
+    Del(Del),
     /// Print keys and values in key order
     Scan(Scan),
     /// Show counts, sizes and health of a store
@@ -48,6 +48,8 @@ pub(crate) enum Verb {
     Verify(Store),
     /// Merge the store's files as far as they go, so that reads touch fewer
     Compact(Store),
+    /// Make a copy of a store in another folder: by links on the same file system, else by copying
+    Checkpoint(Checkpoint),
     /// Let peers compare themselves with a store and repair it over TCP, until interrupted
     Serve(Serve),
     /// Show how two replicas differ; change nothing
@@ -103,7 +105,7 @@ pub(crate) struct Load {
     pub(crate) keyspace: InKeyspace,
 }
 
-/// Arguments of `get` and `del`.
+/// Arguments of `get`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct OneKey {
     /// The store's folder
@@ -111,6 +113,27 @@ pub(crate) struct OneKey {
     /// The key
     #[arg(value_parser = bytes())]
     pub(crate) key: Bytes,
+    #[command(flatten)]
+    pub(crate) keyspace: InKeyspace,
+}
+
+/// Arguments of `del`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Del {
+    /// The store's folder
+    pub(crate) dir: PathBuf,
+    /// The key
+    #[arg(value_parser = bytes(), conflicts_with_all = ["prefix", "from", "to"])]
+    pub(crate) key: Option<Bytes>,
+    /// Every key that begins with this
+    #[arg(long, value_parser = bytes(), conflicts_with_all = ["from", "to"])]
+    pub(crate) prefix: Option<Bytes>,
+    /// Every key from this one on
+    #[arg(long, value_name = "KEY", value_parser = bytes())]
+    pub(crate) from: Option<Bytes>,
+    /// Every key before this one
+    #[arg(long, value_name = "KEY", value_parser = bytes())]
+    pub(crate) to: Option<Bytes>,
     #[command(flatten)]
     pub(crate) keyspace: InKeyspace,
 }
@@ -155,6 +178,15 @@ pub(crate) struct Scan {
     pub(crate) keys_only: bool,
     #[command(flatten)]
     pub(crate) keyspace: InKeyspace,
+}
+
+/// Arguments of `checkpoint`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Checkpoint {
+    /// The store's folder
+    pub(crate) dir: PathBuf,
+    /// The copy's folder: not there yet, or empty
+    pub(crate) target: PathBuf,
 }
 
 /// Arguments of `serve`.

@@ -50,6 +50,20 @@ fn what_was_loaded_is_found_changed_and_scanned() {
 }
 
 #[test]
+fn a_prefix_or_a_range_is_deleted_and_never_by_accident_everything() {
+    let folder = Folder::new();
+    folder.write("t.tsv", b"k\na1\na2\nb\nc\nd\n");
+    folder.text("load s t.tsv");
+    assert_eq!(folder.json("del s --prefix a", 0), json!({ "deleted": 2 }));
+    assert_eq!(folder.text("del s --from c --to d"), "deleted  1\n");
+    assert_eq!(folder.text("scan s --keys-only"), "b\nd\n");
+    assert_eq!(folder.json("del s", 2)["kind"], "usage");
+    assert_eq!(folder.json("del s b --prefix a", 2)["kind"], "usage");
+    assert_eq!(folder.json("del s --from c", 0), json!({ "deleted": 1 }));
+    assert_eq!(folder.text("scan s --keys-only"), "b\n");
+}
+
+#[test]
 fn every_format_is_read_packed_or_not_and_any_column_can_be_the_key() {
     let folder = Folder::new();
     folder.write("t.csv", b"name,id\n\"one, or more\",1\ntwo,2\n");
@@ -126,6 +140,20 @@ fn errors_of_stores_have_a_kind_an_exit_code_and_a_next_step() {
     assert_eq!(folder.json("frobnicate", 2)["kind"], "usage");
     assert_eq!(folder.run("scan s --prefix a --from b").code, Some(2));
     assert_eq!(folder.run("--help").code, Some(0));
+}
+
+#[test]
+fn a_checkpoint_is_a_store_of_its_own_with_the_same_root() {
+    let folder = Folder::new();
+    folder.write("t.tsv", TABLE);
+    folder.text("load s t.tsv");
+    let before = folder.json("digest s", 0);
+    let made = folder.json("checkpoint s copy", 0);
+    assert_eq!(keys(&made), ["copied_files", "dir", "linked_files", "newest_commit"]);
+    assert_eq!(folder.json("checkpoint s copy", 3)["kind"], "occupied");
+    folder.text("put s ant red");
+    assert_eq!(folder.json("digest copy", 0), before);
+    assert_eq!(folder.json("diff s copy", 1)["newer_left"], 1);
 }
 
 #[test]

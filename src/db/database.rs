@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
+use smallvec::smallvec;
 
 use super::keyspace::EntryDigest;
 use super::stats::{Health, Stats};
@@ -15,13 +16,13 @@ use crate::error::{Error, Result};
 use crate::gc;
 use crate::maintenance::{Maintenance, Work};
 use crate::manifest::ReplicaSet;
-use crate::recovery::{Opened, RecoveryReport};
+use crate::recovery::{self, Checkpoint, Opened, RecoveryReport};
 use crate::resolver::LAST_WRITER_WINS;
 use crate::store::{
-    Admission, DEFAULT_KEYSPACE, Durability, Prefix, Store, Write, catalogue_key, check_name, default_prefix,
-    parse_catalogue_key, replicated, user_key,
+    Admission, DEFAULT_KEYSPACE, Durability, Prefix, Store, VisibleEntry, Write, Writes, catalogue_key,
+    check_name, default_prefix, parse_catalogue_key, replicated, user_key,
 };
-use crate::types::{NodeId, RangeSum, Slice};
+use crate::types::{Head, NodeId, RangeSum, Slice};
 
 /// An open store. Cheap to clone; all clones are one handle, and every method may be called from any thread. The store
 /// is closed when the last clone, keyspace, snapshot and iterator of it is gone: what is in memory is flushed then, so that
@@ -37,6 +38,7 @@ struct Inner {
     maintenance: Arc<Maintenance>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     recovery: RecoveryReport,
+    default_name: Arc<str>,
     default_prefix: Prefix,
 }
 
@@ -81,7 +83,8 @@ impl Db {
         let maintenance = Arc::new(Maintenance::new(store.clone()));
         let default_prefix = default_prefix(&store.measure.hasher);
         let recovery = opened.report;
-        let inner = Inner { store, maintenance, threads: Mutex::default(), recovery, default_prefix };
+        let (default_name, threads) = (DEFAULT_KEYSPACE.into(), Mutex::default());
+        let inner = Inner { store, maintenance, threads, recovery, default_name, default_prefix };
         let db = Db { inner: Arc::new(inner) };
         if db.inner.store.options.background {
             db.start_thread("syncline-flush", Work::Flush)?;
@@ -138,7 +141,7 @@ impl Db {
 
     /// The keyspace `default`, which every store has.
     pub fn default_keyspace(&self) -> Keyspace {
-        Keyspace::new(self.clone(), DEFAULT_KEYSPACE.to_owned(), self.inner.default_prefix)
+        Keyspace::new(self.clone(), self.inner.default_name.clone(), self.inner.default_prefix)
     }
 
     /// The keyspace of this name, created if it is not there.
@@ -154,14 +157,13 @@ impl Db {
         let resolvers = self.resolvers_of(name)?;
         match resolvers.as_slice() {
             [] => {
-                let key = Prefix::CATALOGUE.inner(&catalogue_key(name, LAST_WRITER_WINS))?;
-                self.commit(vec![Write::put(key, Slice::empty())], self.default_durability())?;
+                self.put_in(&Prefix::CATALOGUE, &catalogue_key(name, LAST_WRITER_WINS), &[])?;
             }
             [resolver] if resolver == LAST_WRITER_WINS => {}
             _ => return Err(Error::Ambiguous { name: name.to_owned(), resolvers }),
         }
         let prefix = Prefix::of(&self.inner.store.measure.hasher, name, LAST_WRITER_WINS);
-        Ok(Keyspace::new(self.clone(), name.to_owned(), prefix))
+        Ok(Keyspace::new(self.clone(), name.into(), prefix))
     }
 
     /// Names of all keyspaces, `default` first, the others in order.
@@ -223,9 +225,29 @@ impl Db {
         }
     }
 
-    pub(super) fn commit(&self, writes: Vec<Write>, durability: Durability) -> Result<()> {
+    /// Sets a key of the keyspace with this prefix, with the store's default durability.
+    pub(super) fn put_in(&self, prefix: &Prefix, key: &[u8], value: &[u8]) -> Result<()> {
+        self.commit(smallvec![prefix.put(key, value)?], self.default_durability())
+    }
+
+    /// Deletes a key of the keyspace with this prefix, with the store's default durability.
+    pub(super) fn delete_in(&self, prefix: &Prefix, key: &[u8]) -> Result<()> {
+        self.commit(smallvec![prefix.delete(key)?], self.default_durability())
+    }
+
+    pub(super) fn commit(&self, writes: Writes, durability: Durability) -> Result<()> {
         self.inner.maintenance.make_room(|| writes.iter().map(Write::len).sum())?;
         self.inner.store.commit(writes, durability)
+    }
+
+    /// As [`Store::commit_if`], with the default durability.
+    pub(super) fn commit_if(
+        &self,
+        write: Write,
+        condition: impl FnOnce(Option<&Head>) -> bool,
+    ) -> Result<Result<(), Option<VisibleEntry>>> {
+        self.inner.maintenance.make_room(|| write.len())?;
+        self.inner.store.commit_if(write, self.default_durability(), condition)
     }
 
     /// Merges entries from another replica: every one has a stamp of its own. Visible, not yet durable.
@@ -290,6 +312,36 @@ impl Db {
         self.inner.maintenance.compact_all(go_on)
     }
 
+    /// Makes a copy of the store in `dir`, which may be missing or empty, while the store goes on: a backup, or the first
+    /// state of another replica. It holds every commit that returned before this call and none that began after it. Opened
+    /// for writing, it takes a node id of its own.
+    ///
+    /// Flushes what is in memory, then links the store's immutable files into the folder, so that it costs almost no time
+    /// or space on the same file system; on another one they are copied. A linked copy shares its bytes with the store:
+    /// damage to the medium hits both. A crash leaves a whole copy or a folder that holds no store; an error is followed
+    /// by removing what was made.
+    ///
+    /// ```
+    /// # fn main() -> syncline::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a folder");
+    /// # let dir = dir.path();
+    /// use syncline::Db;
+    /// let db = Db::builder(dir.join("notes")).create()?;
+    /// db.put("apple", "red")?;
+    /// db.checkpoint(dir.join("backup"))?;
+    /// db.put("apple", "green")?;
+    /// assert_eq!(Db::open(dir.join("backup"))?.get("apple")?.as_deref(), Some(&b"red"[..]));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// `Occupied` if the folder holds anything, `Locked`, `Poisoned`, `Io`. A failure in the folder leaves this store as
+    /// it is.
+    pub fn checkpoint(&self, dir: impl AsRef<Path>) -> Result<Checkpoint> {
+        self.flush()?;
+        recovery::checkpoint(&self.inner.store, dir.as_ref())
+    }
+
     /// Does one bounded piece of background work, for stores opened with `background(false)`. `false` if there was none.
     ///
     /// # Errors
@@ -318,7 +370,7 @@ impl Db {
     /// # Errors
     /// As there.
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
-        self.default_keyspace().put(key, value)
+        self.put_in(&self.inner.default_prefix, key.as_ref(), value.as_ref())
     }
 
     /// [`Keyspace::delete`] on the default keyspace.
@@ -326,7 +378,7 @@ impl Db {
     /// # Errors
     /// As there.
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<()> {
-        self.default_keyspace().delete(key)
+        self.delete_in(&self.inner.default_prefix, key.as_ref())
     }
 
     /// [`Keyspace::get`] on the default keyspace.

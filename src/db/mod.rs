@@ -5,7 +5,9 @@
 
 mod batch;
 mod builder;
+mod conditional;
 mod database;
+mod delete_range;
 mod iter;
 mod keyspace;
 mod snapshot;
@@ -14,7 +16,9 @@ mod verify;
 
 pub use batch::WriteBatch;
 pub use builder::Builder;
+pub use conditional::CompareAndSwapError;
 pub use database::Db;
+pub use delete_range::DeleteProgress;
 pub use iter::{Entry, Iter, Keys};
 pub use keyspace::{EntryDigest, Keyspace};
 pub use snapshot::Snapshot;

@@ -8,6 +8,7 @@
 //! merged, or an old version would shadow a newer one.
 
 mod block;
+mod block_builder;
 mod cursor;
 mod entry;
 mod fences;
@@ -16,6 +17,7 @@ mod layout;
 mod levels;
 mod memtable;
 mod memtable_cursor;
+mod memtable_sums;
 mod merge;
 mod pick;
 mod run;

@@ -16,6 +16,8 @@
 //!
 //! Easy to get wrong: an unlisted type or flag is malformed, for a reader must not guess what it skips.
 
+use smallvec::SmallVec;
+
 use crate::codec::{Malformed, Reader, put_len_bytes, put_varint};
 use crate::hash::PREFIX_LEN;
 use crate::types::{Key, Kind, SegmentId, SeqNo, Stamp};
@@ -38,8 +40,11 @@ pub(crate) struct Commit<'a> {
     pub(crate) durable: SeqNo,
     /// Stamp of the entries that have none of their own.
     pub(crate) stamp: Stamp,
-    pub(crate) entries: Vec<LogEntry<'a>>,
+    pub(crate) entries: LogEntries<'a>,
 }
+
+/// Entries of a commit: most often one, which needs no allocation.
+pub(crate) type LogEntries<'a> = SmallVec<[LogEntry<'a>; 1]>;
 
 /// One entry of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -120,7 +120,7 @@ fn replay(
     commit: &Commit<'_>,
 ) -> Result<()> {
     let entry = |entry: &LogEntry<'_>| {
-        let (key, value) = (entry.key.to_vec(), Slice::from(entry.value));
+        let (key, value) = Slice::joined(&[], entry.key, entry.value);
         let (meta, &LogEntry { kind, stamp, expires_at, .. }) = (Slice::from(entry.meta), entry);
         let (prepared, _) = front.prepare(view, &key, measure)?;
         let location =

@@ -8,24 +8,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::index::{Levels, Memtable, MergeCursor, Run};
+use crate::index::{Levels, Run};
 use crate::manifest::{Change, State};
-use crate::merkle::{Base, Differences};
-use crate::types::{FileId, KeyRange, SegmentId, SeqNo, Written};
+use crate::merkle::Base;
+use crate::types::{FileId, SegmentId, SeqNo, Written};
 
-use super::commit::{Sealed, Writer};
+use super::commit::Sealed;
 use super::{Store, View};
-
-/// Entries beyond which the active differences are not rebased: it is done under the commit lock, at about a microsecond
-/// an entry.
-const REBASE_MAX: usize = 2048;
 
 /// The oldest memtable that waits for its flush, and what it is to be flushed onto.
 #[derive(Debug)]
 pub(crate) struct FlushJob {
     pub(crate) sealed: Sealed,
-    /// What its commits changed, by the bounds that stood when it was opened.
-    pub(crate) differences: Arc<Differences>,
     pub(crate) base: Base,
     pub(crate) levels: Levels,
     pub(crate) state: State,
@@ -74,7 +68,6 @@ impl Store {
         let view = self.views.current();
         Some(FlushJob {
             sealed: writer.sealed.first()?.clone(),
-            differences: writer.front.merkle.sealed.first()?.clone(),
             base: writer.front.merkle.base.clone(),
             levels: view.levels.clone(),
             state,
@@ -117,31 +110,8 @@ impl Store {
         let mut sealed = view.sealed.clone();
         sealed.pop();
         let values = Arc::new(view.values.with(&flushed.value_segments));
-        let view = View { active: view.active.clone(), sealed, levels, values };
-        self.rebase_active(&mut writer, &view);
-        self.views.replace(view);
+        self.views.replace(View { active: view.active.clone(), sealed, levels, values });
         Ok(())
-    }
-
-    /// Gives the active memtable's differences the bounds of the new base, if it has few entries: until then ranges that
-    /// begin or end at a new fence have to be scanned. Whatever cannot be read leaves them as they are, which is right too.
-    fn rebase_active(&self, writer: &mut Writer, view: &View) {
-        if view.active.len() > REBASE_MAX {
-            return;
-        }
-        let older = View { active: Arc::new(Memtable::new()), ..view.clone() };
-        let mut differences = Differences::new(&writer.front.merkle.base);
-        let memtable = std::iter::once((view.active.clone(), SeqNo::MAX));
-        for found in MergeCursor::new(memtable, std::iter::empty(), &KeyRange::all()) {
-            let Ok((key, head)) = found else { return };
-            let hash = self.measure.hasher.key(&key);
-            let Ok(replaced) = older.head(&key, hash, SeqNo::MAX) else { return };
-            let added = self.measure.entry(&key, hash, &head);
-            let replaced = replaced.map(|head| self.measure.entry(&key, hash, &head));
-            differences.add(&key, Some(added), replaced);
-        }
-        debug_assert_eq!(differences.total(), writer.front.merkle.active.total());
-        writer.front.merkle.active = differences;
     }
 
     /// Replaces neighbouring runs by the one that they were merged to.
@@ -182,6 +152,12 @@ impl Store {
         let view = self.views.current();
         self.views.replace(View { values, ..(*view).clone() });
         Ok(())
+    }
+
+    /// Calls `work` with the manifest's state while no edit can be made, so that every file that it names is there: a file
+    /// goes only after an edit has forgotten it. Flushes wait meanwhile.
+    pub(crate) fn while_files_stay<T>(&self, work: impl FnOnce(&State) -> T) -> T {
+        work(self.structure.lock().state())
     }
 
     /// Removes files that the manifest does not name any more. What a power cut brings back of them, the next opening

@@ -35,7 +35,7 @@ impl View {
     pub(crate) fn head(&self, key: &[u8], hash: KeyHash, at: SeqNo) -> Result<Option<Head>> {
         for memtable in std::iter::once(&self.active).chain(&self.sealed) {
             if let Some(head) = memtable.get(key, hash, at) {
-                return Ok(Some(head));
+                return Ok(Some(head.clone()));
             }
         }
         self.levels.get(key, hash)
@@ -91,7 +91,7 @@ impl Views {
         self.current.load_full()
     }
 
-    /// The current view, to be looked at for a moment: cheaper than [`Views::current`].
+    /// As [`Views::current`], for a short look.
     pub(crate) fn peek(&self) -> Guard<Arc<View>> {
         self.current.load()
     }

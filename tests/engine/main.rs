@@ -1,10 +1,13 @@
 //! The engine's tests from outside, in one binary: the model, killed processes, power cuts, and replicas that converge.
 
+mod checkpoint;
 mod close;
 mod common;
 mod compaction;
+mod conditional;
 mod converge;
 mod crash;
+mod delete_range;
 #[cfg(unix)]
 mod kill;
 mod merkle;
