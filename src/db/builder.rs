@@ -54,7 +54,14 @@ impl Builder {
         self
     }
 
-    /// Whether a thread of the store flushes and compacts. Without it the caller calls [`Db::step`]. Default: yes.
+    /// Limits the bytes that background merges write in a second, so that they leave the disk to others. Flushes are not
+    /// held back, and the limit is lifted when runs pile up, so that no writer waits for it. Default: no limit.
+    pub fn background_bytes_per_second(mut self, bytes: u64) -> Builder {
+        self.options.background_bytes_per_second = Some(bytes.max(1));
+        self
+    }
+
+    /// Whether two threads of the store flush and compact. Without them the caller calls [`Db::step`]. Default: yes.
     pub fn background(mut self, background: bool) -> Builder {
         self.options.background = background;
         self

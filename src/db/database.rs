@@ -15,7 +15,7 @@ use super::verify::{self, VerifyProgress, VerifyReport};
 use super::{Builder, Iter, Keyspace, Snapshot, WriteBatch};
 use crate::error::{Error, Result};
 use crate::gc;
-use crate::maintenance::Maintenance;
+use crate::maintenance::{Maintenance, Work};
 use crate::manifest::ReplicaSet;
 use crate::recovery::{self, Checkpoint, Opened, RecoveryReport};
 use crate::resolver::LAST_WRITER_WINS;
@@ -37,7 +37,7 @@ pub struct Db {
 struct Inner {
     store: Arc<Store>,
     maintenance: Arc<Maintenance>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     recovery: RecoveryReport,
     default_name: Arc<str>,
     default_prefix: Prefix,
@@ -46,7 +46,7 @@ struct Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.maintenance.stop();
-        if let Some(thread) = self.thread.get_mut().take() {
+        for thread in self.threads.get_mut().drain(..) {
             // A panic of the thread was reported by the panic hook, and the store's files are as after a kill.
             let _ = thread.join();
         }
@@ -82,19 +82,24 @@ impl Db {
         let store = Arc::new(opened.store);
         gc::remove_orphans(&store)?;
         let maintenance = Arc::new(Maintenance::new(store.clone()));
-        let thread = if store.options.background {
-            let maintenance = maintenance.clone();
-            let builder = std::thread::Builder::new().name("syncline".into());
-            let thread = builder.spawn(move || maintenance.run());
-            Some(thread.map_err(|source| Error::io("start the thread of", &store.dir, source))?)
-        } else {
-            None
-        };
         let default_prefix = default_prefix(&store.measure.hasher);
         let recovery = opened.report;
-        let (default_name, thread) = (DEFAULT_KEYSPACE.into(), Mutex::new(thread));
-        let inner = Inner { store, maintenance, thread, recovery, default_name, default_prefix };
-        Ok(Db { inner: Arc::new(inner) })
+        let (default_name, threads) = (DEFAULT_KEYSPACE.into(), Mutex::default());
+        let inner = Inner { store, maintenance, threads, recovery, default_name, default_prefix };
+        let db = Db { inner: Arc::new(inner) };
+        if db.inner.store.options.background {
+            db.start_thread("syncline-flush", Work::Flush)?;
+            db.start_thread("syncline-merge", Work::Merge)?;
+        }
+        Ok(db)
+    }
+
+    fn start_thread(&self, name: &str, work: Work) -> Result<()> {
+        let maintenance = self.inner.maintenance.clone();
+        let thread = std::thread::Builder::new().name(name.into()).spawn(move || maintenance.run(work));
+        let thread = thread.map_err(|source| Error::io("start a thread of", self.dir(), source))?;
+        self.inner.threads.lock().push(thread);
+        Ok(())
     }
 
     /// Flushes what is in memory and gives this handle up. The store itself is closed with its last handle; if this is it,
@@ -232,7 +237,7 @@ impl Db {
     }
 
     pub(super) fn commit(&self, writes: Writes, durability: Durability) -> Result<()> {
-        self.inner.maintenance.make_room()?;
+        self.inner.maintenance.make_room(|| writes.iter().map(Write::len).sum())?;
         self.inner.store.commit(writes, durability)
     }
 
@@ -242,13 +247,13 @@ impl Db {
         write: Write,
         condition: impl FnOnce(Option<&Head>) -> bool,
     ) -> Result<Result<(), Option<VisibleEntry>>> {
-        self.inner.maintenance.make_room()?;
+        self.inner.maintenance.make_room(|| write.len())?;
         self.inner.store.commit_if(write, self.default_durability(), condition)
     }
 
     /// Merges entries from another replica: every one has a stamp of its own. Visible, not yet durable.
     pub(crate) fn apply(&self, writes: Vec<Write>) -> Result<Admission> {
-        self.inner.maintenance.make_room()?;
+        self.inner.maintenance.make_room(|| writes.iter().map(Write::len).sum())?;
         self.inner.store.apply(writes)
     }
 

@@ -65,6 +65,17 @@ pub(crate) struct Store {
     _lock: Box<dyn LockGuard>,
 }
 
+/// What waits for background work.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Backlog {
+    /// Bytes in the active memtable.
+    pub(crate) active: usize,
+    /// Number of memtables that wait for their flush.
+    pub(crate) sealed: usize,
+    /// Number of runs.
+    pub(crate) runs: usize,
+}
+
 /// What recovery hands over to make a [`Store`] of.
 #[derive(Debug)]
 pub(crate) struct Parts {
@@ -254,8 +265,13 @@ impl Store {
         std::iter::once(&view.active).chain(&view.sealed).map(|memtable| memtable.len()).sum()
     }
 
-    /// Number of memtables that wait for their flush.
-    pub(crate) fn sealed_count(&self) -> usize {
-        self.views.peek().sealed.len()
+    /// What waits for background work.
+    pub(crate) fn backlog(&self) -> Backlog {
+        let view = self.views.peek();
+        Backlog {
+            active: view.active.approximate_bytes(),
+            sealed: view.sealed.len(),
+            runs: view.levels.runs().len(),
+        }
     }
 }

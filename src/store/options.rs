@@ -49,8 +49,10 @@ pub(crate) struct Options {
     pub(crate) memtable_bytes: usize,
     /// Values up to this many bytes are carried in the runs; larger ones stay in the log.
     pub(crate) inline_value_max: usize,
-    /// Whether a thread does the background work; otherwise the caller calls `step`.
+    /// Whether threads do the background work; otherwise the caller calls `step`.
     pub(crate) background: bool,
+    /// Bytes that merges write in a second at most, as long as nothing piles up. Not zero.
+    pub(crate) background_bytes_per_second: Option<u64>,
 }
 
 impl Default for Options {
@@ -62,6 +64,7 @@ impl Default for Options {
             memtable_bytes: 16 << 20,
             inline_value_max: 1024,
             background: true,
+            background_bytes_per_second: None,
         }
     }
 }

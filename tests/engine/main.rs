@@ -3,6 +3,7 @@
 mod checkpoint;
 mod close;
 mod common;
+mod compaction;
 mod conditional;
 mod converge;
 mod crash;
