@@ -5,6 +5,7 @@
 
 mod batch;
 mod builder;
+mod changes;
 mod conditional;
 mod database;
 mod delete_range;
@@ -16,6 +17,7 @@ mod verify;
 
 pub use batch::WriteBatch;
 pub use builder::Builder;
+pub use changes::{Change, Changes, CommittedBatch, Origin};
 pub use conditional::CompareAndSwapError;
 pub use database::Db;
 pub use delete_range::DeleteProgress;

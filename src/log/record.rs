@@ -125,7 +125,7 @@ impl<'a> Commit<'a> {
     }
 
     /// The commit in a payload of the log.
-    pub(super) fn decode(payload: &'a [u8]) -> Result<Commit<'a>, Malformed> {
+    pub(crate) fn decode(payload: &'a [u8]) -> Result<Commit<'a>, Malformed> {
         match decode(payload)? {
             Record::Commit(commit) => Ok(commit),
             _ => Err(Malformed { at: 0 }),

@@ -143,6 +143,11 @@ impl LogWriter {
         Ok(header.segment)
     }
 
+    /// The active segment, and where its next frame goes: what lies before is in the file once it is drained.
+    pub(crate) fn position(&self) -> (SegmentId, u64) {
+        (self.segment.id, self.end())
+    }
+
     /// Where the next frame goes.
     fn end(&self) -> u64 {
         u64::from(self.segment.len) + self.pending as u64

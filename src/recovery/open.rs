@@ -89,6 +89,9 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Opened> {
 
     // The edit that makes the fresh segment the log's end. Before it, the next open would find all sources as they were.
     close_tail(&mut state, contents.tail);
+    if let Some(bytes) = options.retain_log_bytes {
+        state.apply(&Change::RetainLog(bytes));
+    }
     let (node, opens) = (state.node, state.opens + 1);
     state.apply(&Change::Opened { node, opens });
     let manifest = Manifest::begin(vfs.clone(), dir, state, loaded.number)?;

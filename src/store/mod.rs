@@ -10,6 +10,7 @@ mod admission;
 mod commit;
 mod conditional;
 mod durable;
+mod feed;
 mod fingerprint;
 mod install;
 mod keyspace;
@@ -17,6 +18,7 @@ mod layers;
 mod measure;
 mod options;
 mod poison;
+mod retention;
 mod view;
 
 use std::path::PathBuf;
@@ -29,6 +31,7 @@ pub(crate) use admission::Admission;
 pub(crate) use commit::{Front, Write, Writer};
 use commit::{Prepared, check_and_dedupe};
 pub(crate) use conditional::VisibleEntry;
+pub(crate) use feed::{Feed, LoggedChange, LoggedCommit};
 pub(crate) use install::{FlushJob, Flushed};
 pub(crate) use keyspace::{
     DEFAULT_KEYSPACE, Prefix, catalogue_key, check_name, default_prefix, parse_catalogue_key, replicated,

@@ -5,6 +5,7 @@ mod conditional;
 mod converge;
 mod crash;
 mod delete_range;
+mod feed;
 #[cfg(unix)]
 mod kill;
 mod merkle;
