@@ -32,9 +32,9 @@ pub use db::{
 };
 pub use error::{Error, Result};
 pub use manifest::{ReplicaSet, SET_KEY_LEN};
-pub use recovery::RecoveryReport;
+pub use recovery::{Checkpoint, RecoveryReport};
 pub use store::{Durability, Environment};
 pub use types::{
     Counts, EntryHash, Epoch, Fingerprint, Key, KeyRange, Kind, Location, NodeId, RangeSum, SegmentId, SeqNo,
-    Slice, Stamp, ValueDigest,
+    Slice, Stamp, ValueDigest, Written,
 };

@@ -50,6 +50,8 @@ pub(crate) enum Verb {
     Verify(Store),
     /// Merge the store's files as far as they go, so that reads touch fewer
     Compact(Store),
+    /// Make a copy of a store in another folder: by links on the same file system, else by copying
+    Checkpoint(Checkpoint),
     /// Let peers compare themselves with a store and repair it over TCP, until interrupted
     Serve(Serve),
     /// Show how two replicas differ; change nothing
@@ -191,6 +193,15 @@ pub(crate) struct Changes {
     /// The commit after which to begin: the cursor that the last run printed with --json
     #[arg(long, value_name = "SEQNO", default_value_t = 0)]
     pub(crate) since: u64,
+}
+
+/// Arguments of `checkpoint`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Checkpoint {
+    /// The store's folder
+    pub(crate) dir: PathBuf,
+    /// The copy's folder: not there yet, or empty
+    pub(crate) target: PathBuf,
 }
 
 /// Arguments of `serve`.

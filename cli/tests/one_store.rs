@@ -167,6 +167,20 @@ fn errors_of_stores_have_a_kind_an_exit_code_and_a_next_step() {
 }
 
 #[test]
+fn a_checkpoint_is_a_store_of_its_own_with_the_same_root() {
+    let folder = Folder::new();
+    folder.write("t.tsv", TABLE);
+    folder.text("load s t.tsv");
+    let before = folder.json("digest s", 0);
+    let made = folder.json("checkpoint s copy", 0);
+    assert_eq!(keys(&made), ["copied_files", "dir", "linked_files", "newest_commit"]);
+    assert_eq!(folder.json("checkpoint s copy", 3)["kind"], "occupied");
+    folder.text("put s ant red");
+    assert_eq!(folder.json("digest copy", 0), before);
+    assert_eq!(folder.json("diff s copy", 1)["newer_left"], 1);
+}
+
+#[test]
 fn a_store_that_is_open_elsewhere_is_locked() {
     let folder = Folder::new();
     folder.text("init s");

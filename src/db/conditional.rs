@@ -43,7 +43,7 @@ impl Keyspace {
         expected: Option<&[u8]>,
         new: Option<&[u8]>,
     ) -> Result<Result<(), CompareAndSwapError>> {
-        let write = change(self.prefix().inner(key.as_ref())?, new);
+        let write = change(&self.prefix().inner(key.as_ref())?, new);
         let store = self.db().store();
         let expected = expected.map(|value| (value.len() as u64, store.measure.hasher.value(value)));
         let is_expected =
@@ -89,7 +89,7 @@ impl Keyspace {
             let seen = store.visible_entry(&key)?;
             let old = seen.as_ref().map(|entry| entry.value(store)).transpose()?;
             let new = update(old.as_deref());
-            let write = change(key.clone(), new.as_ref().map(AsRef::as_ref));
+            let write = change(&key, new.as_ref().map(AsRef::as_ref));
             let seen = seen.map(|entry| entry.seqno());
             let is_unchanged = |visible: Option<&Head>| visible.map(|head| head.seqno) == seen;
             if self.db().commit_if(write, is_unchanged)?.is_ok() {
@@ -127,10 +127,10 @@ impl Db {
     }
 }
 
-/// Sets `key` to `new`, or deletes it.
-fn change(key: Vec<u8>, new: Option<&[u8]>) -> Write {
+/// Sets the inner key `key` to `new`, or deletes it.
+fn change(key: &[u8], new: Option<&[u8]>) -> Write {
     match new {
-        Some(value) => Write::put(key, Slice::from(value)),
-        None => Write::delete(key),
+        Some(value) => Write::put(&[], key, value),
+        None => Write::delete(&[], key),
     }
 }

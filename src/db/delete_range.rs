@@ -11,7 +11,7 @@ use std::ops::RangeBounds;
 use super::iter::key_range;
 use super::{Db, Keyspace};
 use crate::error::{Error, Result};
-use crate::store::{Durability, Write};
+use crate::store::{Durability, Writes};
 use crate::types::{Key, KeyRange};
 
 /// Keys that one chunk deletes: their heads are looked up under the commit lock, a millisecond or two in all.
@@ -101,13 +101,13 @@ impl Keyspace {
         outcome
     }
 
-    fn next_chunk(&self, keys: &mut impl Iterator<Item = Result<Vec<u8>>>) -> Result<Vec<Write>> {
-        let mut chunk = Vec::new();
+    fn next_chunk(&self, keys: &mut impl Iterator<Item = Result<Vec<u8>>>) -> Result<Writes> {
+        let mut chunk = Writes::new();
         let mut bytes = 0;
         while chunk.len() < CHUNK_KEYS && bytes < CHUNK_BYTES {
             let Some(key) = keys.next().transpose()? else { break };
             bytes += key.len();
-            chunk.push(Write::delete(self.prefix().inner(&key)?));
+            chunk.push(self.prefix().delete(&key)?);
         }
         Ok(chunk)
     }

@@ -4,20 +4,24 @@
 //! from it a chain of versions, newest first. The order of keys is made when somebody walks: what was added since the
 //! last walk is sorted then, once for all later ones (`memtable_cursor`).
 //!
+//! A cell also keeps what its key counted for in the layers below when the key came in, so that the memtable knows what
+//! it changes in the sum of any range (`memtable_sums`), and a flush what it changes in each bucket.
+//!
 //! Easy to get wrong: versions are never taken out, because the durable sequence number may come to rest on any commit;
 //! memory is bounded by sealing the memtable when it is full. And [`Memtable::insert`] is for one thread at a time.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-use parking_lot::{RwLock, RwLockReadGuard};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
+use super::memtable_sums::SumIndex;
 use super::slots::Slots;
 use crate::hash::KeyHash;
-use crate::types::{Head, SeqNo, ValueRef};
+use crate::types::{EntrySum, Head, SeqNo, Slice, ValueRef};
 
 /// What an entry costs beside its key, meta and value, in bytes: cell, version, hash slots, and what the allocator adds to
-/// key and value.
-const ENTRY_OVERHEAD: usize = 280;
+/// the bytes.
+const ENTRY_OVERHEAD: usize = 260;
 
 /// An ordered multi-version map of inner keys.
 pub(crate) struct Memtable {
@@ -26,19 +30,26 @@ pub(crate) struct Memtable {
     versions: boxcar::Vec<Version>,
     bytes: AtomicUsize,
     ordered: RwLock<Vec<u32>>,
+    pub(super) sums: Mutex<SumIndex>,
 }
 
-/// A key, and the number of its newest version.
+/// A key.
 #[derive(Debug)]
-struct Cell {
-    key: Box<[u8]>,
+pub(super) struct Cell {
+    pub(super) key: Slice,
+    /// What the layers below this memtable counted for the key, if they have an entry of it.
+    pub(super) below: Option<Box<EntrySum>>,
+    /// The number of its newest version.
     newest: AtomicU32,
 }
 
-/// A version of a key, and the number of the one before it; the first one names itself.
+/// A version of a key.
 #[derive(Debug)]
-struct Version {
-    head: Head,
+pub(super) struct Version {
+    pub(super) head: Head,
+    /// The number of its key's cell.
+    pub(super) cell: u32,
+    /// The number of the version before it; the first one names itself.
     before: u32,
 }
 
@@ -57,36 +68,40 @@ impl Memtable {
             versions: boxcar::Vec::new(),
             bytes: AtomicUsize::new(0),
             ordered: RwLock::default(),
+            sums: Mutex::default(),
         }
     }
 
-    /// Adds a version of a key, `hash` being the key's. Its sequence number is greater than that of any version of the key
-    /// that is there. One thread at a time.
-    pub(crate) fn insert(&self, key: &[u8], hash: KeyHash, head: Head) {
+    /// Adds a version of a key, `hash` being the key's. Its sequence number is greater than that of any version that is
+    /// there. `below` is what the layers below count for the key; it is looked at if the key is new here. One thread at a
+    /// time.
+    pub(crate) fn insert(&self, key: &Slice, hash: KeyHash, head: Head, below: Option<EntrySum>) {
         let value = match &head.value {
             ValueRef::Inline(value) | ValueRef::Staged { value, .. } => value.len(),
             ValueRef::Log(_) => 0,
         };
         let bytes = key.len() + head.meta.len() + value + ENTRY_OVERHEAD;
-        match self.cell(key, hash) {
-            Some(cell) => {
+        match self.find(key, hash) {
+            Some((number, cell)) => {
                 let before = cell.newest.load(Ordering::Relaxed);
-                let number = self.versions.push(Version { head, before });
-                cell.newest.store(number as u32, Ordering::Release);
+                let version = self.versions.push(Version { head, cell: number, before });
+                cell.newest.store(version as u32, Ordering::Release);
             }
             None => {
-                let first = self.versions.count() as u32;
-                self.versions.push(Version { head, before: first });
-                let cell = self.cells.push(Cell { key: key.into(), newest: AtomicU32::new(first) });
-                self.slots.insert(hash, cell as u32);
+                let (first, number) = (self.versions.count() as u32, self.cells.count() as u32);
+                self.versions.push(Version { head, cell: number, before: first });
+                let below = below.map(Box::new);
+                self.cells.push(Cell { key: key.clone(), below, newest: AtomicU32::new(first) });
+                self.slots.insert(hash, number);
             }
         }
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// The newest version of `key` among commits up to `at`. Costs the number of versions above `at`, of this key alone.
-    pub(crate) fn get(&self, key: &[u8], hash: KeyHash, at: SeqNo) -> Option<Head> {
-        self.version(self.cell(key, hash)?, at).cloned()
+    pub(crate) fn get(&self, key: &[u8], hash: KeyHash, at: SeqNo) -> Option<&Head> {
+        let (_, cell) = self.find(key, hash)?;
+        self.newest(cell, |_, head| head.seqno <= at)
     }
 
     /// Bytes of memory that it takes, roughly.
@@ -104,16 +119,18 @@ impl Memtable {
         self.versions.count()
     }
 
-    fn cell(&self, key: &[u8], hash: KeyHash) -> Option<&Cell> {
-        let is_of_key = |number| self.cells.get(number as usize).is_some_and(|cell| *cell.key == *key);
-        self.cells.get(self.slots.find(hash, is_of_key)? as usize)
+    fn find(&self, key: &[u8], hash: KeyHash) -> Option<(u32, &Cell)> {
+        let cell = |number: u32| self.cells.get(number as usize);
+        let number = self.slots.find(hash, |number| cell(number).is_some_and(|cell| *cell.key == *key))?;
+        Some((number, cell(number)?))
     }
 
-    fn version(&self, cell: &Cell, at: SeqNo) -> Option<&Head> {
+    /// The newest version of a key for whose number and head `is_wanted` holds.
+    pub(super) fn newest(&self, cell: &Cell, is_wanted: impl Fn(u32, &Head) -> bool) -> Option<&Head> {
         let mut number = cell.newest.load(Ordering::Acquire);
         loop {
-            let Version { head, before } = self.versions.get(number as usize)?;
-            if head.seqno <= at {
+            let Version { head, before, .. } = self.versions.get(number as usize)?;
+            if is_wanted(number, head) {
                 return Some(head);
             }
             if *before == number {
@@ -123,8 +140,38 @@ impl Memtable {
         }
     }
 
+    pub(super) fn cell(&self, number: u32) -> Option<&Cell> {
+        self.cells.get(number as usize)
+    }
+
+    pub(super) fn version(&self, number: usize) -> Option<&Version> {
+        self.versions.get(number)
+    }
+
+    /// The head of the version before `version`, of the same key.
+    pub(super) fn before(&self, number: usize, version: &Version) -> Option<&Head> {
+        (version.before as usize != number)
+            .then(|| self.versions.get(version.before as usize))?
+            .map(|before| &before.head)
+    }
+
+    /// Number of versions of commits up to `at`: versions are numbered in the order of commits.
+    pub(super) fn count_through(&self, at: SeqNo) -> usize {
+        let (mut low, mut high) = (0, self.versions.count());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            // A version that is counted and not there yet is of a commit that nobody can name.
+            if self.versions.get(middle).is_some_and(|version| version.head.seqno <= at) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
     /// The keys in order: all that were inserted before this call, and perhaps later ones.
-    pub(super) fn in_order(&self) -> InOrder<'_> {
+    pub(crate) fn in_order(&self) -> InOrder<'_> {
         let count = self.cells.count();
         let ordered = self.ordered.read();
         if ordered.len() >= count {
@@ -141,7 +188,7 @@ impl Memtable {
         // A cell that is being pushed right now is counted and not there; it belongs to no commit that is visible.
         let new = (ordered.len()..self.cells.count())
             .map_while(|number| Some((self.cells.get(number)?, number as u32)));
-        let mut new: Vec<(&[u8], u32)> = new.map(|(cell, number)| (&*cell.key, number)).collect();
+        let mut new: Vec<(&[u8], u32)> = new.map(|(cell, number)| (&cell.key[..], number)).collect();
         new.sort_unstable();
         let mut merged = Vec::with_capacity(ordered.len() + new.len());
         let mut rest = ordered.as_slice();
@@ -161,12 +208,22 @@ impl Memtable {
 }
 
 /// The keys of a memtable in order. No further ones are sorted in while this is held.
-pub(super) struct InOrder<'a> {
+pub(crate) struct InOrder<'a> {
     memtable: &'a Memtable,
     cells: RwLockReadGuard<'a, Vec<u32>>,
 }
 
+/// A key, what [`Memtable::get`] would find of it, and what the layers below count for it.
+pub(crate) type Change<'a> = (&'a [u8], &'a Head, Option<&'a EntrySum>);
+
 impl InOrder<'_> {
+    /// The numbers of the cells from `start` to before `end`.
+    pub(super) fn cells(&self, start: &[u8], end: Option<&[u8]>) -> &[u32] {
+        let before = |key: &[u8]| self.cells.partition_point(|&cell| self.memtable.key(cell) < key);
+        let (first, last) = (before(start), end.map_or(self.cells.len(), before));
+        self.cells.get(first..last).unwrap_or_default()
+    }
+
     /// The keys from `start` to before `end`, with what [`Memtable::get`] would find of each.
     pub(super) fn range(
         &self,
@@ -174,12 +231,19 @@ impl InOrder<'_> {
         end: Option<&[u8]>,
         at: SeqNo,
     ) -> impl DoubleEndedIterator<Item = (&[u8], &Head)> {
-        let before = |key: &[u8]| self.cells.partition_point(|&cell| self.memtable.key(cell) < key);
-        let (first, last) = (before(start), end.map_or(self.cells.len(), before));
-        let cells = self.cells.get(first..last).unwrap_or_default();
-        cells.iter().filter_map(move |&cell| {
-            let cell = self.memtable.cells.get(cell as usize)?;
-            Some((&*cell.key, self.memtable.version(cell, at)?))
+        self.changes_of(self.cells(start, end), at).map(|(key, head, _)| (key, head))
+    }
+
+    /// Every key with what the memtable changes of it.
+    pub(crate) fn changes(&self) -> impl Iterator<Item = Change<'_>> {
+        self.changes_of(&self.cells, SeqNo::MAX)
+    }
+
+    fn changes_of<'a>(&'a self, cells: &'a [u32], at: SeqNo) -> impl DoubleEndedIterator<Item = Change<'a>> {
+        cells.iter().filter_map(move |&number| {
+            let cell = self.memtable.cell(number)?;
+            let head = self.memtable.newest(cell, |_, head| head.seqno <= at)?;
+            Some((&cell.key[..], head, cell.below.as_deref()))
         })
     }
 }

@@ -16,6 +16,7 @@ mod layout;
 mod levels;
 mod memtable;
 mod memtable_cursor;
+mod memtable_sums;
 mod merge;
 mod pick;
 mod run;

@@ -23,5 +23,6 @@ mod tests;
 pub(crate) use commits::SegmentCommits;
 pub(crate) use record::{Commit, LogEntry};
 pub(crate) use replay::{Plan, read};
+pub(crate) use segment::begin_log;
 pub(crate) use values::ValueSegments;
 pub(crate) use writer::{LogWriter, RING_LEN};

@@ -68,6 +68,11 @@ struct Stretch {
 }
 
 impl Contents {
+    /// Bytes of all its records.
+    pub(crate) fn len(&self) -> u64 {
+        self.proven.iter().chain(&self.unproven).map(|stretch| stretch.end - stretch.start).sum()
+    }
+
     /// Removes what an opening that was cut off left, copies the commits that are not proven durable to a fresh segment,
     /// and makes it durable. Tells where it put them. The log's end is there once the manifest has closed the tail.
     ///

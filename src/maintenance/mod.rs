@@ -127,6 +127,18 @@ impl Maintenance {
         Ok(())
     }
 
+    /// Leaves nothing to replay and nothing half done. For the end, when no thread works and no commit comes any more.
+    ///
+    /// # Errors
+    /// `Poisoned`, `Io`: the log has whatever was not flushed.
+    pub(crate) fn close(&self) -> Result<()> {
+        self.flush_all()?;
+        if let Some(merge) = self.merging.lock().take() {
+            merge.abandon(&self.store)?;
+        }
+        self.store.trim_log()
+    }
+
     /// Tells the thread that there may be work.
     fn wake(&self) {
         self.signal.lock().is_pending = true;

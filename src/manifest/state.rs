@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::edit::Change;
-use crate::types::{FileId, NodeId, SegmentId, SeqNo};
+use crate::types::{FileId, NodeId, SegmentId, SeqNo, Written};
 
 /// Length of a replica set's hash key in bytes.
 pub const SET_KEY_LEN: usize = 32;
@@ -81,6 +81,8 @@ pub(crate) struct State {
     pub(crate) merkle: Vec<FileId>,
     /// The least number not yet given to a run or Merkle file.
     pub(crate) next_file: FileId,
+    /// Bytes written: committed and logged as of `flushed`.
+    pub(crate) written: Written,
 }
 
 impl State {
@@ -102,6 +104,7 @@ impl State {
             runs: Vec::new(),
             merkle: Vec::new(),
             next_file: FileId(1),
+            written: Written::default(),
         }
     }
 
@@ -138,6 +141,7 @@ impl State {
                 self.retained.insert(*segment, *retained);
             }
             Change::RetainedFrom(segment) => self.retained = self.retained.split_off(segment),
+            Change::Written(written) => self.written = *written,
         }
     }
 
@@ -150,6 +154,7 @@ impl State {
             Change::Runs(self.runs.clone()),
             Change::Merkle(self.merkle.clone()),
             Change::NextFile(self.next_file),
+            Change::Written(self.written),
         ];
         if self.retain_log_bytes != 0 {
             changes.push(Change::RetainLog(self.retain_log_bytes));

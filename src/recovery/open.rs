@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::hash::SetHasher;
 use crate::index::{Levels, Memtable, Run};
 use crate::log::{self, Commit, LogEntry, LogWriter, Plan, RING_LEN, ValueSegments};
-use crate::manifest::{self, Change, Manifest, State};
+use crate::manifest::{self, Change, Manifest};
 use crate::store::{Front, Measure, MerkleLayers, Options, Parts, Store, View, Write, Writer};
 use crate::types::{Location, SegmentId, Slice};
 
@@ -76,7 +76,10 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Opened> {
     let clock = HybridClock::new(state.node.0, state.clock_floor.max(state.horizon));
     let (last, clock_floor) = (state.flushed, state.clock_floor);
     let mut front = Front { clock, last, merkle: MerkleLayers::new(base), clock_floor };
+    let mut written = state.written;
+    written.logged += contents.len();
     contents.replay(&copies, |segment, payload_at, commit| {
+        written.committed += commit.entries.iter().map(LogEntry::len).sum::<u64>();
         replay(&mut front, &view, &measure, segment, payload_at, commit)
     })?;
     if front.last != contents.last {
@@ -88,7 +91,13 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Opened> {
     report.torn_bytes = contents.torn_bytes;
 
     // The edit that makes the fresh segment the log's end. Before it, the next open would find all sources as they were.
-    close_tail(&mut state, contents.tail);
+    if front.last == state.flushed {
+        // Older segments hold no commit that is needed, so the log begins anew; gc removes them.
+        let (seqno, clock_floor) = (state.flushed, state.clock_floor);
+        state.apply(&Change::Flushed { seqno, clock_floor, log_start: fresh.id() });
+    } else if let Some((segment, end)) = contents.tail {
+        state.apply(&Change::LogEnd { segment, end });
+    }
     if let Some(bytes) = options.retain_log_bytes {
         state.apply(&Change::RetainLog(bytes));
     }
@@ -98,16 +107,10 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Opened> {
 
     let log = LogWriter::new(vfs.clone(), dir.to_owned(), ring, fresh, allocate);
     let durable = front.last;
-    let writer = Writer { log, front, sealed: Vec::new() };
+    let writer = Writer { log, front, sealed: Vec::new(), written };
     let dir = dir.to_owned();
     let parts = Parts { dir, options, measure, view, writer, manifest, durable, lock };
     Ok(Opened { store: Store::new(parts), report })
-}
-
-fn close_tail(state: &mut State, tail: Option<(SegmentId, u64)>) {
-    if let Some((segment, end)) = tail {
-        state.apply(&Change::LogEnd { segment, end });
-    }
 }
 
 /// Enters one commit of the log as a live one is entered. `payload_at` is where its payload lies in `segment`.
@@ -120,7 +123,7 @@ fn replay(
     commit: &Commit<'_>,
 ) -> Result<()> {
     let entry = |entry: &LogEntry<'_>| {
-        let (key, value) = (entry.key.to_vec(), Slice::from(entry.value));
+        let (key, value) = Slice::joined(&[], entry.key, entry.value);
         let (meta, &LogEntry { kind, stamp, expires_at, .. }) = (Slice::from(entry.meta), entry);
         let (prepared, _) = front.prepare(view, &key, measure)?;
         let location =

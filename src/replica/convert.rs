@@ -66,7 +66,7 @@ pub(super) fn to_write(entry: Entry) -> Result<Write> {
     let stamp = types::Stamp { hlc: entry.stamp.hlc, node: entry.stamp.node };
     let is_put = entry.kind == Kind::Put;
     Ok(Write {
-        key: entry.key,
+        key: Slice::from(entry.key),
         kind: if is_put { types::Kind::Put } else { types::Kind::Tombstone },
         stamp: Some(stamp),
         expires_at: entry.expires_at,

@@ -5,8 +5,8 @@
 
 use crate::clock::HybridClock;
 use crate::error::Result;
+use crate::hash::KeyHash;
 use crate::resolver::{Merge, Rank, last_writer_wins};
-use crate::types::{Head, Stamp};
 
 use super::commit::{Front, Prepared, Write};
 use super::measure::Measure;
@@ -50,8 +50,7 @@ pub(super) fn admit(
     let mut admitted = Vec::with_capacity(writes.len());
     for write in writes {
         let (prepared, held) = front.prepare(view, &write.key, measure)?;
-        let stamp = write.stamp.unwrap_or_default();
-        match verdict(&write, stamp, prepared, held.as_ref(), measure, now_ms, horizon) {
+        match verdict(&write, prepared.hash, held, measure, now_ms, horizon) {
             Verdict::Apply => {
                 admission.applied += 1;
                 admitted.push((write, prepared));
@@ -66,39 +65,35 @@ pub(super) fn admit(
 
 fn verdict(
     write: &Write,
-    stamp: Stamp,
-    prepared: Prepared,
-    held: Option<&Head>,
+    key: KeyHash,
+    held: Option<Rank>,
     measure: &Measure,
     now_ms: u64,
     horizon: u64,
 ) -> Verdict {
-    if HybridClock::excess_drift_ms(stamp.hlc, now_ms).is_some() {
+    let foreign = rank(write, key, measure);
+    if HybridClock::excess_drift_ms(foreign.stamp.hlc, now_ms).is_some() {
         return Verdict::Deferred;
     }
-    let hasher = &measure.hasher;
-    let digest = hasher.value(&write.value);
-    let hash = hasher.entry(prepared.hash, stamp, write.kind, write.expires_at, &write.meta, digest);
-    let foreign = Rank { stamp, kind: write.kind, hash };
-    let held =
-        held.map(|head| Rank { stamp: head.stamp, kind: head.kind, hash: hasher.head(prepared.hash, head) });
     match last_writer_wins(held, foreign) {
         Merge::Covered => Verdict::Covered,
-        Merge::Take if stamp.hlc <= horizon => Verdict::Refused,
+        Merge::Take if foreign.stamp.hlc <= horizon => Verdict::Refused,
         Merge::Take => Verdict::Apply,
     }
 }
 
+/// How a foreign entry ranks among others of its key.
+fn rank(write: &Write, key: KeyHash, measure: &Measure) -> Rank {
+    let stamp = write.stamp.unwrap_or_default();
+    let digest = measure.hasher.value(&write.value);
+    let hash = measure.hasher.entry(key, stamp, write.kind, write.expires_at, &write.meta, digest);
+    Rank { stamp, kind: write.kind, hash }
+}
+
 /// Of several foreign entries of one key, the greatest in merge order is what merging them all would leave.
 pub(super) fn keep_greatest(mut writes: Vec<Write>, measure: &Measure) -> Vec<Write> {
-    let rank = |write: &Write| {
-        let stamp = write.stamp.unwrap_or_default();
-        let digest = measure.hasher.value(&write.value);
-        let key = measure.hasher.key(&write.key);
-        let hash = measure.hasher.entry(key, stamp, write.kind, write.expires_at, &write.meta, digest);
-        Rank { stamp, kind: write.kind, hash }
-    };
-    writes.sort_by(|a, b| a.key.cmp(&b.key));
+    let rank = |write: &Write| rank(write, measure.hasher.key(&write.key), measure);
+    writes.sort_by(|a, b| a.key[..].cmp(&b.key));
     writes.dedup_by(|next, kept| {
         let is_same_key = next.key == kept.key;
         if is_same_key && rank(next) > rank(kept) {

@@ -7,6 +7,8 @@
 
 use std::sync::Arc;
 
+use smallvec::smallvec;
+
 use crate::error::Result;
 use crate::types::{Head, Kind, SeqNo, Slice};
 
@@ -59,10 +61,11 @@ impl Store {
         durability: Durability,
         condition: impl FnOnce(Option<&Head>) -> bool,
     ) -> Result<Result<(), Option<VisibleEntry>>> {
-        let write = check_and_dedupe(vec![write])?.pop().expect("one change stays one");
+        let write = check_and_dedupe(smallvec![write])?.pop().expect("one change stays one");
         let mut writer = self.lock_with_room()?;
         let view = self.views.current();
-        let (prepared, head) = writer.front.prepare(&view, &write.key, &self.measure)?;
+        let (prepared, _) = writer.front.prepare(&view, &write.key, &self.measure)?;
+        let head = view.head(&write.key, prepared.hash, writer.front.last)?;
         let visible = head.filter(|head| head.is_visible(self.now_ms()));
         if !condition(visible.as_ref()) {
             drop(writer);
@@ -70,7 +73,7 @@ impl Store {
         }
         let is_change = write.kind == Kind::Put || visible.is_some();
         let seqno = match is_change {
-            true => self.append(&mut writer, &view, vec![(write, prepared)])?,
+            true => self.append(&mut writer, &view, &[(write, prepared)])?,
             // What was found absent may have been deleted a moment ago, and that has to be durable too.
             false => writer.front.last,
         };

@@ -12,6 +12,8 @@ use crate::hash::{PREFIX_LEN, SetHasher};
 use crate::resolver::LAST_WRITER_WINS;
 use crate::types::{Key, KeyRange, prefix_end};
 
+use super::commit::Write;
+
 /// First byte of every replicated inner key.
 pub(crate) const REPLICATED: u8 = 1;
 
@@ -46,10 +48,26 @@ impl Prefix {
     /// # Errors
     /// `KeyTooLong`.
     pub(crate) fn inner(&self, key: &[u8]) -> Result<Vec<u8>> {
-        if key.len() > Key::LEN_MAX {
-            return Err(Error::KeyTooLong { len: key.len(), max: Key::LEN_MAX });
-        }
+        check_len(key)?;
         Ok(self.join(key))
+    }
+
+    /// Sets a user's key to `value`.
+    ///
+    /// # Errors
+    /// `KeyTooLong`.
+    pub(crate) fn put(&self, key: &[u8], value: &[u8]) -> Result<Write> {
+        check_len(key)?;
+        Ok(Write::put(&self.0, key, value))
+    }
+
+    /// Deletes a user's key.
+    ///
+    /// # Errors
+    /// `KeyTooLong`.
+    pub(crate) fn delete(&self, key: &[u8]) -> Result<Write> {
+        check_len(key)?;
+        Ok(Write::delete(&self.0, key))
     }
 
     fn join(&self, key: &[u8]) -> Vec<u8> {
@@ -71,6 +89,13 @@ impl Prefix {
     /// The inner keys of the whole keyspace.
     pub(crate) fn whole(&self) -> KeyRange {
         KeyRange::prefix(&self.0)
+    }
+}
+
+fn check_len(key: &[u8]) -> Result<()> {
+    match key.len() {
+        0..=Key::LEN_MAX => Ok(()),
+        len => Err(Error::KeyTooLong { len, max: Key::LEN_MAX }),
     }
 }
 

@@ -26,9 +26,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use parking_lot::{Mutex, MutexGuard};
+use smallvec::SmallVec;
 
 pub(crate) use admission::Admission;
-pub(crate) use commit::{Front, Write, Writer};
+pub(crate) use commit::{Front, Write, Writer, Writes};
 use commit::{Prepared, check_and_dedupe};
 pub(crate) use conditional::VisibleEntry;
 pub(crate) use feed::{Feed, LoggedChange, LoggedCommit};
@@ -37,7 +38,7 @@ pub(crate) use keyspace::{
     DEFAULT_KEYSPACE, Prefix, catalogue_key, check_name, default_prefix, parse_catalogue_key, replicated,
     user_key,
 };
-pub(crate) use layers::MerkleLayers;
+pub(crate) use layers::{MerkleLayers, MerklePoint};
 pub(crate) use measure::Measure;
 pub(crate) use options::Options;
 pub use options::{Durability, Environment};
@@ -103,16 +104,16 @@ impl Store {
     /// # Errors
     /// `CommitTooLarge` and errors of reading old heads: nothing changed. `Poisoned`, or `Io` of the log, after which
     /// the store is poisoned and the commit is there whole or not at all after the next open.
-    pub(crate) fn commit(&self, writes: Vec<Write>, durability: Durability) -> Result<()> {
+    pub(crate) fn commit(&self, writes: Writes, durability: Durability) -> Result<()> {
         let writes = check_and_dedupe(writes)?;
         let mut writer = self.lock_with_room()?;
-        let view = self.views.current();
+        let view = self.views.peek();
         let prepare = |write: Write| {
             let (prepared, _) = writer.front.prepare(&view, &write.key, &self.measure)?;
             Ok((write, prepared))
         };
-        let writes = writes.into_iter().map(prepare).collect::<Result<Vec<_>>>()?;
-        let seqno = self.append(&mut writer, &view, writes)?;
+        let writes = writes.into_iter().map(prepare).collect::<Result<SmallVec<[_; 1]>>>()?;
+        let seqno = self.append(&mut writer, &view, &writes)?;
         drop(writer);
         match durability {
             Durability::Buffered => Ok(()),
@@ -133,7 +134,7 @@ impl Store {
         let (admitted, admission) =
             admission::admit(&writer.front, &view, writes, &self.measure, self.now_ms(), horizon)?;
         if !admitted.is_empty() {
-            self.append(&mut writer, &view, admitted)?;
+            self.append(&mut writer, &view, &admitted)?;
         }
         Ok(admission)
     }
@@ -142,18 +143,21 @@ impl Store {
     fn lock_with_room(&self) -> Result<MutexGuard<'_, Writer>> {
         let mut writer = self.writer.lock();
         self.poison.check()?;
-        if self.views.current().active.approximate_bytes() >= self.options.memtable_bytes {
+        if self.views.peek().active.approximate_bytes() >= self.options.memtable_bytes {
             self.seal_locked(&mut writer)?;
         }
         Ok(writer)
     }
 
     /// Appends prepared changes as one record and enters them.
-    fn append(&self, writer: &mut Writer, view: &View, writes: Vec<(Write, Prepared)>) -> Result<SeqNo> {
+    fn append(&self, writer: &mut Writer, view: &View, writes: &[(Write, Prepared)]) -> Result<SeqNo> {
         let seqno = writer.front.last.next();
         let stamp = writer.front.clock.tick(self.now_ms());
         let record = commit::record(seqno, self.durable.get(), stamp, writes.iter().map(|(write, _)| write));
+        let log_end = writer.log.end();
         let locations = self.poison.note(writer.log.append(&record))?;
+        writer.written.logged += writer.log.end() - log_end;
+        writer.written.committed += writes.iter().map(|(write, _)| write.len()).sum::<u64>();
         let writes =
             writes.iter().zip(locations).map(|((write, prepared), location)| (write, *prepared, location));
         writer.front.enter(&view.active, seqno, stamp, writes, &self.measure);
@@ -183,6 +187,16 @@ impl Store {
         sealed.extend(view.sealed.iter().cloned());
         self.views.replace(View { active: Arc::new(Memtable::new()), sealed, ..(*view).clone() });
         Ok(())
+    }
+
+    /// Gives back the space that was reserved for commits to come. For the end of a store's life.
+    ///
+    /// # Errors
+    /// `Poisoned`, `Io`.
+    pub(crate) fn trim_log(&self) -> Result<()> {
+        let mut writer = self.writer.lock();
+        self.poison.check()?;
+        self.poison.note(writer.log.trim())
     }
 
     /// Returns once every commit that is visible now is durable.
@@ -238,6 +252,6 @@ impl Store {
 
     /// Number of memtables that wait for their flush.
     pub(crate) fn sealed_count(&self) -> usize {
-        self.views.current().sealed.len()
+        self.views.peek().sealed.len()
     }
 }

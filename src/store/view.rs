@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 
 use crate::error::{Error, Result};
 use crate::hash::{KeyHash, SetHasher};
@@ -35,7 +35,7 @@ impl View {
     pub(crate) fn head(&self, key: &[u8], hash: KeyHash, at: SeqNo) -> Result<Option<Head>> {
         for memtable in std::iter::once(&self.active).chain(&self.sealed) {
             if let Some(head) = memtable.get(key, hash, at) {
-                return Ok(Some(head));
+                return Ok(Some(head.clone()));
             }
         }
         self.levels.get(key, hash)
@@ -89,6 +89,11 @@ impl Views {
 
     pub(crate) fn current(&self) -> Arc<View> {
         self.current.load_full()
+    }
+
+    /// As [`Views::current`], for a short look.
+    pub(crate) fn peek(&self) -> Guard<Arc<View>> {
+        self.current.load()
     }
 
     pub(crate) fn visible(&self) -> SeqNo {

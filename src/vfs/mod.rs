@@ -52,6 +52,13 @@ pub trait Vfs: Send + Sync + fmt::Debug {
     /// Gives the file another name in the same folder, replacing what had it.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Gives the file a second name, in whatever folder: both stay until each is removed. A file system that cannot fails
+    /// with `Unsupported`, which is the default; one that cannot for these two folders, with `CrossesDevices`.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let _ = (from, to);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Removes the name of a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
 

@@ -258,3 +258,20 @@ fn damage_in_a_retained_segment_is_corruption_and_never_a_gap() {
         }
     }
 }
+
+#[test]
+fn a_checkpoint_takes_no_retained_segments_along() {
+    let world = World::new(0);
+    let db = world.builder("/db").retain_log_bytes(1 << 30).create().expect("a new store");
+    for number in 0..20u64 {
+        db.put(number.to_be_bytes(), "some value").expect("put");
+        db.flush().expect("flush");
+    }
+    db.checkpoint("/copy").expect("checkpoint");
+    let copy = world.builder("/copy").open().expect("open");
+    let feed = copy.changes_since(SeqNo::ZERO, Durability::Buffered);
+    assert!(matches!(feed, Err(Error::TooOld { oldest: SeqNo(20) })), "{feed:?}");
+    copy.put("key", "value").expect("put");
+    let mut feed = copy.changes_since(SeqNo(20), Durability::Buffered).expect("a feed");
+    assert_eq!(feed.next().expect("one commit").expect("is whole").seqno, SeqNo(21));
+}

@@ -1,5 +1,7 @@
 //! The engine's tests from outside, in one binary: the model, killed processes, power cuts, and replicas that converge.
 
+mod checkpoint;
+mod close;
 mod common;
 mod conditional;
 mod converge;
@@ -10,3 +12,4 @@ mod feed;
 mod kill;
 mod merkle;
 mod model;
+mod stats;

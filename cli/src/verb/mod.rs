@@ -1,6 +1,7 @@
 //! The verbs, a file each. A verb takes its arguments and the output, and returns whether all was as asked for.
 
 mod changes;
+mod checkpoint;
 mod compact;
 mod del;
 mod demo;
@@ -33,6 +34,7 @@ pub(crate) fn run(verb: &Verb, output: Output) -> Result<Verdict> {
         Verb::Stats(args) => stats::run(args, output),
         Verb::Digest(args) => digest::run(args, output),
         Verb::Verify(args) => verify::run(args, output),
+        Verb::Checkpoint(args) => checkpoint::run(args, output),
         Verb::Compact(args) => compact::run(args, output),
         Verb::Serve(args) => serve::run(args, output),
         Verb::Diff(args) => diff::run(args, output),
