@@ -28,7 +28,8 @@ pub mod vfs;
 
 pub use db::{
     Builder, Change, Changes, CommittedBatch, CompareAndSwapError, Db, DeleteProgress, Entry, EntryDigest,
-    Health, Iter, Keys, Keyspace, Origin, Snapshot, Stats, VerifyProgress, VerifyReport, WriteBatch,
+    Health, Iter, Keys, Keyspace, Origin, Snapshot, Stats, VerifyProgress, VerifyReport, Watch, WatchEvent,
+    WriteBatch,
 };
 pub use error::{Error, Result};
 pub use manifest::{ReplicaSet, SET_KEY_LEN};

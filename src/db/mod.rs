@@ -14,6 +14,7 @@ mod keyspace;
 mod snapshot;
 mod stats;
 mod verify;
+mod watch;
 
 pub use batch::WriteBatch;
 pub use builder::Builder;
@@ -26,3 +27,4 @@ pub use keyspace::{EntryDigest, Keyspace};
 pub use snapshot::Snapshot;
 pub use stats::{Health, Stats};
 pub use verify::{VerifyProgress, VerifyReport};
+pub use watch::{Watch, WatchEvent};

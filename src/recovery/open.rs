@@ -12,7 +12,7 @@ use crate::hash::SetHasher;
 use crate::index::{Levels, Memtable, Run};
 use crate::log::{self, Commit, LogEntry, LogWriter, Plan, RING_LEN, ValueSegments};
 use crate::manifest::{self, Change, Manifest};
-use crate::store::{Front, Measure, MerkleLayers, Options, Parts, Store, View, Write, Writer};
+use crate::store::{Front, Measure, MerkleLayers, Options, Parts, Store, View, Watchers, Write, Writer};
 use crate::types::{Location, SegmentId, Slice};
 
 /// A store that was just opened.
@@ -107,7 +107,7 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Opened> {
 
     let log = LogWriter::new(vfs.clone(), dir.to_owned(), ring, fresh, allocate);
     let durable = front.last;
-    let writer = Writer { log, front, sealed: Vec::new(), written };
+    let writer = Writer { log, front, sealed: Vec::new(), written, watchers: Watchers::default() };
     let dir = dir.to_owned();
     let parts = Parts { dir, options, measure, view, writer, manifest, durable, lock };
     Ok(Opened { store: Store::new(parts), report })

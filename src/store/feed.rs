@@ -14,7 +14,7 @@ use crate::log::{Commit, LogEntry, SegmentCommits};
 use crate::manifest::State;
 use crate::types::{Kind, SegmentId, SeqNo, Slice, Stamp};
 
-use super::{Durability, Store};
+use super::{Durability, Store, Write};
 
 /// A commit as the log has it.
 #[derive(Debug, Clone)]
@@ -27,13 +27,27 @@ pub(crate) struct LoggedCommit {
 #[derive(Debug, Clone)]
 pub(crate) struct LoggedChange {
     /// The inner key.
-    pub(crate) key: Vec<u8>,
+    pub(crate) key: Slice,
     pub(crate) kind: Kind,
     pub(crate) stamp: Stamp,
     /// Whether another replica made it.
     pub(crate) is_merged: bool,
     pub(crate) expires_at: u64,
     pub(crate) value: Slice,
+}
+
+impl LoggedChange {
+    /// The change that `write` made in a commit with this stamp.
+    pub(super) fn of(write: &Write, stamp: Stamp) -> LoggedChange {
+        LoggedChange {
+            key: write.key.clone(),
+            kind: write.kind,
+            stamp: write.stamp.unwrap_or(stamp),
+            is_merged: write.stamp.is_some(),
+            expires_at: write.expires_at,
+            value: write.value.clone(),
+        }
+    }
 }
 
 /// A position between two commits.
@@ -206,7 +220,7 @@ fn logged(payload: &Slice, commit: &Commit<'_>) -> LoggedCommit {
     let change = |entry: &LogEntry<'_>| {
         let value_at = entry.value_at as usize;
         LoggedChange {
-            key: entry.key.to_vec(),
+            key: Slice::from(entry.key),
             kind: entry.kind,
             stamp: entry.stamp.unwrap_or(commit.stamp),
             is_merged: entry.stamp.is_some(),

@@ -20,6 +20,7 @@ mod options;
 mod poison;
 mod retention;
 mod view;
+mod watch;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,11 +44,12 @@ pub(crate) use measure::Measure;
 pub(crate) use options::Options;
 pub use options::{Durability, Environment};
 pub(crate) use view::{View, Views};
+pub(crate) use watch::{WatchQueue, Watched, Watchers};
 
 use crate::error::Result;
 use crate::index::Memtable;
 use crate::manifest::{Manifest, State};
-use crate::types::SeqNo;
+use crate::types::{KeyRange, SeqNo};
 use crate::vfs::LockGuard;
 use durable::Durable;
 use poison::Poison;
@@ -158,11 +160,22 @@ impl Store {
         let locations = self.poison.note(writer.log.append(&record))?;
         writer.written.logged += writer.log.end() - log_end;
         writer.written.committed += writes.iter().map(|(write, _)| write.len()).sum::<u64>();
-        let writes =
+        let entries =
             writes.iter().zip(locations).map(|((write, prepared), location)| (write, *prepared, location));
-        writer.front.enter(&view.active, seqno, stamp, writes, &self.measure);
+        writer.front.enter(&view.active, seqno, stamp, entries, &self.measure);
         self.views.publish(seqno);
+        writer.watchers.publish(seqno, stamp, writes.iter().map(|(write, _)| write));
         Ok(seqno)
+    }
+
+    /// Begins to watch the inner keys in `range`; also tells the newest commit before.
+    ///
+    /// # Errors
+    /// `Poisoned`.
+    pub(crate) fn watch(&self, range: KeyRange) -> Result<(Arc<WatchQueue>, SeqNo)> {
+        let mut writer = self.writer.lock();
+        self.poison.check()?;
+        Ok((writer.watchers.add(range), writer.front.last))
     }
 
     /// Closes the active memtable and the log segments of its commits, and begins new ones. Nothing happens if it is empty.

@@ -13,3 +13,4 @@ mod kill;
 mod merkle;
 mod model;
 mod stats;
+mod watch;
