@@ -27,8 +27,9 @@ mod types;
 pub mod vfs;
 
 pub use db::{
-    Builder, CompareAndSwapError, Db, DeleteProgress, Entry, EntryDigest, Health, Iter, Keys, Keyspace,
-    Snapshot, Stats, VerifyProgress, VerifyReport, WriteBatch,
+    Builder, Change, Changes, CommittedBatch, CompareAndSwapError, Db, DeleteProgress, Entry, EntryDigest,
+    Health, Iter, Keys, Keyspace, Origin, Snapshot, Stats, VerifyProgress, VerifyReport, Watch, WatchEvent,
+    WriteBatch,
 };
 pub use error::{Error, Result};
 pub use manifest::{ReplicaSet, SET_KEY_LEN};

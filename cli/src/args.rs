@@ -40,6 +40,8 @@ pub(crate) enum Verb {
     Del(Del),
     /// Print keys and values in key order
     Scan(Scan),
+    /// Print what was changed since a cursor, in the order of the commits
+    Changes(Changes),
     /// Show counts, sizes and health of a store
     Stats(Store),
     /// Show the root: one number that is the same for all equal replicas
@@ -86,6 +88,9 @@ pub(crate) struct Init {
     /// Belong to the replica set of this store, so that the two can be compared
     #[arg(long, value_name = "OTHER_DIR")]
     pub(crate) replica_of: Option<PathBuf>,
+    /// Keep so many bytes of the log for `changes`, beyond what is not flushed yet
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    pub(crate) retain_log: u64,
 }
 
 /// Arguments of `load`.
@@ -178,6 +183,16 @@ pub(crate) struct Scan {
     pub(crate) keys_only: bool,
     #[command(flatten)]
     pub(crate) keyspace: InKeyspace,
+}
+
+/// Arguments of `changes`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Changes {
+    /// The store's folder
+    pub(crate) dir: PathBuf,
+    /// The commit after which to begin: the cursor that the last run printed with --json
+    #[arg(long, value_name = "SEQNO", default_value_t = 0)]
+    pub(crate) since: u64,
 }
 
 /// Arguments of `checkpoint`.

@@ -9,7 +9,8 @@ use crate::recovery;
 use crate::store::{Durability, Environment, Options};
 use crate::vfs::ReadMode;
 
-/// Choices at open. None of them changes the meaning of bytes on disk, so a store may be opened differently each time.
+/// Choices at open. None of them changes the meaning of bytes on disk, so a store may be opened differently each time. Only
+/// [`Builder::retain_log_bytes`] is remembered.
 ///
 /// ```no_run
 /// # fn main() -> syncline::Result<()> {
@@ -51,6 +52,14 @@ impl Builder {
     /// once, to the log. At most 64 KiB. Default: 1,024.
     pub fn inline_value_max(mut self, bytes: usize) -> Builder {
         self.options.inline_value_max = bytes.min(64 * 1024);
+        self
+    }
+
+    /// Keeps flushed segments of the log for [`Db::changes_since`], the oldest going first, up to this many bytes on disk. The
+    /// store remembers it until it is opened with another number; a smaller one takes effect with the next flush. At first
+    /// 0: what is not flushed yet is all that the feed has.
+    pub fn retain_log_bytes(mut self, bytes: u64) -> Builder {
+        self.options.retain_log_bytes = Some(bytes);
         self
     }
 

@@ -1,5 +1,6 @@
 //! [`Db`]: the handle of an open store.
 
+use std::collections::BTreeMap;
 use std::ops::RangeBounds;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -184,6 +185,17 @@ impl Db {
     fn resolvers_of(&self, name: &str) -> Result<Vec<String>> {
         let catalogue = self.catalogue()?.into_iter();
         Ok(catalogue.filter(|(other, _)| other == name).map(|(_, resolver)| resolver).collect())
+    }
+
+    /// Names by the prefixes of inner keys.
+    pub(super) fn keyspace_names(&self) -> Result<BTreeMap<Prefix, Arc<str>>> {
+        let hasher = &self.inner.store.measure.hasher;
+        let catalogue = self.catalogue()?;
+        let named =
+            |(name, resolver): &(String, String)| (Prefix::of(hasher, name, resolver), name.as_str().into());
+        let mut names: BTreeMap<_, _> = catalogue.iter().map(named).collect();
+        names.insert(self.inner.default_prefix, DEFAULT_KEYSPACE.into());
+        Ok(names)
     }
 
     /// Name and resolver of every keyspace in the catalogue, in order.

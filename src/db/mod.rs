@@ -5,6 +5,7 @@
 
 mod batch;
 mod builder;
+mod changes;
 mod conditional;
 mod database;
 mod delete_range;
@@ -14,9 +15,11 @@ mod point;
 mod snapshot;
 mod stats;
 mod verify;
+mod watch;
 
 pub use batch::WriteBatch;
 pub use builder::Builder;
+pub use changes::{Change, Changes, CommittedBatch, Origin};
 pub use conditional::CompareAndSwapError;
 pub use database::Db;
 pub use delete_range::DeleteProgress;
@@ -25,3 +28,4 @@ pub use keyspace::{EntryDigest, Keyspace};
 pub use snapshot::Snapshot;
 pub use stats::{Health, Stats};
 pub use verify::{VerifyProgress, VerifyReport};
+pub use watch::{Watch, WatchEvent};

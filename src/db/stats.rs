@@ -47,6 +47,10 @@ pub struct Stats {
     pub value_segment_bytes: u64,
     /// Bytes of large values in them that a run still points to; the rest is garbage.
     pub value_live_bytes: u64,
+    /// Flushed segments that are kept for the change feed; some of them may be kept for their large values as well.
+    pub retained_segments: u64,
+    /// Bytes of those segments on disk.
+    pub retained_segment_bytes: u64,
     /// Bytes in memtables.
     pub memtable_bytes: u64,
     /// Bytes of log records that no flush has taken over yet.
@@ -105,6 +109,8 @@ impl Stats {
             value_segments: sizes.value_segments,
             value_segment_bytes: sizes.value_segment_bytes,
             value_live_bytes: sizes.value_live_bytes,
+            retained_segments: sizes.retained_segments,
+            retained_segment_bytes: sizes.retained_segment_bytes,
             memtable_bytes: sizes.memtable_bytes,
             log_bytes: sizes.log_bytes,
             run_entries: sizes.run_entries,

@@ -29,7 +29,8 @@ const OWN_STAMP: u8 = 8;
 
 /// Type of a commit record, the first byte of its payload.
 pub(super) const COMMIT: u8 = 1;
-const FOOTER: u8 = 2;
+/// Type of a segment's last record.
+pub(super) const FOOTER: u8 = 2;
 const SEGMENT_HEADER: u8 = 3;
 
 /// One commit. Borrows keys and values from whoever commits, or from the log's bytes.
@@ -137,7 +138,7 @@ impl<'a> Commit<'a> {
     }
 
     /// The commit in a payload of the log.
-    pub(super) fn decode(payload: &'a [u8]) -> Result<Commit<'a>, Malformed> {
+    pub(crate) fn decode(payload: &'a [u8]) -> Result<Commit<'a>, Malformed> {
         match decode(payload)? {
             Record::Commit(commit) => Ok(commit),
             _ => Err(Malformed { at: 0 }),

@@ -157,6 +157,11 @@ impl LogWriter {
         self.note(truncated, "truncate")
     }
 
+    /// The active segment, and where its next frame goes: what lies before is in the file once it is drained.
+    pub(crate) fn position(&self) -> (SegmentId, u64) {
+        (self.segment.id, self.end())
+    }
+
     /// Where in the active segment the next frame goes.
     pub(crate) fn end(&self) -> u64 {
         u64::from(self.segment.len) + self.pending as u64

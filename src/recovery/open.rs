@@ -12,7 +12,9 @@ use crate::hash::SetHasher;
 use crate::index::{Levels, Memtable, Run};
 use crate::log::{self, Commit, LogEntry, LogWriter, Plan, RING_LEN, ValueSegments};
 use crate::manifest::{self, Change, Manifest};
-use crate::store::{Front, Measure, MerkleLayers, Options, Parts, Prepared, Store, View, Write, Writer};
+use crate::store::{
+    Front, Measure, MerkleLayers, Options, Parts, Prepared, Store, View, Watchers, Write, Writer,
+};
 use crate::types::{Location, SegmentId, Slice};
 
 /// A store that was just opened.
@@ -98,13 +100,16 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Opened> {
     } else if let Some((segment, end)) = contents.tail {
         state.apply(&Change::LogEnd { segment, end });
     }
+    if let Some(bytes) = options.retain_log_bytes {
+        state.apply(&Change::RetainLog(bytes));
+    }
     let (node, opens) = (state.node, state.opens + 1);
     state.apply(&Change::Opened { node, opens });
     let manifest = Manifest::begin(vfs.clone(), dir, state, loaded.number)?;
 
     let log = LogWriter::new(vfs.clone(), dir.to_owned(), ring, fresh, allocate);
     let durable = front.last;
-    let writer = Writer { log, front, sealed: Vec::new(), written };
+    let writer = Writer { log, front, sealed: Vec::new(), written, watchers: Watchers::default() };
     let dir = dir.to_owned();
     let parts = Parts { dir, options, measure, view, writer, manifest, durable, lock };
     Ok(Opened { store: Store::new(parts), report })

@@ -24,6 +24,7 @@ use crate::types::{
 use super::layers::MerkleLayers;
 use super::measure::Measure;
 use super::view::View;
+use super::watch::Watchers;
 
 /// The greatest commit, in bytes of keys, values and meta.
 pub(crate) const COMMIT_LEN_MAX: u64 = 64 << 20;
@@ -161,6 +162,7 @@ pub(crate) struct Writer {
     pub(crate) sealed: Vec<Sealed>,
     /// Bytes committed and logged; the manifest counts the others.
     pub(crate) written: Written,
+    pub(crate) watchers: Watchers,
 }
 
 impl Writer {

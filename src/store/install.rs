@@ -49,6 +49,8 @@ pub(crate) struct Sizes {
     pub(crate) value_segments: u64,
     pub(crate) value_segment_bytes: u64,
     pub(crate) value_live_bytes: u64,
+    pub(crate) retained_segments: u64,
+    pub(crate) retained_segment_bytes: u64,
     pub(crate) memtable_bytes: u64,
     /// Bytes of records that no flush has taken over.
     pub(crate) log_bytes: u64,
@@ -101,6 +103,7 @@ impl Store {
         ];
         let segments = flushed.value_segments.iter();
         changes.extend(segments.map(|(&segment, &len)| Change::ValueSegment { segment, len }));
+        changes.extend(self.poison.note(self.retention(manifest.state(), job.sealed.next_segment))?);
         self.poison.note(manifest.commit(&changes))?;
 
         let mut writer = self.writer.lock();
@@ -213,6 +216,8 @@ impl Store {
             run_bytes: view.levels.runs().iter().map(|run| run.len()).sum(),
             value_segments: view.values.lens().count() as u64,
             value_segment_bytes: view.values.lens().map(|(_, len)| len).sum(),
+            retained_segments: state.retained.len() as u64,
+            retained_segment_bytes: state.retained.values().map(|retained| retained.file_len).sum(),
             value_live_bytes: view.levels.referenced().values().sum(),
             memtable_bytes: memtables.map(|memtable| memtable.approximate_bytes() as u64).sum(),
             log_bytes: written.logged.saturating_sub(state.written.logged),

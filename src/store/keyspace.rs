@@ -40,6 +40,11 @@ impl Prefix {
         Prefix(prefix)
     }
 
+    /// Whether users can name the keyspace: it is replicated and not the catalogue.
+    pub(crate) fn is_users(&self) -> bool {
+        self.0.first() == Some(&REPLICATED) && *self != Prefix::CATALOGUE
+    }
+
     /// The inner key of a user's key.
     ///
     /// # Errors

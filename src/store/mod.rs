@@ -10,6 +10,7 @@ mod admission;
 mod commit;
 mod conditional;
 mod durable;
+mod feed;
 mod fingerprint;
 mod install;
 mod keyspace;
@@ -17,7 +18,9 @@ mod layers;
 mod measure;
 mod options;
 mod poison;
+mod retention;
 mod view;
+mod watch;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,6 +33,7 @@ pub(crate) use admission::Admission;
 use commit::check_and_dedupe;
 pub(crate) use commit::{Front, Prepared, Write, Writer, Writes};
 pub(crate) use conditional::VisibleEntry;
+pub(crate) use feed::{Feed, LoggedChange, LoggedCommit};
 pub(crate) use install::{FlushJob, Flushed};
 pub(crate) use keyspace::{
     DEFAULT_KEYSPACE, Prefix, catalogue_key, check_name, default_prefix, parse_catalogue_key, replicated,
@@ -40,11 +44,12 @@ pub(crate) use measure::Measure;
 pub(crate) use options::Options;
 pub use options::{Durability, Environment};
 pub(crate) use view::{View, Views};
+pub(crate) use watch::{WatchQueue, Watched, Watchers};
 
 use crate::error::Result;
 use crate::index::Memtable;
 use crate::manifest::{Manifest, State};
-use crate::types::SeqNo;
+use crate::types::{KeyRange, SeqNo};
 use crate::vfs::LockGuard;
 use durable::Durable;
 use poison::Poison;
@@ -165,10 +170,24 @@ impl Store {
         drop(record);
         writer.written.logged += writer.log.end() - log_end;
         writer.written.committed += writes.iter().map(Write::len).sum::<u64>();
+        let told = (!writer.watchers.is_empty()).then(|| writes.clone());
         let writes = writes.into_iter().zip(locations);
         writer.front.enter(&view.active, seqno, stamp, writes, &self.measure);
         self.views.publish(seqno);
+        if let Some(told) = told {
+            writer.watchers.publish(seqno, stamp, &told);
+        }
         Ok(seqno)
+    }
+
+    /// Begins to watch the inner keys in `range`; also tells the newest commit before.
+    ///
+    /// # Errors
+    /// `Poisoned`.
+    pub(crate) fn watch(&self, range: KeyRange) -> Result<(Arc<WatchQueue>, SeqNo)> {
+        let mut writer = self.writer.lock();
+        self.poison.check()?;
+        Ok((writer.watchers.add(range), writer.front.last))
     }
 
     /// Closes the active memtable and the log segments of its commits, and begins new ones. Nothing happens if it is empty.

@@ -8,8 +8,10 @@ mod conditional;
 mod converge;
 mod crash;
 mod delete_range;
+mod feed;
 #[cfg(unix)]
 mod kill;
 mod merkle;
 mod model;
 mod stats;
+mod watch;
