@@ -51,6 +51,8 @@ pub(crate) struct Options {
     pub(crate) inline_value_max: usize,
     /// Whether a thread does the background work; otherwise the caller calls `step`.
     pub(crate) background: bool,
+    /// Whether the store was opened for reading: its file system takes no changes, and nothing may be committed.
+    pub(crate) read_only: bool,
 }
 
 impl Default for Options {
@@ -62,6 +64,7 @@ impl Default for Options {
             memtable_bytes: 16 << 20,
             inline_value_max: 1024,
             background: true,
+            read_only: false,
         }
     }
 }

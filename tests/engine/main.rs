@@ -8,3 +8,4 @@ mod crash;
 mod kill;
 mod merkle;
 mod model;
+mod read_only;

@@ -9,7 +9,7 @@ use crate::store;
 
 pub(super) fn run(args: &Init, output: Output) -> Result<Verdict> {
     let db = match &args.replica_of {
-        Some(other) => store::create_replica(&args.dir, &store::open(other)?)?,
+        Some(other) => store::create_replica(&args.dir, &store::open_read_only(other)?)?,
         None => store::create(&args.dir)?,
     };
     let (dir, node) = (args.dir.display().to_string(), db.node_id().to_string());
