@@ -90,6 +90,35 @@ impl Builder {
         Db::start(recovery::open(&self.dir, self.options)?)
     }
 
+    /// Opens the store in the folder for reading, whether or not a process has it open for writing: takes no lock and writes
+    /// nothing, so that the folder may be on a read-only medium.
+    ///
+    /// The handle shows one moment during this call, every commit included that returned before; [`Db::refresh`] moves it to
+    /// a later one. All its files are held open, so that the writer may remove them. Whatever would change the store fails
+    /// with `ReadOnly`. The newest commits may not be durable yet where they were written.
+    ///
+    /// ```
+    /// # fn main() -> syncline::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a folder");
+    /// # let dir = dir.path();
+    /// use syncline::{Db, Error};
+    /// let writer = Db::builder(dir).open_or_create()?;
+    /// writer.put("apple", "red")?;
+    /// let reader = Db::builder(dir).open_read_only()?;
+    /// writer.put("apple", "green")?;
+    /// assert_eq!(reader.get("apple")?.as_deref(), Some(&b"red"[..]));
+    /// reader.refresh()?;
+    /// assert_eq!(reader.get("apple")?.as_deref(), Some(&b"green"[..]));
+    /// assert!(matches!(reader.put("apple", "blue"), Err(Error::ReadOnly)));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` if there is no store, `UnsupportedVersion`, `Corruption`, `Io`.
+    pub fn open_read_only(self) -> Result<Db> {
+        Db::start(recovery::open_read_only(&self.dir, self.options)?)
+    }
+
     /// Creates a store of a new replica set in the folder, which may be missing or empty.
     ///
     /// # Errors

@@ -52,7 +52,7 @@ impl Drop for Inner {
             let _ = thread.join();
         }
         // What panicked may have left memory half changed, and the log has everything.
-        if !std::thread::panicking() {
+        if !std::thread::panicking() && !self.store.options.read_only {
             // Nobody is left to hear of an error, and none loses anything: the next opening replays the log.
             let _ = self.maintenance.close();
         }
@@ -81,7 +81,9 @@ impl Db {
 
     pub(super) fn start(opened: Opened) -> Result<Db> {
         let store = Arc::new(opened.store);
-        gc::remove_orphans(&store)?;
+        if !store.options.read_only {
+            gc::remove_orphans(&store)?;
+        }
         let maintenance = Arc::new(Maintenance::new(store.clone()));
         let default_prefix = default_prefix(&store.measure.hasher);
         let recovery = opened.report;
@@ -113,7 +115,7 @@ impl Db {
     /// # Errors
     /// `Poisoned`, `Io`: every commit is still in the log as it was.
     pub fn close(self) -> Result<()> {
-        self.flush()
+        if self.is_read_only() { Ok(()) } else { self.flush() }
     }
 
     /// The folder.
@@ -230,8 +232,9 @@ impl Db {
     /// Returns once every commit made before is as durable as asked.
     ///
     /// # Errors
-    /// `Poisoned`, `Io`.
+    /// `Poisoned`, `ReadOnly`, `Io`.
     pub fn persist(&self, durability: Durability) -> Result<()> {
+        self.check_writable()?;
         match durability {
             Durability::Buffered => self.inner.store.check_poison(),
             Durability::Sync => self.inner.store.persist(),
@@ -249,6 +252,7 @@ impl Db {
     }
 
     pub(super) fn commit(&self, writes: Writes, durability: Durability) -> Result<()> {
+        self.check_writable()?;
         self.inner.maintenance.make_room(|| writes.iter().map(Write::len).sum())?;
         self.inner.store.commit(writes, durability)
     }
@@ -259,17 +263,37 @@ impl Db {
         write: Write,
         condition: impl FnOnce(Option<&Head>) -> bool,
     ) -> Result<Result<(), Option<VisibleEntry>>> {
+        self.check_writable()?;
         self.inner.maintenance.make_room(|| write.len())?;
         self.inner.store.commit_if(write, self.default_durability(), condition)
     }
 
     /// Merges entries from another replica: every one has a stamp of its own. Visible, not yet durable.
     pub(crate) fn apply(&self, writes: Vec<Write>) -> Result<Admission> {
+        self.check_writable()?;
         self.inner.maintenance.make_room(|| writes.iter().map(Write::len).sum())?;
         self.inner.store.apply(writes)
     }
 
-    /// The store as of now.
+    fn check_writable(&self) -> Result<()> {
+        if self.is_read_only() { Err(Error::ReadOnly) } else { Ok(()) }
+    }
+
+    /// Whether the store was opened by [`Builder::open_read_only`].
+    pub fn is_read_only(&self) -> bool {
+        self.inner.store.options.read_only
+    }
+
+    /// Shows, from now on, what the folder's writer has committed by now. Snapshots and iterators stay where they are. Costs
+    /// as much as opening. A store that is open for writing shows everything already, and nothing happens.
+    ///
+    /// # Errors
+    /// As [`Builder::open_read_only`]; the store then goes on showing what it showed.
+    pub fn refresh(&self) -> Result<()> {
+        if self.is_read_only() { recovery::refresh(&self.inner.store) } else { Ok(()) }
+    }
+
+    /// The store as of now; of one that is open read-only, as of its opening or last refresh.
     pub fn snapshot(&self) -> Snapshot {
         let (view, seqno) = self.inner.store.read_point();
         Snapshot::new(self.clone(), view, seqno)
@@ -296,6 +320,7 @@ impl Db {
     pub fn health(&self) -> Health {
         match self.inner.store.poison_reason() {
             Some(reason) => Health::Poisoned { reason },
+            None if self.is_read_only() => Health::ReadOnly,
             None => Health::Good,
         }
     }
@@ -312,16 +337,18 @@ impl Db {
     /// Writes everything that is in memory to runs.
     ///
     /// # Errors
-    /// `Poisoned`, `Io`.
+    /// `Poisoned`, `ReadOnly`, `Io`.
     pub fn flush(&self) -> Result<()> {
+        self.check_writable()?;
         self.inner.maintenance.flush_all()
     }
 
     /// Merges all runs into one. `go_on` is asked after every megabyte and stops the work by `false`.
     ///
     /// # Errors
-    /// `Aborted`, `Poisoned`, `Corruption`, `Io`.
+    /// `Aborted`, `Poisoned`, `ReadOnly`, `Corruption`, `Io`.
     pub fn compact(&self, go_on: impl FnMut() -> bool) -> Result<()> {
+        self.check_writable()?;
         self.inner.maintenance.compact_all(go_on)
     }
 
@@ -348,7 +375,7 @@ impl Db {
     /// ```
     ///
     /// # Errors
-    /// `Occupied` if the folder holds anything, `Locked`, `Poisoned`, `Io`. A failure in the folder leaves this store as
+    /// `Occupied` if the folder holds anything, `Locked`, `Poisoned`, `ReadOnly`, `Io`. A failure in the folder leaves this store as
     /// it is.
     pub fn checkpoint(&self, dir: impl AsRef<Path>) -> Result<Checkpoint> {
         self.flush()?;
@@ -360,6 +387,7 @@ impl Db {
     /// # Errors
     /// What the work met; the store is poisoned if files may have changed.
     pub fn step(&self) -> Result<bool> {
+        self.check_writable()?;
         self.inner.maintenance.step()
     }
 

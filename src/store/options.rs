@@ -55,6 +55,8 @@ pub(crate) struct Options {
     pub(crate) background: bool,
     /// Bytes that merges write in a second at most, as long as nothing piles up. Not zero.
     pub(crate) background_bytes_per_second: Option<u64>,
+    /// Whether the store was opened for reading: its file system takes no changes, and nothing may be committed.
+    pub(crate) read_only: bool,
 }
 
 impl Default for Options {
@@ -68,6 +70,7 @@ impl Default for Options {
             retain_log_bytes: None,
             background: true,
             background_bytes_per_second: None,
+            read_only: false,
         }
     }
 }

@@ -13,5 +13,6 @@ mod feed;
 mod kill;
 mod merkle;
 mod model;
+mod read_only;
 mod stats;
 mod watch;
