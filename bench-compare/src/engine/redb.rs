@@ -1,7 +1,8 @@
 //! redb, a copy-on-write B+tree in one file, at its defaults (1 GiB of cache).
 //!
 //! Buffered: `Durability::None`, which promises less than the others: a killed process loses every commit since the
-//! last durable one. redb has nothing between that and an fsync; settling and closing make such a commit. Durable: `Durability::Immediate`, one fsync per commit.
+//! last durable one. redb has nothing between that and an fsync; settling and closing make such a commit.
+//! Durable: `Durability::Immediate`, one fsync per commit.
 
 use ::redb::{Database, Durability, ReadOnlyTable, ReadableDatabase, TableDefinition, WriteTransaction};
 
