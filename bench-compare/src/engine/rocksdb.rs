@@ -55,7 +55,7 @@ impl Engine for RocksDb {
         for (key, value) in entries {
             batch.put(key, value);
         }
-        Ok(self.db.write_opt(&batch, &self.writes)?)
+        Ok(self.db.write_opt(batch, &self.writes)?)
     }
 
     fn delete(&self, key: &[u8]) -> Result<()> {
