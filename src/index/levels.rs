@@ -42,7 +42,7 @@ impl Levels {
     /// # Errors
     /// `Corruption`, `Io`: what is damaged might be the newest version, so no older one is looked for.
     pub(crate) fn find(&self, key: &[u8], hash: KeyHash) -> Result<Option<StoredHead>> {
-        self.first(hash, |run| run.find(key, hash))
+        self.first(|run| run.find(key, hash))
     }
 
     /// As [`Levels::find`], with the value's digest.
@@ -50,14 +50,15 @@ impl Levels {
     /// # Errors
     /// As there.
     pub(crate) fn get(&self, key: &[u8], hash: KeyHash) -> Result<Option<Head>> {
-        self.first(hash, |run| run.get(key, hash))
+        self.first(|run| run.get(key, hash))
     }
 
-    fn first<T>(&self, hash: KeyHash, look: impl Fn(&Run) -> Result<Option<T>>) -> Result<Option<T>> {
-        // Each filter is a miss of the processor's caches, and a search that waits for them one by one is as slow as all
-        // of them together.
-        let touched = self.runs.iter().fold(0, |touched, run| touched ^ run.touch_filter(hash));
-        std::hint::black_box(touched);
+    /// Reads the line of each filter that a search for the key will look at.
+    pub(crate) fn touch(&self, hash: KeyHash) -> u64 {
+        self.runs.iter().fold(0, |touched, run| touched ^ u64::from(run.touch_filter(hash)))
+    }
+
+    fn first<T>(&self, look: impl Fn(&Run) -> Result<Option<T>>) -> Result<Option<T>> {
         for run in &*self.runs {
             if let Some(found) = look(run)? {
                 return Ok(Some(found));

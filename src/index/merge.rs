@@ -73,6 +73,15 @@ impl MergeCursor {
         self.advance_from(End::Back)
     }
 
+    /// Moves to the least key that is left, and returns it with its head.
+    ///
+    /// # Errors
+    /// As [`MergeCursor::advance`].
+    pub(crate) fn step(&mut self) -> Result<Option<(&[u8], StoredHead)>> {
+        self.advance()?;
+        Ok(self.head.take().map(|head| (&self.key[..], head)))
+    }
+
     /// The key that the last advance moved to; empty before.
     pub(crate) fn key(&self) -> &[u8] {
         &self.key
