@@ -59,7 +59,7 @@ impl Merge {
         let until = writer.len() + bytes;
         while writer.len() < until {
             self.cursor.advance()?;
-            let Some(head) = self.cursor.take_head() else { return self.finish(store).map(|()| true) };
+            let Some(head) = self.cursor.head() else { return self.finish(store).map(|()| true) };
             let key = self.cursor.key();
             store.note(writer.push(key, store.measure.hasher.key(key), head))?;
         }
