@@ -89,8 +89,8 @@ fn parts(levels: &Levels, pending: &PendingCut, measure: &Measure) -> Result<Cut
     let mut builder = BucketBuilder::of_cut(measure.bucket_bits, pending);
     let mut cursor = MergeCursor::new(std::iter::empty(), levels.runs().iter(), &pending.range);
     while let Some((key, head)) = cursor.step()? {
-        let (hash, head) = (measure.hasher.key(key), head.into_head(|value| measure.hasher.value(value)));
-        builder.push(key, hash, measure.entry(key, hash, &head));
+        let hash = measure.hasher.key(key);
+        builder.push(key, hash, measure.stored(key, hash, &head));
     }
     Ok(builder.into_cut())
 }

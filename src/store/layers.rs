@@ -80,8 +80,7 @@ impl MerklePoint {
         for rest in &aligned.rest {
             let mut cursor = MergeCursor::new(std::iter::empty(), self.view.levels.runs(), rest);
             while let Some((key, head)) = cursor.step()? {
-                let head = head.into_head(|value| measure.hasher.value(value));
-                sum += measure.entry(key, measure.hasher.key(key), &head).sum;
+                sum += measure.stored(key, measure.hasher.key(key), &head).sum;
             }
         }
         Ok(sum)
