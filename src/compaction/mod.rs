@@ -7,6 +7,7 @@
 
 mod flush;
 mod merge;
+mod relocate;
 
 pub(crate) use flush::flush_oldest;
 pub(crate) use merge::Merge;

@@ -179,7 +179,10 @@ pub(crate) fn read(
     let numbers = names.iter().filter_map(|name| FileKind::Segment.id_in(name));
     let ids = numbers.filter_map(|id| u32::try_from(id).ok()).map(SegmentId);
     let ids: Vec<SegmentId> = ids.filter(|id| *id >= plan.log_start).collect();
-    let unused = ids.last().map_or(Some(plan.log_start.0), |last| last.0.checked_add(1));
+    let unused = ids
+        .last()
+        .map_or(Some(plan.log_start.0), |last| last.0.checked_add(1))
+        .filter(|next| next & SegmentId::MOVED == 0);
     let next_segment =
         SegmentId(unused.ok_or_else(|| Error::corruption(dir, 0, "no segment number is left"))?);
     let contents = empty(plan, next_segment);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use crate::error::{Error, Result};
-use crate::format::FileKind;
+use crate::format::segment_name;
 use crate::types::{Location, SegmentId, Slice};
 use crate::vfs::{ReadMode, ReadableFile, Vfs};
 
@@ -81,7 +81,7 @@ impl ValueSegments {
     /// # Errors
     /// `Corruption` if the segment is not there or ends before, `Io`.
     pub(crate) fn read(&self, location: Location) -> Result<Slice> {
-        let path = || self.dir.join(FileKind::Segment.name(u64::from(location.segment.0)));
+        let path = || self.path(location.segment);
         let missing = || {
             Error::corruption(&path(), u64::from(location.offset), "a value lies where no segment has one")
         };
@@ -113,5 +113,5 @@ impl ValueSegments {
 }
 
 fn path(dir: &Path, id: SegmentId) -> PathBuf {
-    dir.join(FileKind::Segment.name(u64::from(id.0)))
+    dir.join(segment_name(id))
 }

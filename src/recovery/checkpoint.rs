@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use super::create::claim;
 use crate::error::{Error, Result};
-use crate::format::FileKind;
+use crate::format::{FileKind, segment_name};
 use crate::log::begin_log;
 use crate::manifest::{Change, Manifest, State};
 use crate::store::Store;
@@ -92,7 +92,7 @@ fn immutable_files(state: &State) -> Vec<(String, Option<u64>)> {
     let runs = state.runs.iter().map(|id| (FileKind::Run.name(id.0), None));
     let merkle = state.merkle.iter().map(|id| (FileKind::Merkle.name(id.0), None));
     let segments = state.value_segments.iter();
-    let segments = segments.map(|(id, &len)| (FileKind::Segment.name(u64::from(id.0)), Some(len)));
+    let segments = segments.map(|(id, &len)| (segment_name(*id), Some(len)));
     runs.chain(merkle).chain(segments).collect()
 }
 
@@ -127,7 +127,7 @@ impl Source {
 fn clear(vfs: &dyn Vfs, target: &Path) {
     let names = vfs.list(target).unwrap_or_default();
     // The folder was empty before. Without its manifest it holds no store, however far this comes.
-    let kinds = [FileKind::Manifest, FileKind::Merkle, FileKind::Run, FileKind::Segment];
+    let kinds = [FileKind::Manifest, FileKind::Merkle, FileKind::Run, FileKind::Segment, FileKind::Values];
     let made = |kind: FileKind| names.iter().filter(move |name| kind.id_in(name).is_some());
     let unfinished = names.iter().filter(|name| name.ends_with(".tmp"));
     for name in kinds.into_iter().flat_map(made).chain(unfinished) {

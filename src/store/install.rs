@@ -117,21 +117,32 @@ impl Store {
         Ok(())
     }
 
-    /// Replaces neighbouring runs by the one that they were merged to.
+    /// Replaces neighbouring runs by the one that they were merged to, which may point into the files `moved`, told by number
+    /// and length.
     ///
     /// # Errors
     /// `Io`: the store is poisoned.
-    pub(crate) fn install_merge(&self, inputs: &[FileId], merged: Arc<Run>) -> Result<()> {
+    pub(crate) fn install_merge(
+        &self,
+        inputs: &[FileId],
+        merged: Arc<Run>,
+        moved: &BTreeMap<SegmentId, u64>,
+    ) -> Result<()> {
         let mut manifest = self.structure.lock();
         let mut written = manifest.state().written;
-        written.merged += merged.len();
+        written.merged += merged.len() + moved.values().sum::<u64>();
         let levels = self.views.current().levels.with_merged(inputs, merged);
-        let changes =
-            [Change::NextFile(self.peek_next_file()), Change::Runs(levels.ids()), Change::Written(written)];
+        let mut changes = vec![
+            Change::NextFile(self.peek_next_file()),
+            Change::Runs(levels.ids()),
+            Change::Written(written),
+        ];
+        changes.extend(moved.iter().map(|(&segment, &len)| Change::ValueSegment { segment, len }));
         self.poison.note(manifest.commit(&changes))?;
         let _writer = self.writer.lock();
         let view = self.views.current();
-        self.views.replace(View { levels, ..(*view).clone() });
+        let values = Arc::new(view.values.with(moved));
+        self.views.replace(View { levels, values, ..(*view).clone() });
         Ok(())
     }
 
