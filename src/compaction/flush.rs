@@ -53,7 +53,7 @@ fn write_run(store: &Store, job: &FlushJob, id: FileId) -> Result<(Base, Vec<Bou
             bounds.push(Bound { key: key.to_vec(), level });
         }
         bounds.extend(decreed_by(key, measure));
-        writer.push(key, hash, head.clone().into())?;
+        writer.push(key, hash, head.into())?;
     }
     bounds.sort_unstable();
     Ok((fold.finish(), bounds, writer.finish()?))

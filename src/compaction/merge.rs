@@ -61,7 +61,7 @@ impl Merge {
             self.cursor.advance()?;
             let Some(head) = self.cursor.take_head() else { return self.finish(store).map(|()| true) };
             let key = self.cursor.key();
-            store.note(writer.push(key, store.measure.hasher.key(key), head))?;
+            store.note(writer.push(key, store.measure.hasher.key(key), head.as_ref()))?;
         }
         Ok(false)
     }

@@ -112,7 +112,7 @@ impl TableBuilder {
 }
 
 /// The first eight bytes as a number that orders as they do.
-fn head(rest: &[u8]) -> u64 {
+pub(super) fn head(rest: &[u8]) -> u64 {
     let mut head = [0; 8];
     head.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
     u64::from_be_bytes(head)

@@ -13,7 +13,9 @@
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use smallvec::SmallVec;
 
+use super::fences::{common_len, head};
 use super::memtable_sums::SumIndex;
 use super::slots::Slots;
 use crate::hash::KeyHash;
@@ -22,6 +24,9 @@ use crate::types::{EntrySum, Head, SeqNo, Slice, ValueRef};
 /// What an entry costs beside its key, meta and value, in bytes: cell, version, hash slots, and what the allocator adds to
 /// the bytes.
 const ENTRY_OVERHEAD: usize = 260;
+
+/// Keys that a walk over everything gathers at a time.
+const GATHERED: usize = 32;
 
 /// An ordered multi-version map of inner keys.
 pub(crate) struct Memtable {
@@ -75,13 +80,9 @@ impl Memtable {
     /// Adds a version of a key, `hash` being the key's. Its sequence number is greater than that of any version that is
     /// there. `below` is what the layers below count for the key; it is looked at if the key is new here. One thread at a
     /// time.
-    pub(crate) fn insert(&self, key: &Slice, hash: KeyHash, head: Head, below: Option<EntrySum>) {
-        let value = match &head.value {
-            ValueRef::Inline(value) | ValueRef::Staged { value, .. } => value.len(),
-            ValueRef::Log(_) => 0,
-        };
-        let bytes = key.len() + head.meta.len() + value + ENTRY_OVERHEAD;
-        match self.find(key, hash) {
+    pub(crate) fn insert(&self, key: Slice, hash: KeyHash, head: Head, below: Option<EntrySum>) {
+        let bytes = key.len() + head.meta.len() + value(&head).len() + ENTRY_OVERHEAD;
+        match self.find(&key, hash) {
             Some((number, cell)) => {
                 let before = cell.newest.load(Ordering::Relaxed);
                 let version = self.versions.push(Version { head, cell: number, before });
@@ -91,7 +92,7 @@ impl Memtable {
                 let (first, number) = (self.versions.count() as u32, self.cells.count() as u32);
                 self.versions.push(Version { head, cell: number, before: first });
                 let below = below.map(Box::new);
-                self.cells.push(Cell { key: key.clone(), below, newest: AtomicU32::new(first) });
+                self.cells.push(Cell { key, below, newest: AtomicU32::new(first) });
                 self.slots.insert(hash, number);
             }
         }
@@ -186,14 +187,22 @@ impl Memtable {
     /// Sorts the cells that are not in `ordered` yet into it. The first `ordered.len()` cells are in it.
     fn order_new(&self, ordered: &mut Vec<u32>) {
         // A cell that is being pushed right now is counted and not there; it belongs to no commit that is visible.
-        let new = (ordered.len()..self.cells.count())
-            .map_while(|number| Some((self.cells.get(number)?, number as u32)));
-        let mut new: Vec<(&[u8], u32)> = new.map(|(cell, number)| (&cell.key[..], number)).collect();
-        new.sort_unstable();
+        let new = ordered.len()..self.cells.count();
+        let keys = || new.clone().map_while(|number| Some(&self.cells.get(number)?.key[..]));
+        // Keys of one keyspace begin alike, so what is compared as a number begins where they differ.
+        let first = keys().next().unwrap_or_default();
+        let shared = keys().fold(first.len(), |shared, key| common_len(&first[..shared], key));
+        let mut new: Vec<(u64, u32)> =
+            keys().zip(new.start as u32..).map(|(key, number)| (head(&key[shared..]), number)).collect();
+        new.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| self.key(a.1).cmp(self.key(b.1))));
         let mut merged = Vec::with_capacity(ordered.len() + new.len());
         let mut rest = ordered.as_slice();
-        for (key, number) in new {
-            let (before, after) = rest.split_at(rest.partition_point(|&number| self.key(number) < key));
+        for (_, number) in new {
+            let before = match rest {
+                [] => 0,
+                rest => rest.partition_point(|&other| self.key(other) < self.key(number)),
+            };
+            let (before, after) = rest.split_at(before);
             merged.extend_from_slice(before);
             merged.push(number);
             rest = after;
@@ -236,7 +245,15 @@ impl InOrder<'_> {
 
     /// Every key with what the memtable changes of it.
     pub(crate) fn changes(&self) -> impl Iterator<Item = Change<'_>> {
-        self.changes_of(&self.cells, SeqNo::MAX)
+        // Neighbours in key order lie anywhere in memory. Gathered before they are worked on, their cache misses overlap.
+        let gathered = self.cells.chunks(GATHERED).map(|cells| {
+            let changes: SmallVec<[Change<'_>; GATHERED]> = self.changes_of(cells, SeqNo::MAX).collect();
+            for (key, head, _) in &changes {
+                std::hint::black_box((key.first(), value(head).first()));
+            }
+            changes
+        });
+        gathered.flatten()
     }
 
     fn changes_of<'a>(&'a self, cells: &'a [u32], at: SeqNo) -> impl DoubleEndedIterator<Item = Change<'a>> {
@@ -245,5 +262,13 @@ impl InOrder<'_> {
             let head = self.memtable.newest(cell, |_, head| head.seqno <= at)?;
             Some((&cell.key[..], head, cell.below.as_deref()))
         })
+    }
+}
+
+/// The bytes of a value that a memtable holds.
+fn value(head: &Head) -> &[u8] {
+    match &head.value {
+        ValueRef::Inline(value) | ValueRef::Staged { value, .. } => value,
+        ValueRef::Log(_) => &[],
     }
 }

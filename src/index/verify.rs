@@ -49,7 +49,7 @@ impl Run {
             } else if !self.may_contain(hash) {
                 "the filter lacks a key"
             } else {
-                found.add(&key, &head);
+                found.add(&key, &head.as_ref());
                 std::mem::swap(last_key, &mut key);
                 continue;
             };

@@ -12,7 +12,9 @@ use crate::hash::SetHasher;
 use crate::index::{Levels, Memtable, Run};
 use crate::log::{self, Commit, LogEntry, LogWriter, Plan, RING_LEN, ValueSegments};
 use crate::manifest::{self, Change, Manifest};
-use crate::store::{Front, Measure, MerkleLayers, Options, Parts, Store, View, Watchers, Write, Writer};
+use crate::store::{
+    Front, Measure, MerkleLayers, Options, Parts, Prepared, Store, View, Watchers, Write, Writer,
+};
 use crate::types::{Location, SegmentId, Slice};
 
 /// A store that was just opened.
@@ -125,13 +127,14 @@ fn replay(
     let entry = |entry: &LogEntry<'_>| {
         let (key, value) = Slice::joined(&[], entry.key, entry.value);
         let (meta, &LogEntry { kind, stamp, expires_at, .. }) = (Slice::from(entry.meta), entry);
-        let (prepared, _) = front.prepare(view, &key, measure)?;
+        let prepared = Prepared::default();
+        let mut write = Write { key, kind, stamp, expires_at, meta, value, prepared };
+        front.prepare(view, &mut write, measure)?;
         let location =
             Location { segment, offset: payload_at + entry.value_at, len: entry.value.len() as u32 };
-        Ok((Write { key, kind, stamp, expires_at, meta, value }, prepared, location))
+        Ok((write, location))
     };
     let writes = commit.entries.iter().map(entry).collect::<Result<Vec<_>>>()?;
-    let writes = writes.iter().map(|(write, prepared, location)| (write, *prepared, *location));
-    front.enter(&view.active, commit.seqno, commit.stamp, writes, measure);
+    front.enter(&view.active, commit.seqno, commit.stamp, writes.into_iter(), measure);
     Ok(())
 }

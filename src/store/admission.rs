@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::hash::KeyHash;
 use crate::resolver::{Merge, Rank, last_writer_wins};
 
-use super::commit::{Front, Prepared, Write};
+use super::commit::{Front, Write, Writes};
 use super::measure::Measure;
 use super::view::View;
 
@@ -45,15 +45,15 @@ pub(super) fn admit(
     measure: &Measure,
     now_ms: u64,
     horizon: u64,
-) -> Result<(Vec<(Write, Prepared)>, Admission)> {
+) -> Result<(Writes, Admission)> {
     let mut admission = Admission::default();
-    let mut admitted = Vec::with_capacity(writes.len());
-    for write in writes {
-        let (prepared, held) = front.prepare(view, &write.key, measure)?;
-        match verdict(&write, prepared.hash, held, measure, now_ms, horizon) {
+    let mut admitted = Writes::new();
+    for mut write in writes {
+        let held = front.prepare(view, &mut write, measure)?;
+        match verdict(&write, held, measure, now_ms, horizon) {
             Verdict::Apply => {
                 admission.applied += 1;
-                admitted.push((write, prepared));
+                admitted.push(write);
             }
             Verdict::Covered => admission.covered += 1,
             Verdict::Deferred => admission.deferred += 1,
@@ -63,15 +63,8 @@ pub(super) fn admit(
     Ok((admitted, admission))
 }
 
-fn verdict(
-    write: &Write,
-    key: KeyHash,
-    held: Option<Rank>,
-    measure: &Measure,
-    now_ms: u64,
-    horizon: u64,
-) -> Verdict {
-    let foreign = rank(write, key, measure);
+fn verdict(write: &Write, held: Option<Rank>, measure: &Measure, now_ms: u64, horizon: u64) -> Verdict {
+    let foreign = rank(write, write.prepared.hash, measure);
     if HybridClock::excess_drift_ms(foreign.stamp.hlc, now_ms).is_some() {
         return Verdict::Deferred;
     }

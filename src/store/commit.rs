@@ -42,33 +42,21 @@ pub(crate) struct Write {
     pub(crate) expires_at: u64,
     pub(crate) meta: Slice,
     pub(crate) value: Slice,
+    /// What [`Front::prepare`] found.
+    pub(crate) prepared: Prepared,
 }
 
 impl Write {
     /// Sets the key that is `prefix` and `key` to `value`.
     pub(crate) fn put(prefix: &[u8], key: &[u8], value: &[u8]) -> Write {
         let (key, value) = Slice::joined(prefix, key, value);
-        Write { key, kind: Kind::Put, stamp: None, expires_at: 0, meta: Slice::empty(), value }
+        let (kind, meta, prepared) = (Kind::Put, Slice::empty(), Prepared::default());
+        Write { key, kind, stamp: None, expires_at: 0, meta, value, prepared }
     }
 
     /// Deletes the key that is `prefix` and `key`.
     pub(crate) fn delete(prefix: &[u8], key: &[u8]) -> Write {
         Write { kind: Kind::Tombstone, ..Write::put(prefix, key, &[]) }
-    }
-
-    /// The entry that this change makes of commit `seqno`.
-    fn head(&self, seqno: SeqNo, stamp: Stamp, location: Location, measure: &Measure) -> Head {
-        let value = self.value.clone();
-        let is_inline = value.len() <= measure.inline_value_max;
-        Head {
-            seqno,
-            stamp: self.stamp.unwrap_or(stamp),
-            kind: self.kind,
-            expires_at: self.expires_at,
-            meta: self.meta.clone(),
-            digest: measure.hasher.value(&value),
-            value: if is_inline { ValueRef::Inline(value) } else { ValueRef::Staged { value, location } },
-        }
     }
 
     /// Bytes of key, meta and value.
@@ -81,7 +69,7 @@ impl Write {
 pub(crate) type Writes = SmallVec<[Write; 1]>;
 
 /// What had to be read of a key before a commit may change it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Prepared {
     pub(crate) hash: KeyHash,
     /// What the replaced entry counted for.
@@ -113,17 +101,13 @@ pub(crate) struct Front {
 }
 
 impl Front {
-    /// Reads what entering a change of `key` needs to know, and how the entry that it would replace ranks among others.
-    /// Changes nothing.
+    /// Reads what entering `write` needs to know, and how the entry that it would replace ranks among others. Changes
+    /// nothing else.
     ///
     /// # Errors
     /// As reading the old head.
-    pub(crate) fn prepare(
-        &self,
-        view: &View,
-        key: &[u8],
-        measure: &Measure,
-    ) -> Result<(Prepared, Option<Rank>)> {
+    pub(crate) fn prepare(&self, view: &View, write: &mut Write, measure: &Measure) -> Result<Option<Rank>> {
+        let key = &write.key;
         let hash = measure.hasher.key(key);
         let count = |head: &Head| {
             let sum = measure.entry(key, hash, head);
@@ -137,24 +121,33 @@ impl Front {
             None => view.levels.get(key, hash)?.map(|head| count(&head)),
         };
         let (replaced, rank) = replaced.unzip();
-        Ok((Prepared { hash, replaced }, rank))
+        write.prepared = Prepared { hash, replaced };
+        Ok(rank)
     }
 
-    /// Enters the changes of commit `seqno` into memtable and totals. Each comes with where the log has its value.
-    pub(crate) fn enter<'a>(
+    /// Enters the prepared changes of commit `seqno` into memtable and totals. Each comes with where the log has its value.
+    pub(crate) fn enter(
         &mut self,
         memtable: &Memtable,
         seqno: SeqNo,
         stamp: Stamp,
-        writes: impl Iterator<Item = (&'a Write, Prepared, Location)>,
+        writes: impl Iterator<Item = (Write, Location)>,
         measure: &Measure,
     ) {
-        for (write, Prepared { hash, replaced }, location) in writes {
-            let head = write.head(seqno, stamp, location, measure);
-            self.clock.observe(head.stamp.hlc);
-            self.clock_floor = self.clock_floor.max(head.stamp.hlc);
-            self.merkle.enter(measure.entry(&write.key, hash, &head), replaced);
-            memtable.insert(&write.key, hash, head, replaced);
+        for (write, location) in writes {
+            let Write { key, kind, expires_at, meta, value, prepared: Prepared { hash, replaced }, .. } =
+                write;
+            let stamp = write.stamp.unwrap_or(stamp);
+            self.clock.observe(stamp.hlc);
+            self.clock_floor = self.clock_floor.max(stamp.hlc);
+            let digest = measure.hasher.value(&value);
+            let value = match value.len() <= measure.inline_value_max {
+                true => ValueRef::Inline(value),
+                false => ValueRef::Staged { value, location },
+            };
+            let head = Head { seqno, stamp, kind, expires_at, meta, digest, value };
+            self.merkle.enter(measure.entry(&key, hash, &head), replaced);
+            memtable.insert(key, hash, head, replaced);
         }
         self.last = seqno;
     }
@@ -204,7 +197,7 @@ pub(crate) fn record<'a>(
 ///
 /// # Errors
 /// `CommitTooLarge`.
-pub(crate) fn check_and_dedupe(mut writes: Writes) -> Result<Writes> {
+pub(crate) fn check_and_dedupe(writes: &mut Writes) -> Result<()> {
     let len: u64 = writes.iter().map(Write::len).sum();
     // A single value may be larger: it gets a segment of its own.
     let max = if writes.len() == 1 { VALUE_LEN_MAX } else { COMMIT_LEN_MAX };
@@ -217,5 +210,5 @@ pub(crate) fn check_and_dedupe(mut writes: Writes) -> Result<Writes> {
         writes.reverse();
         writes.dedup_by(|next, kept| next.key == kept.key);
     }
-    Ok(writes)
+    Ok(())
 }

@@ -12,7 +12,7 @@ use smallvec::smallvec;
 use crate::error::Result;
 use crate::types::{Head, Kind, SeqNo, Slice};
 
-use super::commit::{Write, check_and_dedupe};
+use super::commit::{Write, Writes, check_and_dedupe};
 use super::{Durability, Store, View};
 
 /// What a reader sees of a key: an entry that is neither a tombstone nor expired, and the view that it was found in.
@@ -61,19 +61,21 @@ impl Store {
         durability: Durability,
         condition: impl FnOnce(Option<&Head>) -> bool,
     ) -> Result<Result<(), Option<VisibleEntry>>> {
-        let write = check_and_dedupe(smallvec![write])?.pop().expect("one change stays one");
+        let (kind, mut writes): (_, Writes) = (write.kind, smallvec![write]);
+        check_and_dedupe(&mut writes)?;
         let mut writer = self.lock_with_room()?;
         let view = self.views.current();
-        let (prepared, _) = writer.front.prepare(&view, &write.key, &self.measure)?;
-        let head = view.head(&write.key, prepared.hash, writer.front.last)?;
+        let write = writes.first_mut().expect("one change stays one");
+        writer.front.prepare(&view, write, &self.measure)?;
+        let head = view.head(&write.key, write.prepared.hash, writer.front.last)?;
         let visible = head.filter(|head| head.is_visible(self.now_ms()));
         if !condition(visible.as_ref()) {
             drop(writer);
             return Ok(Err(visible.map(|head| VisibleEntry { head, view })));
         }
-        let is_change = write.kind == Kind::Put || visible.is_some();
+        let is_change = kind == Kind::Put || visible.is_some();
         let seqno = match is_change {
-            true => self.append(&mut writer, &view, &[(write, prepared)])?,
+            true => self.append(&mut writer, &view, writes)?,
             // What was found absent may have been deleted a moment ago, and that has to be durable too.
             false => writer.front.last,
         };

@@ -27,11 +27,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use parking_lot::{Mutex, MutexGuard};
-use smallvec::SmallVec;
 
 pub(crate) use admission::Admission;
-pub(crate) use commit::{Front, Write, Writer, Writes};
-use commit::{Prepared, check_and_dedupe};
+use commit::check_and_dedupe;
+pub(crate) use commit::{Front, Prepared, Write, Writer, Writes};
 pub(crate) use conditional::VisibleEntry;
 pub(crate) use feed::{Feed, LoggedChange, LoggedCommit};
 pub(crate) use install::{FlushJob, Flushed};
@@ -106,16 +105,14 @@ impl Store {
     /// # Errors
     /// `CommitTooLarge` and errors of reading old heads: nothing changed. `Poisoned`, or `Io` of the log, after which
     /// the store is poisoned and the commit is there whole or not at all after the next open.
-    pub(crate) fn commit(&self, writes: Writes, durability: Durability) -> Result<()> {
-        let writes = check_and_dedupe(writes)?;
+    pub(crate) fn commit(&self, mut writes: Writes, durability: Durability) -> Result<()> {
+        check_and_dedupe(&mut writes)?;
         let mut writer = self.lock_with_room()?;
         let view = self.views.peek();
-        let prepare = |write: Write| {
-            let (prepared, _) = writer.front.prepare(&view, &write.key, &self.measure)?;
-            Ok((write, prepared))
-        };
-        let writes = writes.into_iter().map(prepare).collect::<Result<SmallVec<[_; 1]>>>()?;
-        let seqno = self.append(&mut writer, &view, &writes)?;
+        for write in &mut writes {
+            writer.front.prepare(&view, write, &self.measure)?;
+        }
+        let seqno = self.append(&mut writer, &view, writes)?;
         drop(writer);
         match durability {
             Durability::Buffered => Ok(()),
@@ -136,7 +133,7 @@ impl Store {
         let (admitted, admission) =
             admission::admit(&writer.front, &view, writes, &self.measure, self.now_ms(), horizon)?;
         if !admitted.is_empty() {
-            self.append(&mut writer, &view, &admitted)?;
+            self.append(&mut writer, &view, admitted)?;
         }
         Ok(admission)
     }
@@ -152,19 +149,20 @@ impl Store {
     }
 
     /// Appends prepared changes as one record and enters them.
-    fn append(&self, writer: &mut Writer, view: &View, writes: &[(Write, Prepared)]) -> Result<SeqNo> {
+    fn append(&self, writer: &mut Writer, view: &View, writes: Writes) -> Result<SeqNo> {
         let seqno = writer.front.last.next();
         let stamp = writer.front.clock.tick(self.now_ms());
-        let record = commit::record(seqno, self.durable.get(), stamp, writes.iter().map(|(write, _)| write));
+        let record = commit::record(seqno, self.durable.get(), stamp, writes.iter());
         let log_end = writer.log.end();
         let locations = self.poison.note(writer.log.append(&record))?;
+        drop(record);
         writer.written.logged += writer.log.end() - log_end;
-        writer.written.committed += writes.iter().map(|(write, _)| write.len()).sum::<u64>();
-        let entries =
-            writes.iter().zip(locations).map(|((write, prepared), location)| (write, *prepared, location));
-        writer.front.enter(&view.active, seqno, stamp, entries, &self.measure);
+        writer.written.committed += writes.iter().map(Write::len).sum::<u64>();
+        let watched = writer.watchers.watched(seqno, stamp, &writes);
+        let writes = writes.into_iter().zip(locations);
+        writer.front.enter(&view.active, seqno, stamp, writes, &self.measure);
         self.views.publish(seqno);
-        writer.watchers.publish(seqno, stamp, writes.iter().map(|(write, _)| write));
+        writer.watchers.publish(watched);
         Ok(seqno)
     }
 

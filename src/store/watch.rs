@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex};
 
 use crate::types::{KeyRange, SeqNo, Stamp};
 
@@ -67,16 +67,19 @@ impl Watchers {
         queue
     }
 
-    /// Tells everybody of a commit that readers can see by now.
-    pub(super) fn publish<'a>(
-        &mut self,
-        seqno: SeqNo,
-        stamp: Stamp,
-        writes: impl Iterator<Item = &'a Write> + Clone,
-    ) {
-        if !self.queues.is_empty() {
-            self.queues.retain(|queue| queue.push(seqno, stamp, writes.clone()));
-        }
+    /// What each of them wants of a commit that is about to be entered.
+    pub(super) fn watched(&self, seqno: SeqNo, stamp: Stamp, writes: &[Write]) -> Vec<LoggedCommit> {
+        let watched = |queue: &Arc<WatchQueue>| {
+            let writes = writes.iter().filter(|write| queue.range.contains(&write.key));
+            LoggedCommit { seqno, changes: writes.map(|write| LoggedChange::of(write, stamp)).collect() }
+        };
+        self.queues.iter().map(watched).collect()
+    }
+
+    /// Tells them, once readers can see the commit.
+    pub(super) fn publish(&mut self, watched: Vec<LoggedCommit>) {
+        let mut watched = watched.into_iter();
+        self.queues.retain(|queue| watched.next().is_none_or(|commit| queue.push(commit)));
     }
 }
 
@@ -90,22 +93,18 @@ impl Drop for Watchers {
 }
 
 impl WatchQueue {
-    /// Queues what is of interest in a commit. `false` if nobody will ever take it.
-    fn push<'a>(&self, seqno: SeqNo, stamp: Stamp, writes: impl Iterator<Item = &'a Write>) -> bool {
-        let changes: Vec<_> = writes
-            .filter(|write| self.range.contains(&write.key))
-            .map(|write| LoggedChange::of(write, stamp))
-            .collect();
-        let bytes: usize = changes.iter().map(len).sum();
+    /// Queues a commit, if it has anything of interest. `false` if nobody will ever take it.
+    fn push(&self, commit: LoggedCommit) -> bool {
+        let bytes: usize = commit.changes.iter().map(len).sum();
         let mut state = self.state.lock();
-        if state.is_abandoned || changes.is_empty() || state.lagging_from.is_some() {
+        if state.is_abandoned || commit.changes.is_empty() || state.lagging_from.is_some() {
             return !state.is_abandoned;
         }
         if !state.commits.is_empty() && state.bytes + bytes > QUEUE_BYTES {
-            state.lagging_from = Some(SeqNo(seqno.0 - 1));
+            state.lagging_from = Some(SeqNo(commit.seqno.0 - 1));
         } else {
             state.bytes += bytes;
-            state.commits.push_back(LoggedCommit { seqno, changes });
+            state.commits.push_back(commit);
             self.changed.notify_one();
         }
         true
@@ -129,7 +128,7 @@ impl WatchQueue {
 
     /// Waits for it, but no longer than `timeout`.
     pub(crate) fn take_within(&self, timeout: Duration) -> Option<Watched> {
-        let mut state: MutexGuard<'_, State> = self.state.lock();
+        let mut state = self.state.lock();
         self.changed.wait_while_for(&mut state, |state| state.is_empty(), timeout);
         state.take()
     }
@@ -171,11 +170,11 @@ mod tests {
     fn a_watcher_that_is_gone_is_forgotten_at_the_next_commit() {
         let mut watchers = Watchers::default();
         let queue = watchers.add(KeyRange::all());
-        let write = Write::put(b"", b"key", b"value");
-        watchers.publish(SeqNo(1), Stamp::default(), std::iter::once(&write));
+        let writes = [Write::put(b"", b"key", b"value")];
+        watchers.publish(watchers.watched(SeqNo(1), Stamp::default(), &writes));
         assert_eq!(watchers.queues.len(), 1);
         queue.abandon();
-        watchers.publish(SeqNo(2), Stamp::default(), std::iter::once(&write));
+        watchers.publish(watchers.watched(SeqNo(2), Stamp::default(), &writes));
         assert!(watchers.queues.is_empty());
         assert!(queue.try_take().is_none());
     }

@@ -88,7 +88,7 @@ fn readers_beside_a_writer_see_every_published_commit() {
         let mut random = Random::new(6);
         for seqno in 1..=commits {
             let key = key(seqno);
-            memtable.insert(&key[..].into(), hasher.key(&key), random.head(seqno, &hasher), None);
+            memtable.insert(key[..].into(), hasher.key(&key), random.head(seqno, &hasher), None);
             published.store(seqno, Ordering::Release);
         }
         for reader in readers {
@@ -115,7 +115,7 @@ fn a_memtable_sums_up_what_it_changes() {
             let head = random.head(seqno, &hasher);
             let old = random.head(0, &hasher);
             below.entry(key.clone()).or_insert_with(|| (seqno % 3 == 0).then(|| count(&key, &old)));
-            memtable.insert(&key[..].into(), hasher.key(&key), head.clone(), below[&key]);
+            memtable.insert(key[..].into(), hasher.key(&key), head.clone(), below[&key]);
             versions.push((key, head));
             if random.below(8) > 0 {
                 continue;
@@ -205,7 +205,7 @@ fn keys_and_values_of_the_greatest_length_have_a_place() {
     let files = Files::default();
     let mut writer = RunWriter::create(&files, Path::new(""), FileId(1), 7).expect("no faults");
     for (key, head) in &entries {
-        writer.push(key, hasher.key(key), head.clone().into()).expect("no faults");
+        writer.push(key, hasher.key(key), head.into()).expect("no faults");
     }
     writer.finish().expect("no faults");
     let run =
