@@ -68,7 +68,14 @@ impl Watchers {
     }
 
     /// What each of them wants of a commit that is about to be entered.
+    #[inline]
     pub(super) fn watched(&self, seqno: SeqNo, stamp: Stamp, writes: &[Write]) -> Vec<LoggedCommit> {
+        if self.queues.is_empty() { Vec::new() } else { self.wanted(seqno, stamp, writes) }
+    }
+
+    // Out of the way of commits that nobody watches.
+    #[cold]
+    fn wanted(&self, seqno: SeqNo, stamp: Stamp, writes: &[Write]) -> Vec<LoggedCommit> {
         let watched = |queue: &Arc<WatchQueue>| {
             let writes = writes.iter().filter(|write| queue.range.contains(&write.key));
             LoggedCommit { seqno, changes: writes.map(|write| LoggedChange::of(write, stamp)).collect() }
@@ -77,7 +84,15 @@ impl Watchers {
     }
 
     /// Tells them, once readers can see the commit.
+    #[inline]
     pub(super) fn publish(&mut self, watched: Vec<LoggedCommit>) {
+        if !watched.is_empty() {
+            self.push(watched);
+        }
+    }
+
+    #[cold]
+    fn push(&mut self, watched: Vec<LoggedCommit>) {
         let mut watched = watched.into_iter();
         self.queues.retain(|queue| watched.next().is_none_or(|commit| queue.push(commit)));
     }
