@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::data::Data;
-use crate::engine::{Config, Direction, Engine};
+use crate::engine::{Config, Direction, Engine, Scan};
 use crate::measure::{Memory, Meter, disk_bytes};
 use crate::row::Row;
-use crate::workload::{self, Chain, Scope, Workload};
+use crate::workload::{self, Chain, Scope};
 
 /// The line by which a child says that it may be killed.
 pub const LOADED: &str = "loaded";
@@ -31,7 +31,7 @@ pub struct Job {
     /// What part of the chain.
     pub stage: Stage,
     /// Workloads of one chain, in its order.
-    pub workloads: Vec<Workload>,
+    pub workloads: Vec<String>,
     /// Entries of a loaded store.
     pub entries: u64,
     /// Operations of a workload that reads, changes or mixes.
@@ -64,7 +64,7 @@ pub enum Stage {
 /// # Errors
 /// The engine's.
 pub fn run<E: Engine>(job: &Job) -> Result<()> {
-    let chain = job.workloads.first().ok_or("no workload")?.chain();
+    let chain = workload::chain_of(&job.workloads[0])?;
     let config = Config {
         dir: job.dir.join("store"),
         durable: chain == Chain::Durable,
@@ -95,7 +95,7 @@ pub fn run<E: Engine>(job: &Job) -> Result<()> {
         Stage::Reopen => {
             let times = if chain == Chain::ReopenClean { REOPENINGS } else { 1 };
             let (meter, engine, lost) = workload::reopen::<E>(&config, &scope, times)?;
-            let mut row = row_of(job, &config, job.workloads[0].name(), &engine, &meter)?;
+            let mut row = row_of(job, &config, &job.workloads[0], &engine, &meter)?;
             (row.ops_per_s, row.lost) = (1e6 / row.p50_us, Some(lost));
             print(&row)?;
             engine.close()
@@ -105,13 +105,13 @@ pub fn run<E: Engine>(job: &Job) -> Result<()> {
 
 fn run_chain<E: Engine>(job: &Job, config: &Config, scope: &Scope) -> Result<()> {
     let mut engine = E::open(config)?;
-    if !job.workloads[0].begins_empty() {
+    if !workload::begins_empty(&job.workloads[0]) {
         workload::load(&engine, scope)?;
         engine.settle()?;
     }
     let mut is_compacted = false;
-    for &workload in &job.workloads {
-        if workload.needs_compaction() && !is_compacted {
+    for workload in &job.workloads {
+        if workload::needs_compaction(workload) && !is_compacted {
             engine = compacted(engine, config)?;
             is_compacted = true;
         }
@@ -121,7 +121,7 @@ fn run_chain<E: Engine>(job: &Job, config: &Config, scope: &Scope) -> Result<()>
         let before = probe()?;
         let meter = workload::run(workload, &engine, scope)?;
         let after = probe()?;
-        let mut row = row_of(job, config, workload.name(), &engine, &meter)?;
+        let mut row = row_of(job, config, workload, &engine, &meter)?;
         if let (Some(before), Some(after)) = (before, after) {
             let probe = before.then(after);
             row.probe_ops_per_s = Some(probe.rate());
@@ -137,7 +137,7 @@ fn run_chain<E: Engine>(job: &Job, config: &Config, scope: &Scope) -> Result<()>
 fn compacted<E: Engine>(engine: E, config: &Config) -> Result<E> {
     engine.compact()?.close()?;
     let engine = E::open(config)?;
-    engine.scan(None, Direction::Forward, usize::MAX, |_, _| {})?;
+    engine.scan(Scan::all(Direction::Forward), |_, _| {})?;
     Ok(engine)
 }
 

@@ -33,10 +33,11 @@ pub struct Data {
 impl Data {
     /// Values of `value_len` bytes, at least [`VALUE_LEN_MIN`].
     pub fn new(seed: u64, value_len: usize) -> Data {
+        assert!(value_len >= VALUE_LEN_MIN, "a value must have room for its hash");
         let mut random = Random::new(seed);
         let pool_len = POOL_LEN + value_len;
         let pool = std::iter::repeat_with(|| random.next().to_le_bytes()).flatten().take(pool_len).collect();
-        Data { seed: mix(seed), value_len: value_len.max(VALUE_LEN_MIN), pool }
+        Data { seed: mix(seed), value_len, pool }
     }
 
     /// The key of a number: unique, and without order or pattern.

@@ -3,7 +3,6 @@
 mod child;
 mod data;
 mod engine;
-mod histogram;
 mod measure;
 mod parent;
 mod row;
@@ -15,13 +14,13 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 
 use crate::child::{Job, Stage};
 use crate::engine::{Engine, Fjall, Heed, Redb, Syncline};
 use crate::parent::Plan;
 use crate::row::Row;
-use crate::workload::Workload;
 
 /// Any engine's error; a benchmark only reports them.
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -52,21 +51,23 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Engines {
-    /// Of syncline, fjall, redb, heed and, if built with it, rocksdb.
+    /// Engines to compare.
     #[arg(long, value_delimiter = ',', default_value = "syncline,fjall,redb,heed")]
+    #[arg(value_parser = PossibleValuesParser::new(engine::NAMES))]
     engines: Vec<String>,
     /// Some workloads instead of all.
     #[arg(long, value_delimiter = ',')]
-    workloads: Vec<Workload>,
+    #[arg(value_parser = PossibleValuesParser::new(workload::ALL.map(|row| row.0)))]
+    workloads: Vec<String>,
     /// Entries of a store.
-    #[arg(long, default_value_t = 1_000_000)]
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     entries: u64,
     /// Operations of the workloads that read, overwrite or mix. Default: as many as entries.
     #[arg(long)]
     ops: Option<u64>,
     /// Bytes of a value; everything is run for each.
-    #[arg(long, value_delimiter = ',', default_value = "100")]
-    values: Vec<usize>,
+    #[arg(long, value_delimiter = ',', default_value = "100", value_parser = clap::value_parser!(u32).range(16..))]
+    values: Vec<u32>,
     /// How often everything is run.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -120,12 +121,8 @@ fn run_engines(arguments: Engines) -> Result<ExitCode> {
     }
     let plan = Plan {
         engines: arguments.engines,
-        workloads: if arguments.workloads.is_empty() {
-            Workload::ALL.map(|row| row.0).to_vec()
-        } else {
-            arguments.workloads
-        },
-        values: arguments.values,
+        workloads: arguments.workloads,
+        values: arguments.values.into_iter().map(|len| len as usize).collect(),
         rounds: arguments.rounds,
         common: Job {
             engine: String::new(),
@@ -147,7 +144,7 @@ fn run_engines(arguments: Engines) -> Result<ExitCode> {
             println!("{}", serde_json::to_string(&row).expect("a row is plain data"));
         }
         rows.push(row);
-    })?;
+    });
     if arguments.table || !arguments.json {
         println!("{}", table::render(&rows));
     }
@@ -162,6 +159,6 @@ fn run_child(job: &Job) -> Result<()> {
         Heed::NAME => child::run::<Heed>(job),
         #[cfg(feature = "rocksdb")]
         engine::RocksDb::NAME => child::run::<engine::RocksDb>(job),
-        other => Err(format!("no engine {other}; RocksDB needs `--features rocksdb`").into()),
+        other => Err(format!("this build has no engine {other}").into()),
     }
 }

@@ -5,10 +5,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use hdrhistogram::Histogram;
 use quanta::Clock;
 
 use crate::Result;
-use crate::histogram::Histogram;
 
 /// Operations between two looks at the memory of the process.
 const MEMORY_EVERY: u64 = 1 << 16;
@@ -19,7 +19,7 @@ pub struct Meter {
     every: u64,
     count: u64,
     /// Latencies in ticks of the clock, turned into nanoseconds only when asked for.
-    ticks: Histogram,
+    ticks: Histogram<u64>,
     /// The processor's counter: two looks at the system's clock would cost three times as much.
     clock: Clock,
     /// Most anonymous memory seen.
@@ -31,7 +31,8 @@ pub struct Meter {
 impl Meter {
     /// A meter that starts now.
     pub fn start(every: u64) -> Meter {
-        let (ticks, clock) = (Histogram::new(), Clock::new());
+        let ticks = Histogram::new_with_bounds(1, 1 << 44, 2).expect("the bounds are an hour and 1 %");
+        let clock = Clock::new();
         let (start, elapsed) = (Instant::now(), Duration::ZERO);
         Meter { every, count: 0, ticks, clock, anon_bytes: 0, start, elapsed }
     }
@@ -47,7 +48,7 @@ impl Meter {
         }
         let start = self.clock.raw();
         let result = operation();
-        self.ticks.record(self.clock.raw() - start);
+        self.ticks.saturating_record(self.clock.raw() - start);
         result
     }
 
@@ -71,7 +72,7 @@ impl Meter {
 
     fn join(mut self, other: Meter, elapsed: Duration) -> Meter {
         self.count += other.count;
-        self.ticks.add(&other.ticks);
+        self.ticks.add(&other.ticks).expect("all histograms have the same bounds");
         self.anon_bytes = self.anon_bytes.max(other.anon_bytes);
         self.elapsed = elapsed;
         self
@@ -94,7 +95,7 @@ impl Meter {
 
     /// A quantile of the latencies, in microseconds.
     pub fn quantile_us(&self, quantile: f64) -> f64 {
-        self.clock.delta_as_nanos(0, self.ticks.quantile(quantile)) as f64 / 1e3
+        self.clock.delta_as_nanos(0, self.ticks.value_at_quantile(quantile)) as f64 / 1e3
     }
 
     /// Most anonymous memory seen between operations.

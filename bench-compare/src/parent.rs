@@ -10,15 +10,15 @@ use std::process::{Child, Command, Stdio};
 use crate::Result;
 use crate::child::{Job, LOADED, Stage};
 use crate::row::Row;
-use crate::workload::{Chain, Workload};
+use crate::workload::{self, Chain};
 
 /// What to run.
 #[derive(Debug)]
 pub struct Plan {
     /// Names of engines.
     pub engines: Vec<String>,
-    /// Workloads, in any order.
-    pub workloads: Vec<Workload>,
+    /// Workloads, in any order; none for all.
+    pub workloads: Vec<String>,
     /// Bytes of values; everything is run for each.
     pub values: Vec<usize>,
     /// How often.
@@ -31,12 +31,9 @@ pub struct Plan {
 const VALUE_BYTES_MAX: u64 = 2 << 30;
 
 impl Plan {
-    /// Runs everything and shows every row to `collect` as soon as it is there. A failed child is reported and does not stop
-    /// the others. Returns whether all went well.
-    ///
-    /// # Errors
-    /// If no child can be started.
-    pub fn run(&self, mut collect: impl FnMut(Row)) -> Result<bool> {
+    /// Runs everything and shows every row to `collect` as soon as it is there. A failed child is reported and does not
+    /// stop the others. Returns whether all went well.
+    pub fn run(&self, mut collect: impl FnMut(Row)) -> bool {
         let mut is_good = true;
         for &value_bytes in &self.values {
             for round in 1..=self.rounds {
@@ -49,7 +46,7 @@ impl Plan {
                         eprintln!(
                             "round {round}, {value_bytes}-byte values, {}: {}",
                             job.engine,
-                            names(&workloads)
+                            workloads.join(" ")
                         );
                         if let Err(error) = run_chain(&job, &mut collect) {
                             eprintln!("failed: {error}");
@@ -59,32 +56,30 @@ impl Plan {
                 }
             }
         }
-        Ok(is_good)
+        is_good
     }
 
     /// The chosen workloads in their order, chain by chain.
-    fn chains(&self) -> Vec<Vec<Workload>> {
-        let all = Workload::ALL.map(|row| row.0);
-        let chosen: Vec<Workload> = all.into_iter().filter(|one| self.workloads.contains(one)).collect();
-        chosen.chunk_by(|one, next| one.chain() == next.chain()).map(<[Workload]>::to_vec).collect()
+    fn chains(&self) -> Vec<Vec<String>> {
+        let is_chosen =
+            |name: &str| self.workloads.is_empty() || self.workloads.iter().any(|one| one == name);
+        let chosen: Vec<_> = workload::ALL.into_iter().filter(|row| is_chosen(row.0)).collect();
+        let chains = chosen.chunk_by(|one, next| one.1 == next.1 && one.1 != Chain::Fill);
+        chains.map(|chain| chain.iter().map(|row| row.0.to_owned()).collect()).collect()
     }
 
-    fn job(&self, engine: String, workloads: &[Workload], value_bytes: usize, round: u32) -> Job {
+    fn job(&self, engine: String, workloads: &[String], value_bytes: usize, round: u32) -> Job {
         let entries = self.common.entries.min(VALUE_BYTES_MAX / value_bytes as u64);
         let ops = self.common.ops.min(entries);
         Job { engine, workloads: workloads.to_vec(), value_bytes, entries, ops, round, ..self.common.clone() }
     }
 }
 
-fn names(workloads: &[Workload]) -> String {
-    workloads.iter().map(|one| one.name()).collect::<Vec<_>>().join(" ")
-}
-
 /// Runs the children of one chain on a fresh folder.
 fn run_chain(job: &Job, collect: &mut impl FnMut(Row)) -> Result<()> {
     let dir = tempfile::Builder::new().prefix(&job.engine).tempdir_in(&job.dir)?;
     let stage = |stage| Job { stage, dir: dir.path().to_owned(), ..job.clone() };
-    match job.workloads[0].chain() {
+    match workload::chain_of(&job.workloads[0])? {
         Chain::ReopenClean => {
             finish(spawn(&stage(Stage::LoadAndClose))?, collect)?;
             finish(spawn(&stage(Stage::Reopen))?, collect)

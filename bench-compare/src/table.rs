@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::row::Row;
-use crate::workload::Workload;
+use crate::workload;
 
 /// The engine that the others are peers of.
 const SUBJECT: &str = "syncline";
@@ -22,12 +22,12 @@ const MIB: f64 = (1u64 << 20) as f64;
 
 /// Every figure of which a row may tell, in the order of the table.
 fn figures() -> Vec<Figure> {
-    let rate = |workload: Workload| {
+    let rate = |workload: &'static str| {
         let (unit, of, is_cost): (_, fn(&Row) -> f64, _) = match workload {
-            Workload::ReopenClean | Workload::ReopenKilled => ("ms", |row| row.p50_us / 1e3, true),
+            "reopen_clean" | "reopen_killed" => ("ms", |row| row.p50_us / 1e3, true),
             _ => ("k/s", |row| row.ops_per_s / 1e3, false),
         };
-        Figure { label: workload.name().to_owned(), workload: workload.name(), unit, of, is_cost }
+        Figure { label: workload.to_owned(), workload, unit, of, is_cost }
     };
     let cost = |label: &str, workload, unit, of| Figure {
         label: format!("{workload}: {label}"),
@@ -36,7 +36,7 @@ fn figures() -> Vec<Figure> {
         of,
         is_cost: true,
     };
-    let mut figures: Vec<Figure> = Workload::ALL.iter().map(|row| rate(row.0)).collect();
+    let mut figures: Vec<Figure> = workload::ALL.iter().map(|row| rate(row.0)).collect();
     for workload in ["durable_1t", "durable_8t"] {
         let of = |row: &Row| row.ops_per_s / row.probe_ops_per_s.unwrap_or(f64::NAN);
         figures.push(Figure {

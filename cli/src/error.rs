@@ -146,6 +146,7 @@ fn hint(error: &syncline::Error) -> &'static str {
         }
         E::Locked { .. } => ". End the process that has it open, or reach a served store as tcp://host:port",
         E::NotFound { .. } => ". Make one with `syncline init` or `syncline load`",
+        E::ReadOnly => ". Open it for writing",
         E::Occupied { .. } => ". Choose an empty or a new folder",
         E::UnsupportedVersion { .. } => ". Use the syncline of that version",
         E::Poisoned { .. } => ". Look after the disk, then run the command again",

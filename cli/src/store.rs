@@ -12,6 +12,11 @@ pub(crate) fn open(dir: &Path) -> Result<Db> {
     Ok(Db::builder(dir).durability(Durability::Sync).open()?)
 }
 
+/// Opens the store in `dir` for reading, be it open for writing elsewhere or not.
+pub(crate) fn open_read_only(dir: &Path) -> Result<Db> {
+    Ok(Db::builder(dir).open_read_only()?)
+}
+
 /// Opens the store in `dir`, or makes one in a new or empty folder. For many writes, made durable together at the end.
 pub(crate) fn open_or_create(dir: &Path) -> Result<Db> {
     Ok(Db::builder(dir).open_or_create()?)

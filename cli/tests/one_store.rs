@@ -181,14 +181,20 @@ fn a_checkpoint_is_a_store_of_its_own_with_the_same_root() {
 }
 
 #[test]
-fn a_store_that_is_open_elsewhere_is_locked() {
+fn a_store_that_is_open_elsewhere_is_locked_for_writers_and_open_to_readers() {
     let folder = Folder::new();
     folder.text("init s");
     let mut writer = folder.start("demo-writer s");
     let mut rows = writer.child.stdin.take().expect("piped");
     rows.write_all(b"key\tvalue\n").expect("the writer reads");
     assert_eq!(writer.line(), "key\n");
-    let error = folder.json("get s key", 3);
+    assert_eq!(folder.text("get s key"), "key\tvalue\n");
+    assert_eq!(folder.text("scan s --keys-only"), "key\n");
+    assert_eq!(folder.json("verify s", 0)["entries"], 1);
+    assert_eq!(folder.json("stats s", 0)["entries"], folder.json("digest s", 0)["entries"]);
+    folder.text("init r --replica-of s");
+    assert_eq!(folder.json("diff s r", 1)["only_left"], 1);
+    let error = folder.json("put s key other", 3);
     assert_eq!(error["kind"], "locked");
     assert!(
         error["error"].as_str().is_some_and(|text| text.contains("open elsewhere. End the process")),

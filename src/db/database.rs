@@ -10,12 +10,13 @@ use parking_lot::Mutex;
 use smallvec::smallvec;
 
 use super::keyspace::EntryDigest;
+use super::point::Point;
 use super::stats::{Health, Stats};
 use super::verify::{self, VerifyProgress, VerifyReport};
 use super::{Builder, Iter, Keyspace, Snapshot, WriteBatch};
 use crate::error::{Error, Result};
 use crate::gc;
-use crate::maintenance::Maintenance;
+use crate::maintenance::{Maintenance, Work};
 use crate::manifest::ReplicaSet;
 use crate::recovery::{self, Checkpoint, Opened, RecoveryReport};
 use crate::resolver::LAST_WRITER_WINS;
@@ -37,7 +38,7 @@ pub struct Db {
 struct Inner {
     store: Arc<Store>,
     maintenance: Arc<Maintenance>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     recovery: RecoveryReport,
     default_name: Arc<str>,
     default_prefix: Prefix,
@@ -46,12 +47,12 @@ struct Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.maintenance.stop();
-        if let Some(thread) = self.thread.get_mut().take() {
+        for thread in self.threads.get_mut().drain(..) {
             // A panic of the thread was reported by the panic hook, and the store's files are as after a kill.
             let _ = thread.join();
         }
         // What panicked may have left memory half changed, and the log has everything.
-        if !std::thread::panicking() {
+        if !std::thread::panicking() && !self.store.options.read_only {
             // Nobody is left to hear of an error, and none loses anything: the next opening replays the log.
             let _ = self.maintenance.close();
         }
@@ -80,21 +81,28 @@ impl Db {
 
     pub(super) fn start(opened: Opened) -> Result<Db> {
         let store = Arc::new(opened.store);
-        gc::remove_orphans(&store)?;
+        if !store.options.read_only {
+            gc::remove_orphans(&store)?;
+        }
         let maintenance = Arc::new(Maintenance::new(store.clone()));
-        let thread = if store.options.background {
-            let maintenance = maintenance.clone();
-            let builder = std::thread::Builder::new().name("syncline".into());
-            let thread = builder.spawn(move || maintenance.run());
-            Some(thread.map_err(|source| Error::io("start the thread of", &store.dir, source))?)
-        } else {
-            None
-        };
         let default_prefix = default_prefix(&store.measure.hasher);
         let recovery = opened.report;
-        let (default_name, thread) = (DEFAULT_KEYSPACE.into(), Mutex::new(thread));
-        let inner = Inner { store, maintenance, thread, recovery, default_name, default_prefix };
-        Ok(Db { inner: Arc::new(inner) })
+        let (default_name, threads) = (DEFAULT_KEYSPACE.into(), Mutex::default());
+        let inner = Inner { store, maintenance, threads, recovery, default_name, default_prefix };
+        let db = Db { inner: Arc::new(inner) };
+        if db.inner.store.options.background {
+            db.start_thread("syncline-flush", Work::Flush)?;
+            db.start_thread("syncline-merge", Work::Merge)?;
+        }
+        Ok(db)
+    }
+
+    fn start_thread(&self, name: &str, work: Work) -> Result<()> {
+        let maintenance = self.inner.maintenance.clone();
+        let thread = std::thread::Builder::new().name(name.into()).spawn(move || maintenance.run(work));
+        let thread = thread.map_err(|source| Error::io("start a thread of", self.dir(), source))?;
+        self.inner.threads.lock().push(thread);
+        Ok(())
     }
 
     /// Flushes what is in memory and gives this handle up. The store itself is closed with its last handle; if this is it,
@@ -107,7 +115,7 @@ impl Db {
     /// # Errors
     /// `Poisoned`, `Io`: every commit is still in the log as it was.
     pub fn close(self) -> Result<()> {
-        self.flush()
+        if self.is_read_only() { Ok(()) } else { self.flush() }
     }
 
     /// The folder.
@@ -224,8 +232,9 @@ impl Db {
     /// Returns once every commit made before is as durable as asked.
     ///
     /// # Errors
-    /// `Poisoned`, `Io`.
+    /// `Poisoned`, `ReadOnly`, `Io`.
     pub fn persist(&self, durability: Durability) -> Result<()> {
+        self.check_writable()?;
         match durability {
             Durability::Buffered => self.inner.store.check_poison(),
             Durability::Sync => self.inner.store.persist(),
@@ -243,7 +252,8 @@ impl Db {
     }
 
     pub(super) fn commit(&self, writes: Writes, durability: Durability) -> Result<()> {
-        self.inner.maintenance.make_room()?;
+        self.check_writable()?;
+        self.inner.maintenance.make_room(|| writes.iter().map(Write::len).sum())?;
         self.inner.store.commit(writes, durability)
     }
 
@@ -253,17 +263,37 @@ impl Db {
         write: Write,
         condition: impl FnOnce(Option<&Head>) -> bool,
     ) -> Result<Result<(), Option<VisibleEntry>>> {
-        self.inner.maintenance.make_room()?;
+        self.check_writable()?;
+        self.inner.maintenance.make_room(|| write.len())?;
         self.inner.store.commit_if(write, self.default_durability(), condition)
     }
 
     /// Merges entries from another replica: every one has a stamp of its own. Visible, not yet durable.
     pub(crate) fn apply(&self, writes: Vec<Write>) -> Result<Admission> {
-        self.inner.maintenance.make_room()?;
+        self.check_writable()?;
+        self.inner.maintenance.make_room(|| writes.iter().map(Write::len).sum())?;
         self.inner.store.apply(writes)
     }
 
-    /// The store as of now.
+    fn check_writable(&self) -> Result<()> {
+        if self.is_read_only() { Err(Error::ReadOnly) } else { Ok(()) }
+    }
+
+    /// Whether the store was opened by [`Builder::open_read_only`].
+    pub fn is_read_only(&self) -> bool {
+        self.inner.store.options.read_only
+    }
+
+    /// Shows, from now on, what the folder's writer has committed by now. Snapshots and iterators stay where they are. Costs
+    /// as much as opening. A store that is open for writing shows everything already, and nothing happens.
+    ///
+    /// # Errors
+    /// As [`Builder::open_read_only`]; the store then goes on showing what it showed.
+    pub fn refresh(&self) -> Result<()> {
+        if self.is_read_only() { recovery::refresh(&self.inner.store) } else { Ok(()) }
+    }
+
+    /// The store as of now; of one that is open read-only, as of its opening or last refresh.
     pub fn snapshot(&self) -> Snapshot {
         let (view, seqno) = self.inner.store.read_point();
         Snapshot::new(self.clone(), view, seqno)
@@ -290,6 +320,7 @@ impl Db {
     pub fn health(&self) -> Health {
         match self.inner.store.poison_reason() {
             Some(reason) => Health::Poisoned { reason },
+            None if self.is_read_only() => Health::ReadOnly,
             None => Health::Good,
         }
     }
@@ -306,16 +337,18 @@ impl Db {
     /// Writes everything that is in memory to runs.
     ///
     /// # Errors
-    /// `Poisoned`, `Io`.
+    /// `Poisoned`, `ReadOnly`, `Io`.
     pub fn flush(&self) -> Result<()> {
+        self.check_writable()?;
         self.inner.maintenance.flush_all()
     }
 
     /// Merges all runs into one. `go_on` is asked after every megabyte and stops the work by `false`.
     ///
     /// # Errors
-    /// `Aborted`, `Poisoned`, `Corruption`, `Io`.
+    /// `Aborted`, `Poisoned`, `ReadOnly`, `Corruption`, `Io`.
     pub fn compact(&self, go_on: impl FnMut() -> bool) -> Result<()> {
+        self.check_writable()?;
         self.inner.maintenance.compact_all(go_on)
     }
 
@@ -342,7 +375,7 @@ impl Db {
     /// ```
     ///
     /// # Errors
-    /// `Occupied` if the folder holds anything, `Locked`, `Poisoned`, `Io`. A failure in the folder leaves this store as
+    /// `Occupied` if the folder holds anything, `Locked`, `Poisoned`, `ReadOnly`, `Io`. A failure in the folder leaves this store as
     /// it is.
     pub fn checkpoint(&self, dir: impl AsRef<Path>) -> Result<Checkpoint> {
         self.flush()?;
@@ -354,7 +387,15 @@ impl Db {
     /// # Errors
     /// What the work met; the store is poisoned if files may have changed.
     pub fn step(&self) -> Result<bool> {
+        self.check_writable()?;
         self.inner.maintenance.step()
+    }
+
+    /// Asks about a key of the keyspace with this prefix, as of now.
+    pub(super) fn point<T>(&self, prefix: &Prefix, ask: impl FnOnce(Point<'_>) -> T) -> T {
+        let store = &self.inner.store;
+        let (view, at) = store.newest();
+        ask(Point { store, view: &view, at, prefix })
     }
 
     pub(crate) fn store(&self) -> &Arc<Store> {
@@ -393,7 +434,7 @@ impl Db {
     /// # Errors
     /// As there.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Slice>> {
-        self.default_keyspace().get(key)
+        self.point(&self.inner.default_prefix, |point| point.value(key.as_ref()))
     }
 
     /// [`Keyspace::digest`] on the default keyspace.

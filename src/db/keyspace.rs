@@ -87,7 +87,7 @@ impl Keyspace {
     /// # Errors
     /// `Corruption` or `Io` if a file that may hold the key cannot be read; never "not found" instead.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Slice>> {
-        self.db.snapshot().get(self, key)
+        self.db.point(&self.prefix, |point| point.value(key.as_ref()))
     }
 
     /// Whether `key` has a value. Does not read it.
@@ -95,7 +95,7 @@ impl Keyspace {
     /// # Errors
     /// As [`Keyspace::get`].
     pub fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        self.db.snapshot().contains_key(self, key)
+        self.db.point(&self.prefix, |point| point.contains(key.as_ref()))
     }
 
     /// Stamp, kind and value digest of `key`'s entry, tombstones included. Does not read the value.
@@ -103,7 +103,7 @@ impl Keyspace {
     /// # Errors
     /// As [`Keyspace::get`].
     pub fn digest(&self, key: impl AsRef<[u8]>) -> Result<Option<EntryDigest>> {
-        self.db.snapshot().digest(self, key)
+        self.db.point(&self.prefix, |point| point.digest(key.as_ref()))
     }
 
     /// Entries with keys in `range`, in order, as of now. Double-ended and owned.

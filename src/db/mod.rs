@@ -11,6 +11,7 @@ mod database;
 mod delete_range;
 mod iter;
 mod keyspace;
+mod point;
 mod snapshot;
 mod stats;
 mod verify;

@@ -10,6 +10,8 @@ use crate::types::{Fingerprint, SeqNo, Written};
 pub enum Health {
     /// It does.
     Good,
+    /// It was opened for reading.
+    ReadOnly,
     /// A write failed; the store reads at its durable state until it is reopened.
     Poisoned {
         /// The first failure.

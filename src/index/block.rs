@@ -38,9 +38,6 @@ use super::entry::{StoredHead, StoredValue};
 /// A block of several entries is at most about so long, in bytes.
 pub(super) const BLOCK_LEN: usize = 8 << 10;
 
-/// The least length of a block: what every one has.
-pub(super) const FRAME_LEN: usize = FIXED_LEN + CHECKSUM_LEN;
-
 const FIXED_LEN: usize = 24;
 const CHECKSUM_LEN: usize = 4;
 

@@ -30,6 +30,7 @@ pub(crate) use layout::Properties;
 pub(crate) use levels::Levels;
 pub(crate) use memtable::Memtable;
 pub(crate) use merge::MergeCursor;
+pub(crate) use pick::RUNS_MAX;
 pub(crate) use run::Run;
 pub(crate) use writer::RunWriter;
 

@@ -1,6 +1,6 @@
 //! [`RunWriter`]: writes a new run from entries in key order, in one pass.
 //!
-//! Memory: one block, a buffer of [`BUFFER_LEN`], the block index (about 25 bytes per block) and the filter, which is sized
+//! Memory: one block, a buffer of [`BUFFER_LEN`], the block index (about 8 bytes per block) and the filter, which is sized
 //! by an upper bound of the number of entries and folded at the end, so that no list of hashes is kept (`filter`).
 //!
 //! Easy to get wrong: the file is durable when [`RunWriter::finish`] returns, its name is not: fsync the folder, and only
@@ -75,7 +75,7 @@ impl RunWriter {
             self.close_block()?;
         }
         if self.block.is_empty() {
-            // The very first fence is the whole key: shortened it would be empty, and its page could not share a prefix.
+            // The very first fence is the whole key: shortened it would be a byte long, and a section of its own.
             let is_first = self.properties.entries == 0;
             let fence = if is_first { key } else { separator(&self.last_key, key) };
             self.fence.clear();
@@ -96,12 +96,12 @@ impl RunWriter {
 
     fn close_block(&mut self) -> Result<()> {
         let offset = self.len();
-        self.fences.push(&self.fence, offset);
         self.properties.blocks += 1;
         let start = self.buffer.len();
         self.block.finish(&mut self.buffer);
         let checksum = checksum(self.id, offset, self.buffer.get(start..).unwrap_or_default());
         self.buffer.extend_from_slice(&checksum.to_le_bytes());
+        self.fences.push(&self.fence, self.len() - offset);
         if self.buffer.len() >= BUFFER_LEN { self.write_buffer() } else { Ok(()) }
     }
 
@@ -129,13 +129,12 @@ impl RunWriter {
             self.close_block()?;
         }
         self.properties.keys.1 = std::mem::take(&mut self.last_key);
-        let (pages, directory) = std::mem::take(&mut self.fences).finish(self.len());
+        let fences = std::mem::take(&mut self.fences).finish();
         let filter = std::mem::replace(&mut self.filter, FilterBuilder::new(0)).finish();
         let properties = self.properties.encode();
         let trailer = Trailer {
             filter: self.put_part(&filter)?,
-            pages: self.put_part(&pages)?,
-            directory: self.put_part(&directory)?,
+            fences: self.put_part(&fences)?,
             properties: self.put_part(&properties)?,
         };
         self.put_part(&trailer.encode(self.id))?;

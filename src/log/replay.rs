@@ -32,6 +32,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) log_ends: &'a BTreeMap<SegmentId, u64>,
     /// Commits up to here are in the runs and are passed over.
     pub(crate) flushed: SeqNo,
+    /// A writer is known to be at work, so the tail is whole up to the ring's base and is read no further.
+    pub(crate) is_being_written: bool,
 }
 
 /// What the log holds beyond the last flush. Holds files open, not their bytes, but for those of the ring.
@@ -181,7 +183,8 @@ pub(crate) fn read(
     let next_segment =
         SegmentId(unused.ok_or_else(|| Error::corruption(dir, 0, "no segment number is left"))?);
     let contents = empty(plan, next_segment);
-    let mut scan = Scan { vfs, dir, mode, durable: plan.flushed, sealed: None, contents };
+    let is_being_written = plan.is_being_written;
+    let mut scan = Scan { vfs, dir, mode, is_being_written, durable: plan.flushed, sealed: None, contents };
 
     let is_new = ids.is_empty() && plan.flushed == SeqNo::ZERO && plan.log_ends.is_empty();
     if ids.first() != Some(&plan.log_start) && !is_new {
@@ -229,6 +232,7 @@ struct Scan<'a> {
     vfs: &'a dyn Vfs,
     dir: &'a Path,
     mode: ReadMode,
+    is_being_written: bool,
     /// The greatest watermark seen.
     durable: SeqNo,
     /// What the footer of the segment before said, if it had one.
@@ -283,7 +287,11 @@ impl Scan<'_> {
     }
 
     /// The last segment: it ends where its records end, and goes on in the ring.
-    fn tail(&mut self, source: Source, ring: &dyn Staging) -> Result<()> {
+    fn tail(&mut self, mut source: Source, ring: &dyn Staging) -> Result<()> {
+        let (segment, base) = parse_word(ring.word());
+        if self.is_being_written && segment == source.segment {
+            source.end = source.end.min(u64::from(base));
+        }
         let walked = self.segment(&source)?;
         let in_file = self.contents.last;
         let mut end = walked.footer_end.unwrap_or(walked.end);

@@ -63,6 +63,14 @@ impl ValueSegments {
         Ok(left)
     }
 
+    /// Opens all of them now, for somebody else may remove their names at any time.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(crate) fn open_all(&self) -> Result<()> {
+        self.segments.iter().try_for_each(|(&id, segment)| self.file(id, segment).map(drop))
+    }
+
     /// Numbers and lengths in bytes.
     pub(crate) fn lens(&self) -> impl Iterator<Item = (SegmentId, u64)> {
         self.segments.iter().map(|(&id, segment)| (id, segment.len))

@@ -11,10 +11,12 @@ mod checkpoint;
 mod create;
 mod merkle;
 mod open;
+mod read_only;
 mod report;
 
 pub use checkpoint::Checkpoint;
 pub(crate) use checkpoint::checkpoint;
 pub(crate) use create::create;
 pub(crate) use open::{Opened, open};
+pub(crate) use read_only::{open_read_only, refresh};
 pub use report::RecoveryReport;

@@ -16,6 +16,7 @@ use crate::store::{
     Front, Measure, MerkleLayers, Options, Parts, Prepared, Store, View, Watchers, Write, Writer,
 };
 use crate::types::{Location, SegmentId, Slice};
+use crate::vfs::ReadMode;
 
 /// A store that was just opened.
 #[derive(Debug)]
@@ -24,11 +25,25 @@ pub(crate) struct Opened {
     pub(crate) report: RecoveryReport,
 }
 
-/// Opens the store in `dir`.
+/// What is known of another process that writes to the folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beside {
+    /// Nothing: there may be one, or one may have been stopped by anything.
+    Unknown,
+    /// It is at work.
+    Writer,
+}
+
+/// Opens the store in `dir` for writing.
 ///
 /// # Errors
 /// `NotFound`, `Locked`, `UnsupportedVersion`, `Corruption`, `Io`. Nothing acknowledged is lost by a failed attempt.
 pub(crate) fn open(dir: &Path, options: Options) -> Result<Opened> {
+    open_beside(dir, options, Beside::Unknown)
+}
+
+/// Opens the store in `dir` as its options say: for writing, or for reading beside a writer.
+pub(super) fn open_beside(dir: &Path, options: Options, beside: Beside) -> Result<Opened> {
     let environment = options.environment.clone();
     let vfs = &environment.vfs;
     // Before the lock file is made: a folder that holds no store must stay as it is.
@@ -61,13 +76,23 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Opened> {
     let levels = Levels::new(state.runs.iter().map(|&id| run(id)).collect::<Result<_>>()?);
     let base = load_base(vfs, dir, &mut state, &levels, &measure, &mut report)?;
     let values = ValueSegments::new(vfs.clone(), dir.to_owned(), options.read_mode, &state.value_segments);
+    if options.read_only {
+        values.open_all()?;
+    }
     let view =
         View { active: Arc::new(Memtable::new()), sealed: Vec::new(), levels, values: Arc::new(values) };
 
     let path = dir.join(RING);
     let ring = vfs.staging(&path, RING_LEN).map_err(|source| Error::io("open", &path, source))?;
-    let plan = Plan { log_start: state.log_start, log_ends: &state.log_ends, flushed: state.flushed };
-    let contents = log::read(&**vfs, dir, &plan, &*ring, options.read_mode)?;
+    let plan = Plan {
+        log_start: state.log_start,
+        log_ends: &state.log_ends,
+        flushed: state.flushed,
+        is_being_written: beside == Beside::Writer,
+    };
+    // The writer cuts a segment when it seals it, and no map would survive that.
+    let log_mode = if options.read_only { ReadMode::Plain } else { options.read_mode };
+    let contents = log::read(&**vfs, dir, &plan, &*ring, log_mode)?;
     let allocate = options.memtable_bytes as u64;
     let (fresh, copies) = contents.rewrite(&**vfs, dir, allocate)?;
 
@@ -103,8 +128,10 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Opened> {
     if let Some(bytes) = options.retain_log_bytes {
         state.apply(&Change::RetainLog(bytes));
     }
-    let (node, opens) = (state.node, state.opens + 1);
-    state.apply(&Change::Opened { node, opens });
+    if !options.read_only {
+        let (node, opens) = (state.node, state.opens + 1);
+        state.apply(&Change::Opened { node, opens });
+    }
     let manifest = Manifest::begin(vfs.clone(), dir, state, loaded.number)?;
 
     let log = LogWriter::new(vfs.clone(), dir.to_owned(), ring, fresh, allocate);

@@ -62,7 +62,7 @@ impl DbReplica {
 
     fn info_now(&self) -> Result<ReplicaInfo> {
         let store = self.db.store();
-        if store.unflushed_count() > UNFENCED_MAX {
+        if store.unflushed_count() > UNFENCED_MAX && !self.db.is_read_only() {
             self.db.flush()?;
         }
         let root = store.fingerprint(&replicated())?;
@@ -80,7 +80,7 @@ impl DbReplica {
             replicated: from_range(&replicated()),
             members_checksum: 0,
             keyspaces_checksum: catalogue.fingerprint.0 as u64,
-            read_only: false,
+            read_only: self.db.is_read_only(),
         })
     }
 

@@ -157,6 +157,19 @@ impl Store {
         Ok(())
     }
 
+    /// Shows what `newer` does, a later opening of the same folder. For stores that are open for reading.
+    pub(crate) fn show(&self, newer: Store) {
+        let Store { views, writer: newer_writer, structure: newer_manifest, durable, .. } = newer;
+        let (mut manifest, mut writer) = (self.structure.lock(), self.writer.lock());
+        *manifest = newer_manifest.into_inner();
+        *writer = newer_writer.into_inner();
+        self.durable.raise(durable.get());
+        // The number first: the view that readers have now holds nothing beyond its own, while the runs of the newer one
+        // must not be read at an older number.
+        self.views.publish(views.visible());
+        self.views.replace((*views.current()).clone());
+    }
+
     /// Calls `work` with the manifest's state while no edit can be made, so that every file that it names is there: a file
     /// goes only after an edit has forgotten it. Flushes wait meanwhile.
     pub(crate) fn while_files_stay<T>(&self, work: impl FnOnce(&State) -> T) -> T {

@@ -7,6 +7,8 @@
 //! Easy to get wrong: the eight bytes are a hash of name *and resolver*, so the same name with another resolver is
 //! another keyspace, and a name with two of them is ambiguous until one is dropped.
 
+use smallvec::SmallVec;
+
 use crate::error::{Error, Result};
 use crate::hash::{PREFIX_LEN, SetHasher};
 use crate::resolver::LAST_WRITER_WINS;
@@ -68,6 +70,17 @@ impl Prefix {
     pub(crate) fn delete(&self, key: &[u8]) -> Result<Write> {
         check_len(key)?;
         Ok(Write::delete(&self.0, key))
+    }
+
+    /// As [`Prefix::inner`], for a key that is only looked up: a short one needs no allocation.
+    ///
+    /// # Errors
+    /// `KeyTooLong`.
+    pub(crate) fn lookup(&self, key: &[u8]) -> Result<SmallVec<[u8; 64]>> {
+        check_len(key)?;
+        let mut inner = SmallVec::from_slice(&self.0);
+        inner.extend_from_slice(key);
+        Ok(inner)
     }
 
     fn join(&self, key: &[u8]) -> Vec<u8> {

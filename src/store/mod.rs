@@ -26,6 +26,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use arc_swap::Guard;
 use parking_lot::{Mutex, MutexGuard};
 
 pub(crate) use admission::Admission;
@@ -67,6 +68,17 @@ pub(crate) struct Store {
     next_file: AtomicU64,
     /// Held for life.
     _lock: Box<dyn LockGuard>,
+}
+
+/// What waits for background work.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Backlog {
+    /// Bytes in the active memtable.
+    pub(crate) active: usize,
+    /// Number of memtables that wait for their flush.
+    pub(crate) sealed: usize,
+    /// Number of runs.
+    pub(crate) runs: usize,
 }
 
 /// What recovery hands over to make a [`Store`] of.
@@ -158,11 +170,13 @@ impl Store {
         drop(record);
         writer.written.logged += writer.log.end() - log_end;
         writer.written.committed += writes.iter().map(Write::len).sum::<u64>();
-        let watched = writer.watchers.watched(seqno, stamp, &writes);
+        let told = (!writer.watchers.is_empty()).then(|| writes.clone());
         let writes = writes.into_iter().zip(locations);
         writer.front.enter(&view.active, seqno, stamp, writes, &self.measure);
         self.views.publish(seqno);
-        writer.watchers.publish(watched);
+        if let Some(told) = told {
+            writer.watchers.publish(seqno, stamp, &told);
+        }
         Ok(seqno)
     }
 
@@ -233,8 +247,17 @@ impl Store {
     /// The current view and the newest commit that readers may see: a poisoned store shows what is durable.
     pub(crate) fn read_point(&self) -> (Arc<View>, SeqNo) {
         let (view, visible) = self.views.read_point();
-        let seqno = if self.poison.reason().is_some() { visible.min(self.durable.get()) } else { visible };
-        (view, seqno)
+        (view, self.readable(visible))
+    }
+
+    /// What one key is read at; see [`Views::newest`].
+    pub(crate) fn newest(&self) -> (Guard<Arc<View>>, SeqNo) {
+        let (view, visible) = self.views.newest();
+        (view, self.readable(visible))
+    }
+
+    fn readable(&self, visible: SeqNo) -> SeqNo {
+        if self.poison.reason().is_some() { visible.min(self.durable.get()) } else { visible }
     }
 
     /// Wall time in milliseconds since the Unix epoch.
@@ -261,8 +284,13 @@ impl Store {
         std::iter::once(&view.active).chain(&view.sealed).map(|memtable| memtable.len()).sum()
     }
 
-    /// Number of memtables that wait for their flush.
-    pub(crate) fn sealed_count(&self) -> usize {
-        self.views.peek().sealed.len()
+    /// What waits for background work.
+    pub(crate) fn backlog(&self) -> Backlog {
+        let view = self.views.peek();
+        Backlog {
+            active: view.active.approximate_bytes(),
+            sealed: view.sealed.len(),
+            runs: view.levels.runs().len(),
+        }
     }
 }

@@ -51,8 +51,12 @@ pub(crate) struct Options {
     pub(crate) inline_value_max: usize,
     /// Bytes of flushed segments that are kept for the change feed; `None` leaves it as the store has it.
     pub(crate) retain_log_bytes: Option<u64>,
-    /// Whether a thread does the background work; otherwise the caller calls `step`.
+    /// Whether threads do the background work; otherwise the caller calls `step`.
     pub(crate) background: bool,
+    /// Bytes that merges write in a second at most, as long as nothing piles up. Not zero.
+    pub(crate) background_bytes_per_second: Option<u64>,
+    /// Whether the store was opened for reading: its file system takes no changes, and nothing may be committed.
+    pub(crate) read_only: bool,
 }
 
 impl Default for Options {
@@ -65,6 +69,8 @@ impl Default for Options {
             inline_value_max: 1024,
             retain_log_bytes: None,
             background: true,
+            background_bytes_per_second: None,
+            read_only: false,
         }
     }
 }

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::types::{KeyRange, SeqNo, Stamp};
 
@@ -67,34 +67,14 @@ impl Watchers {
         queue
     }
 
-    /// What each of them wants of a commit that is about to be entered.
-    #[inline]
-    pub(super) fn watched(&self, seqno: SeqNo, stamp: Stamp, writes: &[Write]) -> Vec<LoggedCommit> {
-        if self.queues.is_empty() { Vec::new() } else { self.wanted(seqno, stamp, writes) }
+    /// Tells everybody of a commit that readers can see by now.
+    pub(super) fn publish(&mut self, seqno: SeqNo, stamp: Stamp, writes: &[Write]) {
+        self.queues.retain(|queue| queue.push(seqno, stamp, writes.iter()));
     }
 
-    // Out of the way of commits that nobody watches.
-    #[cold]
-    fn wanted(&self, seqno: SeqNo, stamp: Stamp, writes: &[Write]) -> Vec<LoggedCommit> {
-        let watched = |queue: &Arc<WatchQueue>| {
-            let writes = writes.iter().filter(|write| queue.range.contains(&write.key));
-            LoggedCommit { seqno, changes: writes.map(|write| LoggedChange::of(write, stamp)).collect() }
-        };
-        self.queues.iter().map(watched).collect()
-    }
-
-    /// Tells them, once readers can see the commit.
-    #[inline]
-    pub(super) fn publish(&mut self, watched: Vec<LoggedCommit>) {
-        if !watched.is_empty() {
-            self.push(watched);
-        }
-    }
-
-    #[cold]
-    fn push(&mut self, watched: Vec<LoggedCommit>) {
-        let mut watched = watched.into_iter();
-        self.queues.retain(|queue| watched.next().is_none_or(|commit| queue.push(commit)));
+    /// Whether there is nobody to tell.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queues.is_empty()
     }
 }
 
@@ -108,18 +88,22 @@ impl Drop for Watchers {
 }
 
 impl WatchQueue {
-    /// Queues a commit, if it has anything of interest. `false` if nobody will ever take it.
-    fn push(&self, commit: LoggedCommit) -> bool {
-        let bytes: usize = commit.changes.iter().map(len).sum();
+    /// Queues what is of interest in a commit. `false` if nobody will ever take it.
+    fn push<'a>(&self, seqno: SeqNo, stamp: Stamp, writes: impl Iterator<Item = &'a Write>) -> bool {
+        let changes: Vec<_> = writes
+            .filter(|write| self.range.contains(&write.key))
+            .map(|write| LoggedChange::of(write, stamp))
+            .collect();
+        let bytes: usize = changes.iter().map(len).sum();
         let mut state = self.state.lock();
-        if state.is_abandoned || commit.changes.is_empty() || state.lagging_from.is_some() {
+        if state.is_abandoned || changes.is_empty() || state.lagging_from.is_some() {
             return !state.is_abandoned;
         }
         if !state.commits.is_empty() && state.bytes + bytes > QUEUE_BYTES {
-            state.lagging_from = Some(SeqNo(commit.seqno.0 - 1));
+            state.lagging_from = Some(SeqNo(seqno.0 - 1));
         } else {
             state.bytes += bytes;
-            state.commits.push_back(commit);
+            state.commits.push_back(LoggedCommit { seqno, changes });
             self.changed.notify_one();
         }
         true
@@ -143,7 +127,7 @@ impl WatchQueue {
 
     /// Waits for it, but no longer than `timeout`.
     pub(crate) fn take_within(&self, timeout: Duration) -> Option<Watched> {
-        let mut state = self.state.lock();
+        let mut state: MutexGuard<'_, State> = self.state.lock();
         self.changed.wait_while_for(&mut state, |state| state.is_empty(), timeout);
         state.take()
     }
@@ -185,11 +169,11 @@ mod tests {
     fn a_watcher_that_is_gone_is_forgotten_at_the_next_commit() {
         let mut watchers = Watchers::default();
         let queue = watchers.add(KeyRange::all());
-        let writes = [Write::put(b"", b"key", b"value")];
-        watchers.publish(watchers.watched(SeqNo(1), Stamp::default(), &writes));
+        let write = Write::put(b"", b"key", b"value");
+        watchers.publish(SeqNo(1), Stamp::default(), std::slice::from_ref(&write));
         assert_eq!(watchers.queues.len(), 1);
         queue.abandon();
-        watchers.publish(watchers.watched(SeqNo(2), Stamp::default(), &writes));
+        watchers.publish(SeqNo(2), Stamp::default(), std::slice::from_ref(&write));
         assert!(watchers.queues.is_empty());
         assert!(queue.try_take().is_none());
     }

@@ -23,7 +23,7 @@ fn value(number: u64) -> Vec<u8> {
 }
 
 /// Commits number `number`; every seventh deletes its key instead.
-fn commit(db: &Db, number: u64, durability: Durability) -> Result<(), Error> {
+pub(crate) fn commit(db: &Db, number: u64, durability: Durability) -> Result<(), Error> {
     let keyspace = db.default_keyspace();
     let mut batch = db.batch();
     if number.is_multiple_of(11) {
@@ -36,7 +36,7 @@ fn commit(db: &Db, number: u64, durability: Durability) -> Result<(), Error> {
 }
 
 /// Checks that the store holds exactly what the first `n` commits leave, and returns `n`.
-fn check_prefix(db: &Db) -> u64 {
+pub(crate) fn check_prefix(db: &Db) -> u64 {
     let last = db.get(b"last").expect("get");
     let last = last.map_or(0, |bytes| u64::from_le_bytes(bytes.to_vec().try_into().expect("eight bytes")));
     let mut expected = std::collections::BTreeMap::new();

@@ -3,6 +3,7 @@
 mod checkpoint;
 mod close;
 mod common;
+mod compaction;
 mod conditional;
 mod converge;
 mod crash;
@@ -12,5 +13,6 @@ mod feed;
 mod kill;
 mod merkle;
 mod model;
+mod read_only;
 mod stats;
 mod watch;

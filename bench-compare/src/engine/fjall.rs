@@ -9,7 +9,7 @@ use std::time::Duration;
 use ::fjall::config::CompressionPolicy;
 use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 
-use super::{CACHE_BYTES, Config, Direction, Engine};
+use super::{CACHE_BYTES, Config, Engine, Scan};
 use crate::Result;
 
 /// See the module.
@@ -81,30 +81,12 @@ impl Engine for Fjall {
         Ok(snapshot.get(keyspace, key)?.map(|value| read(&value)).is_some())
     }
 
-    fn scan(
-        &self,
-        from: Option<&[u8]>,
-        direction: Direction,
-        limit: usize,
-        mut visit: impl FnMut(&[u8], &[u8]),
-    ) -> Result<usize> {
-        let mut entries = match (from, direction) {
-            (None, _) => self.keyspace.iter(),
-            (Some(from), Direction::Forward) => self.keyspace.range(from..),
-            (Some(from), Direction::Backward) => self.keyspace.range(..=from),
-        };
-        let mut count = 0;
-        while count < limit {
-            let next = match direction {
-                Direction::Forward => entries.next(),
-                Direction::Backward => entries.next_back(),
-            };
-            let Some(entry) = next else { break };
+    fn scan(&self, scan: Scan<'_>, mut visit: impl FnMut(&[u8], &[u8])) -> Result<usize> {
+        scan.walk(self.keyspace.range::<&[u8], _>(scan.bounds()), |entry| {
             let (key, value) = entry.into_inner()?;
             visit(&key, &value);
-            count += 1;
-        }
-        Ok(count)
+            Ok(())
+        })
     }
 
     fn settle(&self) -> Result<()> {
@@ -125,9 +107,5 @@ impl Engine for Fjall {
         self.settle()?;
         self.keyspace.major_compact()?;
         Ok(self)
-    }
-
-    fn close(self) -> Result<()> {
-        Ok(())
     }
 }

@@ -7,12 +7,10 @@
 //! LMDB cannot compact in place; `compact` does what `mdb_copy -c` does and puts the copy in the file's place.
 #![allow(unsafe_code, reason = "heed's `open` and `flags` are unsafe, for the map and for NOSYNC")]
 
-use std::ops::Bound;
-
 use ::heed::types::Bytes;
 use ::heed::{CompactionOption, Database, Env, EnvFlags, EnvOpenOptions, RoTxn, WithTls};
 
-use super::{Config, Direction, Engine};
+use super::{Config, Direction, Engine, Scan};
 use crate::Result;
 
 const MAP_BYTES: usize = 64 << 30;
@@ -49,10 +47,6 @@ impl Engine for Heed {
         Ok(Heed { env, db, config: config.clone() })
     }
 
-    fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.put_batch(std::iter::once((key, value)))
-    }
-
     fn put_batch<'a>(&self, entries: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Result<()> {
         let mut transaction = self.env.write_txn()?;
         for (key, value) in entries {
@@ -67,10 +61,6 @@ impl Engine for Heed {
         Ok(transaction.commit()?)
     }
 
-    fn get(&self, key: &[u8], read: impl FnOnce(&[u8])) -> Result<bool> {
-        Heed::get_in(&self.view()?, key, read)
-    }
-
     fn view(&self) -> Result<Self::View<'_>> {
         Ok((self.env.read_txn()?, self.db))
     }
@@ -79,41 +69,17 @@ impl Engine for Heed {
         Ok(db.get(transaction, key)?.map(read).is_some())
     }
 
-    fn scan(
-        &self,
-        from: Option<&[u8]>,
-        direction: Direction,
-        limit: usize,
-        mut visit: impl FnMut(&[u8], &[u8]),
-    ) -> Result<usize> {
+    fn scan(&self, scan: Scan<'_>, mut visit: impl FnMut(&[u8], &[u8])) -> Result<usize> {
         let transaction = self.env.read_txn()?;
-        let from = from.map_or(Bound::Unbounded, Bound::Included);
-        let mut count = 0;
-        let mut show = |entry: ::heed::Result<(&[u8], &[u8])>| -> Result<()> {
+        let visit = |entry: ::heed::Result<(&[u8], &[u8])>| {
             let (key, value) = entry?;
             visit(key, value);
-            count += 1;
             Ok(())
         };
-        match direction {
-            Direction::Forward => {
-                self.db
-                    .range(&transaction, &(from, Bound::Unbounded))?
-                    .take(limit)
-                    .try_for_each(&mut show)?;
-            }
-            Direction::Backward => {
-                self.db
-                    .rev_range(&transaction, &(Bound::Unbounded, from))?
-                    .take(limit)
-                    .try_for_each(&mut show)?;
-            }
+        match scan.direction {
+            Direction::Forward => scan.walk_forward(self.db.range(&transaction, &scan.bounds())?, visit),
+            Direction::Backward => scan.walk_forward(self.db.rev_range(&transaction, &scan.bounds())?, visit),
         }
-        Ok(count)
-    }
-
-    fn settle(&self) -> Result<()> {
-        Ok(())
     }
 
     fn compact(self) -> Result<Heed> {

@@ -1,13 +1,12 @@
 //! redb, a copy-on-write B+tree in one file, at its defaults (1 GiB of cache).
 //!
 //! Buffered: `Durability::None`, which promises less than the others: a killed process loses every commit since the
-//! last durable one. redb has nothing between that and an fsync; settling and closing make such a commit. Durable: `Durability::Immediate`, one fsync per commit.
+//! last durable one. redb has nothing between that and an fsync; settling and closing make such a commit.
+//! Durable: `Durability::Immediate`, one fsync per commit.
 
-use ::redb::{
-    Database, Durability, ReadOnlyTable, ReadableDatabase, TableDefinition, TableError, WriteTransaction,
-};
+use ::redb::{Database, Durability, ReadOnlyTable, ReadableDatabase, TableDefinition, WriteTransaction};
 
-use super::{Config, Direction, Engine};
+use super::{Config, Engine, Scan};
 use crate::Result;
 
 const TABLE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("default");
@@ -38,12 +37,15 @@ impl Engine for Redb {
 
     fn open(config: &Config) -> Result<Redb> {
         std::fs::create_dir_all(&config.dir)?;
+        let is_new = !config.dir.join("redb").exists();
         let db = Database::create(config.dir.join("redb"))?;
-        Ok(Redb { db, durability: if config.durable { Durability::Immediate } else { Durability::None } })
-    }
-
-    fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.put_batch(std::iter::once((key, value)))
+        let durability = if config.durable { Durability::Immediate } else { Durability::None };
+        let redb = Redb { db, durability };
+        if is_new {
+            redb.put_batch(std::iter::empty())?;
+            redb.settle()?;
+        }
+        Ok(redb)
     }
 
     fn put_batch<'a>(&self, entries: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Result<()> {
@@ -63,14 +65,6 @@ impl Engine for Redb {
         Ok(transaction.commit()?)
     }
 
-    fn get(&self, key: &[u8], read: impl FnOnce(&[u8])) -> Result<bool> {
-        match self.db.begin_read()?.open_table(TABLE) {
-            Ok(table) => Redb::get_in(&table, key, read),
-            Err(TableError::TableDoesNotExist(_)) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
-    }
-
     fn view(&self) -> Result<Self::View<'_>> {
         Ok(self.db.begin_read()?.open_table(TABLE)?)
     }
@@ -79,30 +73,13 @@ impl Engine for Redb {
         Ok(table.get(key)?.map(|value| read(value.value())).is_some())
     }
 
-    fn scan(
-        &self,
-        from: Option<&[u8]>,
-        direction: Direction,
-        limit: usize,
-        mut visit: impl FnMut(&[u8], &[u8]),
-    ) -> Result<usize> {
+    fn scan(&self, scan: Scan<'_>, mut visit: impl FnMut(&[u8], &[u8])) -> Result<usize> {
         let table = self.view()?;
-        let mut entries = match (from, direction) {
-            (None, _) => table.range::<&[u8]>(..)?,
-            (Some(from), Direction::Forward) => table.range(from..)?,
-            (Some(from), Direction::Backward) => table.range(..=from)?,
-        };
-        let mut count = 0;
-        while count < limit {
-            let next = match direction {
-                Direction::Forward => entries.next(),
-                Direction::Backward => entries.next_back(),
-            };
-            let Some((key, value)) = next.transpose()? else { break };
+        scan.walk(table.range::<&[u8]>(scan.bounds())?, |entry| {
+            let (key, value) = entry?;
             visit(key.value(), value.value());
-            count += 1;
-        }
-        Ok(count)
+            Ok(())
+        })
     }
 
     fn settle(&self) -> Result<()> {

@@ -9,7 +9,7 @@ use ::rocksdb::{
     WriteBatch, WriteOptions,
 };
 
-use super::{CACHE_BYTES, Config, Direction, Engine};
+use super::{CACHE_BYTES, Config, Direction, Engine, Scan};
 use crate::Result;
 
 /// See the module.
@@ -55,15 +55,11 @@ impl Engine for RocksDb {
         for (key, value) in entries {
             batch.put(key, value);
         }
-        Ok(self.db.write_opt(&batch, &self.writes)?)
+        Ok(self.db.write_opt(batch, &self.writes)?)
     }
 
     fn delete(&self, key: &[u8]) -> Result<()> {
         Ok(self.db.delete_opt(key, &self.writes)?)
-    }
-
-    fn get(&self, key: &[u8], read: impl FnOnce(&[u8])) -> Result<bool> {
-        Ok(self.db.get_pinned(key)?.map(|value| read(&value)).is_some())
     }
 
     fn view(&self) -> Result<&RocksDb> {
@@ -71,30 +67,24 @@ impl Engine for RocksDb {
     }
 
     fn get_in(engine: &&RocksDb, key: &[u8], read: impl FnOnce(&[u8])) -> Result<bool> {
-        engine.get(key, read)
+        Ok(engine.db.get_pinned(key)?.map(|value| read(&value)).is_some())
     }
 
-    fn scan(
-        &self,
-        from: Option<&[u8]>,
-        direction: Direction,
-        limit: usize,
-        mut visit: impl FnMut(&[u8], &[u8]),
-    ) -> Result<usize> {
+    fn scan(&self, scan: Scan<'_>, mut visit: impl FnMut(&[u8], &[u8])) -> Result<usize> {
         let mut cursor = self.db.raw_iterator();
-        match (from, direction) {
+        match (scan.from, scan.direction) {
             (None, Direction::Forward) => cursor.seek_to_first(),
             (None, Direction::Backward) => cursor.seek_to_last(),
             (Some(from), Direction::Forward) => cursor.seek(from),
             (Some(from), Direction::Backward) => cursor.seek_for_prev(from),
         }
         let mut count = 0;
-        while count < limit
+        while count < scan.limit
             && let Some((key, value)) = cursor.item()
         {
             visit(key, value);
             count += 1;
-            match direction {
+            match scan.direction {
                 Direction::Forward => cursor.next(),
                 Direction::Backward => cursor.prev(),
             }
@@ -112,9 +102,5 @@ impl Engine for RocksDb {
         self.db.compact_range::<&[u8], &[u8]>(None, None);
         self.settle()?;
         Ok(self)
-    }
-
-    fn close(self) -> Result<()> {
-        Ok(())
     }
 }

@@ -5,7 +5,7 @@
 
 use syncline::{Db, Durability, Keyspace, Snapshot};
 
-use super::{Config, Direction, Engine};
+use super::{Config, Engine, Scan};
 use crate::Result;
 
 /// See the module.
@@ -51,10 +51,6 @@ impl Engine for Syncline {
         Ok(self.keyspace.delete(key)?)
     }
 
-    fn get(&self, key: &[u8], read: impl FnOnce(&[u8])) -> Result<bool> {
-        Ok(self.keyspace.get(key)?.map(|value| read(&value)).is_some())
-    }
-
     fn view(&self) -> Result<(Snapshot, &Keyspace)> {
         Ok((self.db.snapshot(), &self.keyspace))
     }
@@ -63,29 +59,12 @@ impl Engine for Syncline {
         Ok(snapshot.get(keyspace, key)?.map(|value| read(&value)).is_some())
     }
 
-    fn scan(
-        &self,
-        from: Option<&[u8]>,
-        direction: Direction,
-        limit: usize,
-        mut visit: impl FnMut(&[u8], &[u8]),
-    ) -> Result<usize> {
-        let mut entries = match (from, direction) {
-            (None, _) => self.keyspace.iter(),
-            (Some(from), Direction::Forward) => self.keyspace.range(from..),
-            (Some(from), Direction::Backward) => self.keyspace.range(..=from),
-        };
-        let mut count = 0;
-        while count < limit {
-            let next = match direction {
-                Direction::Forward => entries.next(),
-                Direction::Backward => entries.next_back(),
-            };
-            let Some(entry) = next.transpose()? else { break };
+    fn scan(&self, scan: Scan<'_>, mut visit: impl FnMut(&[u8], &[u8])) -> Result<usize> {
+        scan.walk(self.keyspace.range::<&[u8]>(scan.bounds()), |entry| {
+            let entry = entry?;
             visit(&entry.key, &entry.value);
-            count += 1;
-        }
-        Ok(count)
+            Ok(())
+        })
     }
 
     fn settle(&self) -> Result<()> {
@@ -96,9 +75,5 @@ impl Engine for Syncline {
     fn compact(self) -> Result<Syncline> {
         self.db.compact(|| true)?;
         Ok(self)
-    }
-
-    fn close(self) -> Result<()> {
-        Ok(())
     }
 }

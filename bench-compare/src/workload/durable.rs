@@ -11,7 +11,7 @@ use rustix::fs::{FallocateFlags, fallocate};
 use crate::Result;
 use crate::engine::Engine;
 use crate::measure::Meter;
-use crate::workload::{Scope, Workload, read};
+use crate::workload::{Scope, read};
 
 /// Appends of one probe.
 const PROBE_OPS: u64 = 500;
@@ -20,19 +20,13 @@ const PROBE_OPS: u64 = 500;
 const TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Up to `total` single puts by several threads, each durable when it returns.
-pub fn commits<E: Engine>(
-    engine: &E,
-    scope: &Scope,
-    workload: Workload,
-    threads: usize,
-    total: u64,
-) -> Result<Meter> {
+pub fn commits<E: Engine>(engine: &E, scope: &Scope, threads: usize, total: u64) -> Result<Meter> {
     let share = total.min(scope.entries) / threads as u64;
-    let first = (workload as u64) << 32;
     read::in_threads(threads, |thread| {
         let mut value = Vec::new();
         let (mut meter, start) = (Meter::start(1), Instant::now());
-        let first = first + thread as u64 * share;
+        // One thread's keys are not the eight threads'.
+        let first = (threads + thread) as u64 * total;
         for number in (first..first + share).take_while(|_| start.elapsed() < TIME_MAX) {
             let key = scope.data.key(number);
             scope.data.fill_value(&key, 0, &mut value);

@@ -2,7 +2,7 @@
 //! files in its cache: this measures what the engine does, not the disk.
 
 use crate::Result;
-use crate::engine::{Config, Direction, Engine};
+use crate::engine::{Config, Direction, Engine, Scan};
 use crate::measure::Meter;
 use crate::workload::{Scope, load};
 
@@ -40,10 +40,8 @@ pub fn reopen<E: Engine>(config: &Config, scope: &Scope, times: u64) -> Result<(
         if meter.count() == times {
             let meter = meter.stop();
             let found =
-                engine.scan(None, Direction::Forward, usize::MAX, |key, value| scope.data.check(key, value));
-            // An engine that has lost everything may have lost its table, and say so.
-            let lost = scope.entries - found.unwrap_or(0) as u64;
-            return Ok((meter, engine, lost));
+                engine.scan(Scan::all(Direction::Forward), |key, value| scope.data.check(key, value))?;
+            return Ok((meter, engine, scope.entries - found as u64));
         }
         engine.close()?;
     }

@@ -9,7 +9,7 @@ use crate::output::{self, Output, count, size};
 use crate::store;
 
 pub(super) fn run(args: &Store, output: Output) -> Result<Verdict> {
-    let db = store::open(&args.dir)?;
+    let db = store::open_read_only(&args.dir)?;
     let stats = db.stats()?;
     let recovery = db.recovery();
     let node = db.node_id().to_string();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::world::{Files, Random, World, settled};
 use crate::hash::{KeyHash, SetHasher};
-use crate::index::fences::{Fences, FencesBuilder, PAGE_LEN, separator};
+use crate::index::fences::{Fences, FencesBuilder, separator};
 use crate::index::filter::{FilterBuilder, may_contain};
 use crate::index::memtable_cursor::MemtableCursor;
 use crate::index::slots::Slots;
@@ -149,27 +149,29 @@ fn a_memtable_sums_up_what_it_changes() {
 fn the_block_of_a_key_is_the_last_one_whose_fence_is_not_above_it() {
     for seed in 0..30 {
         let mut random = Random::new(seed);
-        let count = [0, 1, 2, PAGE_LEN, PAGE_LEN + 1, 1_000][seed as usize % 6];
+        let count = [0, 1, 2, 40, 300, 3_000][seed as usize % 6];
         let mut keys: Vec<Vec<u8>> = (0..count).map(|_| random.key()).collect();
         keys.sort();
         keys.dedup();
         let mut builder = FencesBuilder::default();
-        for (number, key) in keys.iter().enumerate() {
-            builder.push(key, 16 + 100 * number as u64);
-        }
-        let (pages, directory) = builder.finish(16 + 100 * keys.len() as u64);
-        let fences = Fences::new(&pages, &directory);
+        let len = |key: &[u8]| 100 + key.len() as u64;
+        keys.iter().for_each(|key| builder.push(key, len(key)));
+        let fences = Fences::open(&builder.finish(), keys.len(), 16).expect("well-formed");
         for _ in 0..300 {
-            let key = random.key();
+            let mut key = random.key();
+            key.truncate(random.below(2 + key.len() as u64) as usize);
             let expected = keys.partition_point(|fence| *fence <= key).checked_sub(1);
-            let found = fences.find(&key).expect("well-formed");
-            assert_eq!(found, expected, "seed {seed}: {}", key.escape_ascii());
+            assert_eq!(fences.find(&key), expected, "seed {seed}: {}", key.escape_ascii());
         }
+        let mut start = 16;
         for (number, key) in keys.iter().enumerate() {
-            let start = 16 + 100 * number as u64;
-            assert_eq!(fences.place(number).expect("well-formed"), start..start + 100, "seed {seed}");
-            assert_eq!(fences.fence(number).expect("well-formed"), *key, "seed {seed}");
+            let end = start + len(key);
+            assert_eq!(fences.find(key), Some(number), "seed {seed}: {}", key.escape_ascii());
+            assert_eq!(fences.place(number), Some(start..end), "seed {seed}");
+            assert_eq!(fences.fence(number).as_ref(), Some(key), "seed {seed}");
+            start = end;
         }
+        assert_eq!((fences.end(), fences.place(keys.len())), (start, None), "seed {seed}");
     }
 }
 

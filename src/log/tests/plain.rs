@@ -18,7 +18,12 @@ fn put<'a>(key: &'a [u8], value: &'a [u8]) -> LogEntry<'a> {
 
 fn open_in(vfs: &Arc<dyn Vfs>, dir: &Path, ring_len: usize) -> LogWriter {
     let ring = vfs.staging(&dir.join("RING"), ring_len).expect("opened");
-    let plan = Plan { log_start: SegmentId(1), log_ends: &BTreeMap::new(), flushed: SeqNo::ZERO };
+    let plan = Plan {
+        log_start: SegmentId(1),
+        log_ends: &BTreeMap::new(),
+        flushed: SeqNo::ZERO,
+        is_being_written: false,
+    };
     let contents = read(&**vfs, dir, &plan, &*ring, ReadMode::Mapped).expect("read");
     let (fresh, _) = contents.rewrite(&**vfs, dir, 1 << 16).expect("made");
     LogWriter::new(vfs.clone(), dir.to_owned(), ring, fresh, 1 << 16)
