@@ -87,10 +87,10 @@ fn cut(base: &Base, levels: &Levels, bounds: Vec<Bound>, measure: &Measure) -> R
 /// The sums of one bucket's parts, by one scan of its range.
 fn parts(levels: &Levels, pending: &PendingCut, measure: &Measure) -> Result<Cut> {
     let mut builder = BucketBuilder::of_cut(measure.bucket_bits, pending);
-    for found in MergeCursor::new(std::iter::empty(), levels.runs().iter(), &pending.range) {
-        let (key, head) = found?;
-        let hash = measure.hasher.key(&key);
-        builder.push(&key, hash, measure.entry(&key, hash, &head));
+    let mut cursor = MergeCursor::new(std::iter::empty(), levels.runs().iter(), &pending.range);
+    while let Some((key, head)) = cursor.step()? {
+        let hash = measure.hasher.key(key);
+        builder.push(key, hash, measure.stored(key, hash, &head));
     }
     Ok(builder.into_cut())
 }

@@ -66,10 +66,8 @@ impl Merge {
         let Some(writer) = &mut self.writer else { return Ok(true) };
         let until = writer.len() + bytes;
         while writer.len() < until {
-            self.cursor.advance()?;
-            let Some(head) = self.cursor.take_head() else { return self.finish(store).map(|()| true) };
-            let key = self.cursor.key();
-            store.note(writer.push(key, store.measure.hasher.key(key), head.as_ref()))?;
+            let Some((key, head)) = self.cursor.step()? else { return self.finish(store).map(|()| true) };
+            store.note(writer.push(key, store.measure.hasher.key(key), head))?;
         }
         Ok(false)
     }

@@ -33,7 +33,7 @@ use crate::codec::{Malformed, Reader};
 use crate::hash::KeyHash;
 use crate::types::{Kind, Location, SegmentId, SeqNo, Slice, Stamp, ValueDigest, ValueRef};
 
-use super::entry::{StoredHead, StoredValue};
+use super::entry::{HeadRef, RunValue, StoredHead, StoredValue};
 
 /// A block of several entries is at most about so long, in bytes.
 pub(super) const BLOCK_LEN: usize = 8 << 10;
@@ -160,18 +160,19 @@ impl<'a> Block<'a> {
         self.reader(index)?.0.len_bytes(self.bytes.len())
     }
 
-    /// Puts the key of entry `index` into `key` and returns its head, whose parts share `bytes`, the block's own.
-    pub(super) fn entry(
+    /// Puts the key of entry `index` into `key` and what its head says into `head`.
+    pub(super) fn place(
         &self,
         index: usize,
         key: &mut Vec<u8>,
-        bytes: &Slice,
-    ) -> Result<StoredHead, Malformed> {
+        head: &mut PlacedHead,
+    ) -> Result<(), Malformed> {
         let (mut reader, start) = self.reader(index)?;
+        let rest = reader.len_bytes(self.bytes.len())?;
         key.clear();
         key.extend_from_slice(self.prefix());
-        key.extend_from_slice(reader.len_bytes(self.bytes.len())?);
-        self.head_behind_key(reader, start, |range| bytes.sub(range))
+        key.extend_from_slice(rest);
+        self.place_behind_key(reader, start, head)
     }
 
     /// The tag of entry `index`.
@@ -219,53 +220,46 @@ impl<'a> Block<'a> {
     ) -> Result<StoredHead, Malformed> {
         let (mut reader, start) = self.reader(index)?;
         reader.len_bytes(self.bytes.len())?;
-        self.head_behind_key(reader, start, slice)
+        let mut head = PlacedHead::default();
+        self.place_behind_key(reader, start, &mut head)?;
+        head.stored(slice).ok_or(Malformed { at: start })
     }
 
-    /// The head of an entry that begins at `start`, by a reader that has passed its key.
-    fn head_behind_key(
+    /// What is said by the head of an entry that begins at `start`, by a reader that has passed its key.
+    fn place_behind_key(
         &self,
-        mut reader: Reader<'_>,
+        mut reader: Reader<'a>,
         start: usize,
-        slice: impl Fn(Range<usize>) -> Option<Slice>,
-    ) -> Result<StoredHead, Malformed> {
-        let slice = |reader: &mut Reader<'_>, len: usize| {
-            let at = start + reader.position();
-            if reader.bytes(len)?.is_empty() {
-                Ok(Slice::empty())
-            } else {
-                slice(at..at + len).ok_or(Malformed { at })
-            }
-        };
+        head: &mut PlacedHead,
+    ) -> Result<(), Malformed> {
         let flags = reader.u8()?;
         let clock = self.layout.base_clock.checked_add(reader.varint()?);
         let seqno = self.layout.base_seqno.checked_add(reader.varint()?);
+        let (Some(hlc), Some(seqno)) = (clock, seqno) else { return Err(reader.malformed()) };
         let node = match usize::from(flags >> NODE_SHIFT) {
             NODE_FOLLOWS => reader.u64()?,
             index => self.node(index)?,
         };
-        let (Some(hlc), Some(seqno)) = (clock, seqno) else { return Err(reader.malformed()) };
-        let expires_at = if flags & EXPIRES != 0 { reader.varint()? } else { 0 };
-        let meta = if flags & META != 0 {
-            let len = reader.len(self.bytes.len())?;
-            slice(&mut reader, len)?
-        } else {
-            Slice::empty()
-        };
-        let value = if flags & IN_LOG != 0 {
+        head.seqno = SeqNo(seqno);
+        head.stamp = Stamp { hlc, node };
+        head.kind = if flags & TOMBSTONE != 0 { Kind::Tombstone } else { Kind::Put };
+        head.expires_at = if flags & EXPIRES != 0 { reader.varint()? } else { 0 };
+        let len = if flags & META != 0 { reader.len(self.bytes.len())? } else { 0 };
+        let at = start + reader.position();
+        reader.bytes(len)?;
+        head.meta = at..at + len;
+        head.in_log = None;
+        if flags & IN_LOG != 0 {
             let mut number = || u32::try_from(reader.varint()?).map_err(|_| reader.malformed());
             let (segment, offset, len) = (SegmentId(number()?), number()?, number()?);
-            let digest = ValueDigest(reader.u128()?);
-            StoredValue::Digested(ValueRef::Log(Location { segment, offset, len }), digest)
-        } else {
-            let len = reader.remaining();
-            StoredValue::Undigested(slice(&mut reader, len)?)
-        };
-        if !reader.is_at_end() {
-            return Err(reader.malformed());
+            head.in_log = Some((Location { segment, offset, len }, ValueDigest(reader.u128()?)));
+            if !reader.is_at_end() {
+                return Err(reader.malformed());
+            }
         }
-        let kind = if flags & TOMBSTONE != 0 { Kind::Tombstone } else { Kind::Put };
-        Ok(StoredHead { seqno: SeqNo(seqno), stamp: Stamp { hlc, node }, kind, expires_at, meta, value })
+        let at = start + reader.position();
+        head.value = at..at + reader.remaining();
+        Ok(())
     }
 
     fn node(&self, index: usize) -> Result<u64, Malformed> {
@@ -273,5 +267,73 @@ impl<'a> Block<'a> {
         let bytes = self.bytes.get(at..at + 8).and_then(<[u8]>::first_chunk);
         let bytes = bytes.filter(|_| index < self.layout.node_count).ok_or(Malformed { at })?;
         Ok(u64::from_le_bytes(*bytes))
+    }
+}
+
+/// What an entry says beside its key, and where in its block the rest lies. Made to be written over: a walk does that for
+/// every entry, and moving something so large would take it as long as everything else.
+#[derive(Debug, Clone)]
+pub(super) struct PlacedHead {
+    seqno: SeqNo,
+    stamp: Stamp,
+    kind: Kind,
+    expires_at: u64,
+    meta: Range<usize>,
+    /// Empty if the value is in the log.
+    value: Range<usize>,
+    in_log: Option<(Location, ValueDigest)>,
+}
+
+impl Default for PlacedHead {
+    fn default() -> PlacedHead {
+        PlacedHead {
+            seqno: SeqNo::ZERO,
+            stamp: Stamp::default(),
+            kind: Kind::Put,
+            expires_at: 0,
+            meta: 0..0,
+            value: 0..0,
+            in_log: None,
+        }
+    }
+}
+
+impl PlacedHead {
+    /// Where in the block the value is, or in the log.
+    pub(super) fn value(&self) -> Result<Range<usize>, (Location, ValueDigest)> {
+        self.in_log.map_or_else(|| Ok(self.value.clone()), Err)
+    }
+
+    /// As [`StoredHead::is_visible`].
+    pub(super) fn is_visible(&self, now_ms: u64) -> bool {
+        self.kind == Kind::Put && (self.expires_at == 0 || self.expires_at > now_ms)
+    }
+
+    /// The head, borrowed from the block's bytes.
+    pub(super) fn borrowed<'a>(&self, block: &'a [u8]) -> HeadRef<'a> {
+        let part = |range: &Range<usize>| block.get(range.clone()).unwrap_or_default();
+        let &PlacedHead { seqno, stamp, kind, expires_at, .. } = self;
+        let value = match self.in_log {
+            Some((location, digest)) => RunValue::Log(location, digest),
+            None => RunValue::Inline(part(&self.value)),
+        };
+        HeadRef { seqno, stamp, kind, expires_at, meta: part(&self.meta), value }
+    }
+
+    /// The head with slices of the block's bytes, which `slice` makes; `None` if it cannot.
+    pub(super) fn stored(&self, slice: impl Fn(Range<usize>) -> Option<Slice>) -> Option<StoredHead> {
+        let slice =
+            |range: &Range<usize>| if range.is_empty() { Some(Slice::empty()) } else { slice(range.clone()) };
+        Some(StoredHead {
+            seqno: self.seqno,
+            stamp: self.stamp,
+            kind: self.kind,
+            expires_at: self.expires_at,
+            meta: slice(&self.meta)?,
+            value: match self.in_log {
+                Some((location, digest)) => StoredValue::Digested(ValueRef::Log(location), digest),
+                None => StoredValue::Undigested(slice(&self.value)?),
+            },
+        })
     }
 }

@@ -36,13 +36,13 @@ impl Levels {
         self.runs.iter().map(|run| run.id()).collect()
     }
 
-    /// The newest entry of `key`, tombstones included. Costs one look at the filter of each run down to the one that holds
-    /// the key.
+    /// The newest entry of `key`, tombstones included. Costs one look at the filter of each run, and a search in the runs
+    /// whose filters let the key pass, down to the one that holds it.
     ///
     /// # Errors
     /// `Corruption`, `Io`: what is damaged might be the newest version, so no older one is looked for.
     pub(crate) fn find(&self, key: &[u8], hash: KeyHash) -> Result<Option<StoredHead>> {
-        self.first(hash, |run| run.find(key, hash))
+        Ok(self.find_run(key, hash)?.map(|(_, head)| head))
     }
 
     /// As [`Levels::find`], with the value's digest.
@@ -50,17 +50,21 @@ impl Levels {
     /// # Errors
     /// As there.
     pub(crate) fn get(&self, key: &[u8], hash: KeyHash) -> Result<Option<Head>> {
-        self.first(hash, |run| run.get(key, hash))
+        let found = self.find_run(key, hash)?;
+        Ok(found.map(|(run, head)| head.into_head(|value| run.hasher().value(value))))
     }
 
-    fn first<T>(&self, hash: KeyHash, look: impl Fn(&Run) -> Result<Option<T>>) -> Result<Option<T>> {
-        // Each filter is a miss of the processor's caches, and a search that waits for them one by one is as slow as all
-        // of them together.
-        let touched = self.runs.iter().fold(0, |touched, run| touched ^ run.touch_filter(hash));
-        std::hint::black_box(touched);
-        for run in &*self.runs {
-            if let Some(found) = look(run)? {
-                return Ok(Some(found));
+    fn find_run(&self, key: &[u8], hash: KeyHash) -> Result<Option<(&Run, StoredHead)>> {
+        // All filters are asked before any run is searched: each answer is a miss of the processor's caches, and waiting
+        // for them one by one would take as long as all of them together.
+        for runs in self.runs.chunks(64) {
+            let passes = |(at, run): (usize, &Arc<Run>)| u64::from(run.may_contain(hash)) << at;
+            let mut passed = runs.iter().enumerate().map(passes).fold(0, |all, bit| all | bit);
+            while let Some(run) = runs.get(passed.trailing_zeros() as usize) {
+                if let Some(head) = run.find(key, hash)? {
+                    return Ok(Some((run, head)));
+                }
+                passed &= passed - 1;
             }
         }
         Ok(None)

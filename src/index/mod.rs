@@ -25,7 +25,7 @@ mod slots;
 mod verify;
 mod writer;
 
-pub(crate) use entry::StoredHead;
+pub(crate) use entry::{HeadRef, RunValue, StoredHead};
 pub(crate) use layout::Properties;
 pub(crate) use levels::Levels;
 pub(crate) use memtable::Memtable;

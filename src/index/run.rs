@@ -15,7 +15,7 @@ use crate::codec::Malformed;
 use crate::error::{Error, Result};
 use crate::format::{FileKind, HEADER_LEN};
 use crate::hash::{KeyHash, SetHasher};
-use crate::types::{FileId, Head, Slice};
+use crate::types::{FileId, Slice};
 use crate::vfs::{ReadMode, ReadableFile, Vfs};
 
 use super::block::Block;
@@ -115,15 +115,12 @@ impl Run {
         &self.properties
     }
 
-    /// The entry of `key`, tombstones included. Costs, if the filter lets the key pass, one search of the block index and
-    /// one of a block.
+    /// The entry of `key`, tombstones included, whatever the filter says. Costs one search of the block index and one of a
+    /// block.
     ///
     /// # Errors
     /// `Corruption`, `Io`.
-    pub(crate) fn find(&self, key: &[u8], hash: KeyHash) -> Result<Option<StoredHead>> {
-        if !self.may_contain(hash) {
-            return Ok(None);
-        }
+    pub(super) fn find(&self, key: &[u8], hash: KeyHash) -> Result<Option<StoredHead>> {
         let Some(number) = self.find_block(key) else { return Ok(None) };
         let frame = self.frame(number)?;
         let malformed = |malformed| self.malformed_block(number, malformed);
@@ -131,14 +128,6 @@ impl Run {
         let block = Block::parse(frame.bytes()).map_err(malformed)?;
         let Some(index) = block.find(key, hash).map_err(malformed)? else { return Ok(None) };
         block.head(index, |range| frame.slice(range)).map(Some).map_err(malformed)
-    }
-
-    /// As [`Run::find`], with the value's digest.
-    ///
-    /// # Errors
-    /// As there.
-    pub(crate) fn get(&self, key: &[u8], hash: KeyHash) -> Result<Option<Head>> {
-        Ok(self.find(key, hash)?.map(|head| head.into_head(|value| self.hasher.value(value))))
     }
 
     /// Why the filter is not used, if it was found damaged. The run answers rightly without it, but slower.
@@ -247,11 +236,6 @@ impl Run {
     /// Whether the filter lets the key pass.
     pub(super) fn may_contain(&self, hash: KeyHash) -> bool {
         filter::may_contain(&self.filter, hash)
-    }
-
-    /// Begins to fetch what [`Run::may_contain`] will look at, so that those of several runs come at once.
-    pub(super) fn touch_filter(&self, hash: KeyHash) -> u8 {
-        filter::first_byte(&self.filter, hash)
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 
-use super::block::Block;
+use super::block::{Block, PlacedHead};
 use super::layout::Properties;
 use super::run::Run;
 
@@ -37,9 +37,9 @@ impl Run {
                 self.corruption(self.block_offset(number), "a fence is not above the block before it")
             );
         }
-        let mut key = Vec::new();
+        let (mut key, mut head) = (Vec::new(), PlacedHead::default());
         for index in 0..block.count() {
-            let head = block.entry(index, &mut key, &bytes).map_err(malformed)?;
+            block.place(index, &mut key, &mut head).map_err(malformed)?;
             let is_above = if found.entries > 0 { *last_key < key } else { true };
             let hash = self.hasher().key(&key);
             let what = if !is_above || key < fence {
@@ -49,7 +49,7 @@ impl Run {
             } else if !self.may_contain(hash) {
                 "the filter lacks a key"
             } else {
-                found.add(&key, &head.as_ref());
+                found.add(&key, &head.borrowed(&bytes));
                 std::mem::swap(last_key, &mut key);
                 continue;
             };

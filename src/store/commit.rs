@@ -114,9 +114,7 @@ impl Front {
             let rank = Rank { stamp: head.stamp, kind: head.kind, hash: EntryHash(sum.sum.fingerprint.0) };
             (sum, rank)
         };
-        let memtables = std::iter::once(&view.active).chain(&view.sealed);
-        let in_memory = memtables.filter_map(|memtable| memtable.get(key, hash, self.last)).next();
-        let replaced = match in_memory {
+        let replaced = match view.in_memory(key, hash, self.last) {
             Some(head) => Some(count(head)),
             None => view.levels.get(key, hash)?.map(|head| count(&head)),
         };

@@ -78,9 +78,9 @@ impl MerklePoint {
         let mut sum = self.changes(range, measure);
         sum += aligned.whole.map_or(RangeSum::ZERO, |whole| self.base.sum(&whole));
         for rest in &aligned.rest {
-            for found in MergeCursor::new(std::iter::empty(), self.view.levels.runs(), rest) {
-                let (key, head) = found?;
-                sum += measure.entry(&key, measure.hasher.key(&key), &head).sum;
+            let mut cursor = MergeCursor::new(std::iter::empty(), self.view.levels.runs(), rest);
+            while let Some((key, head)) = cursor.step()? {
+                sum += measure.stored(key, measure.hasher.key(key), &head).sum;
             }
         }
         Ok(sum)

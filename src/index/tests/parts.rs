@@ -11,7 +11,7 @@ use crate::index::fences::{Fences, FencesBuilder, separator};
 use crate::index::filter::{FilterBuilder, may_contain};
 use crate::index::memtable_cursor::MemtableCursor;
 use crate::index::slots::Slots;
-use crate::index::{Memtable, Run, RunWriter};
+use crate::index::{Levels, Memtable, Run, RunWriter};
 use crate::types::{EntrySum, FileId, Head, Key, KeyRange, Kind, RangeSum, SeqNo, Slice, ValueRef};
 use crate::vfs::ReadMode;
 
@@ -212,11 +212,12 @@ fn keys_and_values_of_the_greatest_length_have_a_place() {
     writer.finish().expect("no faults");
     let run =
         Run::open(&files, Path::new(""), FileId(1), ReadMode::Mapped, hasher.clone()).expect("well-formed");
+    let levels = Levels::new(vec![Arc::new(run)]);
     for (key, head) in &entries {
-        let found = run.get(key, hasher.key(key)).expect("no damage");
+        let found = levels.get(key, hasher.key(key)).expect("no damage");
         assert!(found == Some(settled(head)), "key of {} bytes", key.len());
     }
-    assert!(run.verify().is_empty());
+    assert!(levels.runs()[0].verify().is_empty());
 }
 
 #[test]
@@ -225,7 +226,7 @@ fn a_run_without_entries_is_readable() {
     RunWriter::create(&files, Path::new(""), FileId(1), 0).and_then(RunWriter::finish).expect("no faults");
     let run =
         Run::open(&files, Path::new(""), FileId(1), ReadMode::Mapped, hasher.clone()).expect("well-formed");
-    assert_eq!(run.get(b"key", hasher.key(b"key")).expect("no damage"), None);
+    assert!(run.find(b"key", hasher.key(b"key")).expect("no damage").is_none());
     assert!(run.verify().is_empty());
 }
 

@@ -170,7 +170,7 @@ impl World {
         self.next_file += 1;
         let mut writer = RunWriter::create(&self.files, Path::new(""), id, entries_max).expect("no faults");
         while cursor.advance().expect("no faults") {
-            let head = cursor.take_head().expect("just advanced");
+            let head = cursor.head().expect("just advanced");
             writer.push(cursor.key(), self.hasher.key(cursor.key()), head.as_ref()).expect("no faults");
         }
         let properties = writer.finish().expect("no faults");
