@@ -95,6 +95,10 @@ impl Db {
     /// # Ok(()) }
     /// ```
     ///
+    /// A store that is open read-only shows, as of its opening or last [refresh](Db::refresh), what is proven durable in its
+    /// writer's files: all but the newest commits. `Io` may then mean that the writer has removed a segment meanwhile; refresh
+    /// and ask again.
+    ///
     /// # Errors
     /// `TooOld` if the log no longer has all of it: take a snapshot, read it, and go on from its seqno. `InvalidArgument` if
     /// no commit has reached the cursor. `Corruption` if a segment is damaged, `Poisoned`, `Io`.

@@ -67,8 +67,9 @@ impl Keyspace {
     /// ```
     ///
     /// # Errors
-    /// `Poisoned`.
+    /// `Poisoned`; `ReadOnly`, for commits of other processes are not told.
     pub fn watch(&self, prefix: impl AsRef<[u8]>) -> Result<Watch> {
+        self.db().check_writable()?;
         let range = self.prefix().range(&KeyRange::prefix(prefix.as_ref()));
         let (queue, since) = self.db().store().watch(range)?;
         Ok(Watch { queue, keyspace: self.name().into(), since })

@@ -83,7 +83,10 @@ impl Feed {
     pub(crate) fn next(&mut self, store: &Store) -> Result<Option<LoggedCommit>> {
         while self.last < self.through {
             let Some(segment) = &mut self.current else {
-                self.current = Some(self.open_next(store)?);
+                self.current = self.open_next(store)?;
+                if self.current.is_none() {
+                    self.through = self.last;
+                }
                 continue;
             };
             let Some(payload) = segment.next()? else {
@@ -124,7 +127,8 @@ impl Feed {
         Ok(())
     }
 
-    fn open_next(&mut self, store: &Store) -> Result<SegmentCommits> {
+    /// The segment whose turn has come.
+    fn open_next(&mut self, store: &Store) -> Result<Option<SegmentCommits>> {
         let segment = match self.segments.pop_front() {
             Some(Waiting::Opened(segment)) => segment,
             Some(Waiting::Retained(id, end)) => match store.open_commits(id, end) {
@@ -133,12 +137,14 @@ impl Feed {
                 }
                 opened => opened?,
             },
+            // Beside a writer, what is not proven durable in its files is shown by a later refresh.
+            None if store.options.read_only => return Ok(None),
             None => return Err(Error::corruption(&store.dir, 0, "the log ends before its newest commit")),
         };
         if segment.previous() > self.last {
             return Err(segment.corruption("commits before this segment are missing"));
         }
-        Ok(segment)
+        Ok(Some(segment))
     }
 }
 
@@ -176,9 +182,11 @@ impl Store {
             writer.log.position()
         };
         let mut segments = VecDeque::new();
-        let mut oldest = SeqNo::ZERO;
+        let mut oldest = state.flushed;
         let unflushed = self.segments_from(state.log_start)?;
-        for &id in unflushed.iter().filter(|id| **id <= active).rev() {
+        // A reader's own active segment is nowhere, and its writer may have made one of that number.
+        let is_there = |id: &&SegmentId| **id < active || (**id == active && !self.options.read_only);
+        for &id in unflushed.iter().filter(is_there).rev() {
             let end = match state.log_ends.get(&id) {
                 Some(&end) => end,
                 None if id == active => written,

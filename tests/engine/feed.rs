@@ -275,3 +275,42 @@ fn a_checkpoint_takes_no_retained_segments_along() {
     let mut feed = copy.changes_since(SeqNo(20), Durability::Buffered).expect("a feed");
     assert_eq!(feed.next().expect("one commit").expect("is whole").seqno, SeqNo(21));
 }
+
+#[test]
+fn a_reader_beside_a_writer_follows_without_a_gap_and_has_everything_in_the_end() {
+    for seed in seeds(20) {
+        let (world, mut random) = (World::new(seed), Random::new(seed));
+        let retain = world.builder("/db").retain_log_bytes(1 << 30);
+        let writer = retain.create().expect("a new store");
+        let reader = world.builder("/db").open_read_only().expect("a reader");
+        let mut feed = reader.changes_since(SeqNo::ZERO, Durability::Sync).expect("a feed");
+        let mut last = 0;
+        let mut follow = |is_moving: bool| {
+            reader.refresh().expect("refresh");
+            if is_moving {
+                // The writer makes a segment of the number that the reader believes to be the next.
+                writer.put("moving", "on").expect("put");
+                writer.flush().expect("flush");
+            }
+            for batch in feed.by_ref() {
+                let seqno = batch.unwrap_or_else(|error| panic!("SYNCLINE_SEED={seed}: {error}")).seqno.0;
+                assert_eq!(seqno, last + 1, "SYNCLINE_SEED={seed}: a gap");
+                last = seqno;
+            }
+            assert!(last <= writer.snapshot().seqno().0 && feed.cursor().0 == last, "SYNCLINE_SEED={seed}");
+            last
+        };
+        for _ in 0..200 {
+            writer.put(random.key(50), random.value()).expect("put");
+            match random.below(12) {
+                0 => writer.persist(Durability::Sync).expect("persist"),
+                1 => writer.flush().expect("flush"),
+                2..=4 => drop(follow(random.chance(30))),
+                _ => {}
+            }
+        }
+        writer.flush().expect("flush");
+        assert_eq!(follow(false), writer.snapshot().seqno().0, "SYNCLINE_SEED={seed}");
+        assert!(matches!(reader.watch(""), Err(Error::ReadOnly)));
+    }
+}

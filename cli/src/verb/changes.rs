@@ -11,7 +11,7 @@ use crate::output::{self, Output};
 use crate::store;
 
 pub(super) fn run(args: &Changes, output: Output) -> Result<Verdict> {
-    let db = store::open(&args.dir)?;
+    let db = store::open_read_only(&args.dir)?;
     let mut changes = db.changes_since(SeqNo(args.since), Durability::Sync)?;
     let mut stdout = BufWriter::new(io::stdout().lock());
     let mut write = |bytes: &[u8]| stdout.write_all(bytes).map_err(Error::io("standard output"));
