@@ -27,7 +27,8 @@ mod types;
 pub mod vfs;
 
 pub use db::{
-    Builder, Db, Entry, EntryDigest, Health, Iter, Keys, Keyspace, Snapshot, Stats, VerifyProgress,
+    Builder, Db, Entry, EntryDigest, Health, Iter, Keys, Keyspace, Scrub,
+    ScrubOptions, ScrubPosition, ScrubReport, ScrubStep, Snapshot, Stats, VerifyProgress,
     VerifyReport, WriteBatch,
 };
 pub use error::{Error, Result};

@@ -46,6 +46,8 @@ pub(crate) enum Verb {
     Digest(Store),
     /// Read everything and check it against its checksums and digests; change nothing
     Verify(Store),
+    /// Read all blocks and large values again at a bounded rate, to find damage early
+    Scrub(Scrub),
     /// Merge the store's files as far as they go, so that reads touch fewer
     Compact(Store),
     /// Make a copy of a store in another folder: by links on the same file system, else by copying
@@ -166,6 +168,16 @@ pub(crate) struct Checkpoint {
     pub(crate) dir: PathBuf,
     /// The copy's folder: not there yet, or empty
     pub(crate) target: PathBuf,
+}
+
+/// Arguments of `scrub`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Scrub {
+    /// The store's folder
+    pub(crate) dir: PathBuf,
+    /// Read at most so many MiB in a second; 0 reads as fast as it goes
+    #[arg(long, value_name = "MIB", default_value_t = 16)]
+    pub(crate) rate: u64,
 }
 
 /// Arguments of `serve`.

@@ -1,4 +1,5 @@
-//! The command's few dealings with the machine that are not the engine's: reading tables, and a stopwatch.
+//! The command's few dealings with the machine that are not the engine's: reading tables, a stopwatch, and
+//! waiting.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // A table is no store file, and the demo times itself.
 
 use std::fs::File;
@@ -81,6 +82,11 @@ impl Stopwatch {
     pub(crate) fn elapsed(self) -> Duration {
         self.0.elapsed()
     }
+}
+
+/// Does nothing for a while.
+pub(crate) fn wait(time: Duration) {
+    std::thread::sleep(time);
 }
 
 /// Whether both paths lead to one folder.

@@ -199,10 +199,12 @@ fn damage_is_found_by_verify_and_never_read_as_absence() {
     folder.write("t.tsv", TABLE);
     folder.text("load s t.tsv");
     folder.text("compact s");
+    assert_eq!(folder.json("scrub s", 0)["sound"], true);
     folder.damage_run("s");
     let found = folder.json("verify s", 1);
     assert_eq!(found["sound"], false);
     assert_ne!(found["problems"], json!([]));
+    assert_eq!(folder.json("scrub s --rate 0", 1)["sound"], false);
     assert_eq!(folder.json("get s bee", 1)["kind"], "corruption");
     assert_eq!(folder.run("scan s").code, Some(1));
 }

@@ -9,3 +9,4 @@ mod kill;
 mod merkle;
 mod model;
 mod read_only;
+mod scrub;

@@ -11,6 +11,7 @@ mod init;
 mod load;
 mod put;
 mod scan;
+mod scrub;
 mod serve;
 mod stats;
 mod sync;
@@ -34,6 +35,7 @@ pub(crate) fn run(verb: &Verb, output: Output) -> Result<Verdict> {
         Verb::Verify(args) => verify::run(args, output),
         Verb::Checkpoint(args) => checkpoint::run(args, output),
         Verb::Compact(args) => compact::run(args, output),
+        Verb::Scrub(args) => scrub::run(args, output),
         Verb::Serve(args) => serve::run(args, output),
         Verb::Diff(args) => diff::run(args, output),
         Verb::Sync(args) => sync::run(args, output),
