@@ -110,6 +110,14 @@ pub enum Error {
         /// The most that is accepted, in milliseconds.
         max_ms: u64,
     },
+    /// An export stream is cut off or damaged. What came before was taken; get the stream again and import it.
+    #[error("export stream at byte {offset}: {what}")]
+    Stream {
+        /// Where in the stream it was noticed, in bytes from the start.
+        offset: u64,
+        /// What did not hold.
+        what: &'static str,
+    },
     /// A long piece of work was stopped because its caller asked for that.
     #[error("stopped on request")]
     Aborted,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 0   4  "SYNC"
-//! 4   4  kind: "LOGS" segment, "RUNS" run, "MRKL" Merkle file, "MANI" manifest
+//! 4   4  kind: "LOGS" segment, "RUNS" run, "MRKL" Merkle file, "MANI" manifest, "EXPT" export stream
 //! 8   4  format version, little-endian
 //! 12  4  CRC-32 of bytes 0..12, little-endian
 //! ```
@@ -31,6 +31,8 @@ pub(crate) enum FileKind {
     Merkle,
     /// The manifest, `000000000001.manifest`.
     Manifest,
+    /// An export stream, which is no file of a store and may have any name.
+    Export,
 }
 
 impl FileKind {
@@ -40,6 +42,7 @@ impl FileKind {
             FileKind::Run => b"RUNS",
             FileKind::Merkle => b"MRKL",
             FileKind::Manifest => b"MANI",
+            FileKind::Export => b"EXPT",
         }
     }
 
@@ -49,6 +52,7 @@ impl FileKind {
             FileKind::Run => "run",
             FileKind::Merkle => "merkle",
             FileKind::Manifest => "manifest",
+            FileKind::Export => "export",
         }
     }
 

@@ -23,12 +23,13 @@ mod recovery;
 pub mod replica;
 mod resolver;
 mod store;
+mod stream;
 mod types;
 pub mod vfs;
 
 pub use db::{
-    Builder, Db, Entry, EntryDigest, Health, Iter, Keys, Keyspace, Scrub,
-    ScrubOptions, ScrubPosition, ScrubReport, ScrubStep, Snapshot, Stats, VerifyProgress,
+    Builder, Db, Entry, EntryDigest, ExportReport, Health, ImportReport, Iter, Keys, Keyspace, Scrub,
+    ScrubOptions, ScrubPosition, ScrubReport, ScrubStep, Snapshot, Stats, TransferProgress, VerifyProgress,
     VerifyReport, WriteBatch,
 };
 pub use error::{Error, Result};

@@ -52,6 +52,10 @@ pub(crate) enum Verb {
     Compact(Store),
     /// Make a copy of a store in another folder: by links on the same file system, else by copying
     Checkpoint(Checkpoint),
+    /// Write all entries of a store, stamps and tombstones too, as one portable stream
+    Export(Export),
+    /// Merge an exported stream into a store, which is made if there is none
+    Import(Import),
     /// Let peers compare themselves with a store and repair it over TCP, until interrupted
     Serve(Serve),
     /// Show how two replicas differ; change nothing
@@ -178,6 +182,25 @@ pub(crate) struct Scrub {
     /// Read at most so many MiB in a second; 0 reads as fast as it goes
     #[arg(long, value_name = "MIB", default_value_t = 16)]
     pub(crate) rate: u64,
+}
+
+/// Arguments of `export`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Export {
+    /// The store's folder
+    pub(crate) dir: PathBuf,
+    /// The file to write, which holds the replica set's secret [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// Arguments of `import`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Import {
+    /// The store's folder
+    pub(crate) dir: PathBuf,
+    /// The stream; may be compressed with gzip [default: standard input]
+    pub(crate) file: Option<PathBuf>,
 }
 
 /// Arguments of `serve`.

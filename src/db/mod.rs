@@ -11,6 +11,7 @@ mod keyspace;
 mod scrub;
 mod snapshot;
 mod stats;
+mod transfer;
 mod verify;
 
 pub use batch::WriteBatch;
@@ -21,4 +22,5 @@ pub use keyspace::{EntryDigest, Keyspace};
 pub use scrub::{Scrub, ScrubOptions, ScrubPosition, ScrubReport, ScrubStep};
 pub use snapshot::Snapshot;
 pub use stats::{Health, Stats};
+pub use transfer::{ExportReport, ImportReport, TransferProgress};
 pub use verify::{VerifyProgress, VerifyReport};

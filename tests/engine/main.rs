@@ -10,3 +10,4 @@ mod merkle;
 mod model;
 mod read_only;
 mod scrub;
+mod transfer;
