@@ -6,6 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::types::SeqNo;
+
 /// What the engine's fallible calls return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -117,6 +119,12 @@ pub enum Error {
         offset: u64,
         /// What did not hold.
         what: &'static str,
+    },
+    /// The change feed no longer has all commits after the cursor. Take a snapshot, read it whole, and go on from its seqno.
+    #[error("the change feed begins after commit {}, later than the cursor", oldest.0)]
+    TooOld {
+        /// The least cursor that it can go on from.
+        oldest: SeqNo,
     },
     /// A long piece of work was stopped because its caller asked for that.
     #[error("stopped on request")]

@@ -37,7 +37,9 @@ fn is_superseded(state: &State, name: &str) -> bool {
         return !state.merkle.contains(&FileId(id));
     }
     let segment = FileKind::Segment.id_in(name).and_then(|id| u32::try_from(id).ok()).map(SegmentId);
-    segment.is_some_and(|id| id < state.log_start && !state.value_segments.contains_key(&id))
+    segment.is_some_and(|id| {
+        id < state.log_start && !state.value_segments.contains_key(&id) && !state.retained.contains_key(&id)
+    })
 }
 
 fn remove(store: &Store, is_unneeded: impl Fn(&str) -> bool) -> Result<()> {
@@ -57,7 +59,9 @@ pub(crate) fn remove_dead_segments(store: &Store) -> Result<()> {
         return Ok(());
     }
     store.forget_value_segments(&dead)?;
-    let paths: Vec<_> =
-        dead.iter().map(|id| store.dir.join(FileKind::Segment.name(u64::from(id.0)))).collect();
+    // A segment may have to stay for the change feed.
+    let retained = store.identity().retained;
+    let removable = dead.iter().filter(|id| !retained.contains_key(id));
+    let paths: Vec<_> = removable.map(|id| store.dir.join(FileKind::Segment.name(u64::from(id.0)))).collect();
     store.remove_files(&paths)
 }

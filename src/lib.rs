@@ -28,9 +28,10 @@ mod types;
 pub mod vfs;
 
 pub use db::{
-    Builder, Db, Entry, EntryDigest, ExportReport, Health, ImportReport, Iter, Keys, Keyspace, Scrub,
-    ScrubOptions, ScrubPosition, ScrubReport, ScrubStep, Snapshot, Stats, TransferProgress, VerifyProgress,
-    VerifyReport, WriteBatch,
+    Builder, Change, Changes, CommittedBatch, CompareAndSwapError, Db, DeleteProgress, Entry, EntryDigest,
+    ExportReport, Health, ImportReport, Iter, Keys, Keyspace, Origin, Scrub, ScrubOptions, ScrubPosition,
+    ScrubReport, ScrubStep, Snapshot, Stats, TransferProgress, VerifyProgress, VerifyReport, Watch,
+    WatchEvent, WriteBatch,
 };
 pub use error::{Error, Result};
 pub use manifest::{ReplicaSet, SET_KEY_LEN};
@@ -38,5 +39,5 @@ pub use recovery::{Checkpoint, RecoveryReport};
 pub use store::{Durability, Environment};
 pub use types::{
     Counts, EntryHash, Epoch, Fingerprint, Key, KeyRange, Kind, Location, NodeId, RangeSum, SegmentId, SeqNo,
-    Slice, Stamp, ValueDigest,
+    Slice, Stamp, ValueDigest, Written,
 };

@@ -36,10 +36,12 @@ pub(crate) enum Verb {
     Get(OneKey),
     /// Set a key to a value
     Put(Put),
-    /// Delete a key
-    Del(OneKey),
+    /// Delete a key, or every key of a prefix or range
+    Del(Del),
     /// Print keys and values in key order
     Scan(Scan),
+    /// Print what was changed since a cursor, in the order of the commits
+    Changes(Changes),
     /// Show counts, sizes and health of a store
     Stats(Store),
     /// Show the root: one number that is the same for all equal replicas
@@ -92,6 +94,9 @@ pub(crate) struct Init {
     /// Belong to the replica set of this store, so that the two can be compared
     #[arg(long, value_name = "OTHER_DIR")]
     pub(crate) replica_of: Option<PathBuf>,
+    /// Keep so many bytes of the log for `changes`, beyond what is not flushed yet
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    pub(crate) retain_log: u64,
 }
 
 /// Arguments of `load`.
@@ -111,7 +116,7 @@ pub(crate) struct Load {
     pub(crate) keyspace: InKeyspace,
 }
 
-/// Arguments of `get` and `del`.
+/// Arguments of `get`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct OneKey {
     /// The store's folder
@@ -119,6 +124,27 @@ pub(crate) struct OneKey {
     /// The key
     #[arg(value_parser = bytes())]
     pub(crate) key: Bytes,
+    #[command(flatten)]
+    pub(crate) keyspace: InKeyspace,
+}
+
+/// Arguments of `del`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Del {
+    /// The store's folder
+    pub(crate) dir: PathBuf,
+    /// The key
+    #[arg(value_parser = bytes(), conflicts_with_all = ["prefix", "from", "to"])]
+    pub(crate) key: Option<Bytes>,
+    /// Every key that begins with this
+    #[arg(long, value_parser = bytes(), conflicts_with_all = ["from", "to"])]
+    pub(crate) prefix: Option<Bytes>,
+    /// Every key from this one on
+    #[arg(long, value_name = "KEY", value_parser = bytes())]
+    pub(crate) from: Option<Bytes>,
+    /// Every key before this one
+    #[arg(long, value_name = "KEY", value_parser = bytes())]
+    pub(crate) to: Option<Bytes>,
     #[command(flatten)]
     pub(crate) keyspace: InKeyspace,
 }
@@ -163,6 +189,16 @@ pub(crate) struct Scan {
     pub(crate) keys_only: bool,
     #[command(flatten)]
     pub(crate) keyspace: InKeyspace,
+}
+
+/// Arguments of `changes`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Changes {
+    /// The store's folder
+    pub(crate) dir: PathBuf,
+    /// The commit after which to begin: the cursor that the last run printed with --json
+    #[arg(long, value_name = "SEQNO", default_value_t = 0)]
+    pub(crate) since: u64,
 }
 
 /// Arguments of `checkpoint`.

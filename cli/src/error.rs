@@ -133,6 +133,7 @@ fn store_kind(error: &syncline::Error) -> &'static str {
         E::Ambiguous { .. } => "ambiguous",
         E::ClockDrift { .. } => "clock_drift",
         E::Aborted => "aborted",
+        E::TooOld { .. } => "too_old",
         _ => "io",
     }
 }
@@ -151,6 +152,9 @@ fn hint(error: &syncline::Error) -> &'static str {
         E::Occupied { .. } => ". Choose an empty or a new folder",
         E::UnsupportedVersion { .. } => ". Use the syncline of that version",
         E::Poisoned { .. } => ". Look after the disk, then run the command again",
+        E::TooOld { .. } => {
+            ". Read everything anew, and keep more of the log with `syncline init --retain-log`"
+        }
         E::Io { .. } => ". Check the path and its permissions",
         _ => "",
     }

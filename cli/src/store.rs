@@ -32,14 +32,13 @@ pub(crate) fn import(
     Ok(Db::builder(dir).import(input, progress)?)
 }
 
-/// Makes a store of a new replica set.
-pub(crate) fn create(dir: &Path) -> Result<Db> {
-    Ok(Db::builder(dir).create()?)
-}
-
-/// Makes an empty store in the replica set of `other`.
-pub(crate) fn create_replica(dir: &Path, other: &Db) -> Result<Db> {
-    Ok(Db::builder(dir).create_replica(&other.replica_set())?)
+/// Makes a store that keeps so many bytes of its log: an empty one in the replica set of `other`, or of a new set.
+pub(crate) fn create(dir: &Path, other: Option<&Db>, retain_log: u64) -> Result<Db> {
+    let builder = Db::builder(dir).retain_log_bytes(retain_log);
+    Ok(match other {
+        Some(other) => builder.create_replica(&other.replica_set())?,
+        None => builder.create()?,
+    })
 }
 
 /// The keyspace `name`, which has to be there: a typing error must not make one.

@@ -50,6 +50,44 @@ fn what_was_loaded_is_found_changed_and_scanned() {
 }
 
 #[test]
+fn a_prefix_or_a_range_is_deleted_and_never_by_accident_everything() {
+    let folder = Folder::new();
+    folder.write("t.tsv", b"k\na1\na2\nb\nc\nd\n");
+    folder.text("load s t.tsv");
+    assert_eq!(folder.json("del s --prefix a", 0), json!({ "deleted": 2 }));
+    assert_eq!(folder.text("del s --from c --to d"), "deleted  1\n");
+    assert_eq!(folder.text("scan s --keys-only"), "b\nd\n");
+    assert_eq!(folder.json("del s", 2)["kind"], "usage");
+    assert_eq!(folder.json("del s b --prefix a", 2)["kind"], "usage");
+    assert_eq!(folder.json("del s --from c", 0), json!({ "deleted": 1 }));
+    assert_eq!(folder.text("scan s --keys-only"), "b\n");
+}
+
+#[test]
+fn changes_are_printed_from_a_cursor_on_as_long_as_the_log_is_kept() {
+    let folder = Folder::new();
+    folder.text("init s --retain-log 100000000");
+    folder.text("put s ant black");
+    folder.text("put s bee yellow --keyspace other");
+    let changes = folder.json("changes s", 0);
+    let cursor = changes["cursor"].as_u64().expect("a number");
+    assert_eq!(changes["changes"][1]["keyspace"], "other");
+    assert_eq!(changes["changes"][1]["value"], "yellow");
+    folder.text("compact s");
+    folder.text("del s ant");
+    assert_eq!(
+        folder.text(&format!("changes s --since {cursor}")),
+        format!("{}\tdel\tdefault\tant\n", cursor + 1)
+    );
+    assert_eq!(folder.json("changes s", 0)["changes"].as_array().map(Vec::len), Some(3));
+    assert_eq!(folder.json("changes s --since 99", 2)["kind"], "usage");
+    folder.text("init t");
+    folder.text("put t ant black");
+    folder.text("compact t");
+    assert_eq!(folder.json("changes t", 3)["kind"], "too_old");
+}
+
+#[test]
 fn every_format_is_read_packed_or_not_and_any_column_can_be_the_key() {
     let folder = Folder::new();
     folder.write("t.csv", b"name,id\n\"one, or more\",1\ntwo,2\n");

@@ -21,14 +21,17 @@ pub(crate) struct Merge {
 }
 
 impl Merge {
-    /// Begins the merge that is most worth it, if any is.
+    /// Begins the merge that is most worth it, if any is: among the runs that have come in since `running` began, if there
+    /// is such a one.
     ///
     /// # Errors
     /// `Io`: the store is poisoned.
-    pub(crate) fn begin(store: &Store) -> Result<Option<Merge>> {
+    pub(crate) fn begin(store: &Store, running: Option<&Merge>) -> Result<Option<Merge>> {
         store.check_poison()?;
-        let picked = store.read_point().0.levels.pick();
-        picked.map(|runs| Merge::of(store, &runs)).transpose()
+        let levels = store.read_point().0.levels.clone();
+        let is_newer = |run: &&Arc<Run>| running.is_none_or(|merge| !merge.inputs.contains(&run.id()));
+        let newer = levels.runs().iter().take_while(is_newer).count();
+        levels.pick(newer).map(|runs| Merge::of(store, runs)).transpose()
     }
 
     /// Begins the merge of all runs, if there are several.
@@ -50,6 +53,11 @@ impl Merge {
         Ok(Merge { inputs: runs.iter().map(|run| run.id()).collect(), cursor, id, writer: Some(writer) })
     }
 
+    /// The number of the run that it makes.
+    pub(crate) fn id(&self) -> FileId {
+        self.id
+    }
+
     /// Writes about `bytes` more; `true` when the merged run has taken its inputs' place.
     ///
     /// # Errors
@@ -61,7 +69,7 @@ impl Merge {
             self.cursor.advance()?;
             let Some(head) = self.cursor.take_head() else { return self.finish(store).map(|()| true) };
             let key = self.cursor.key();
-            store.note(writer.push(key, store.measure.hasher.key(key), head))?;
+            store.note(writer.push(key, store.measure.hasher.key(key), head.as_ref()))?;
         }
         Ok(false)
     }

@@ -29,150 +29,31 @@
 
 use std::ops::Range;
 
-use crate::codec::{Malformed, Reader, put_len_bytes, put_varint};
+use crate::codec::{Malformed, Reader};
 use crate::hash::KeyHash;
 use crate::types::{Kind, Location, SegmentId, SeqNo, Slice, Stamp, ValueDigest, ValueRef};
 
 use super::entry::{StoredHead, StoredValue};
-use super::fences::common_len;
 
 /// A block of several entries is at most about so long, in bytes.
 pub(super) const BLOCK_LEN: usize = 8 << 10;
 
-/// The least length of a block: what every one has.
-pub(super) const FRAME_LEN: usize = FIXED_LEN + CHECKSUM_LEN;
-
 const FIXED_LEN: usize = 24;
 const CHECKSUM_LEN: usize = 4;
 
-const PLAIN: u8 = 0;
+pub(super) const PLAIN: u8 = 0;
 
-const TOMBSTONE: u8 = 1;
-const EXPIRES: u8 = 2;
-const META: u8 = 4;
-const IN_LOG: u8 = 8;
-const NODE_SHIFT: u32 = 4;
+pub(super) const TOMBSTONE: u8 = 1;
+pub(super) const EXPIRES: u8 = 2;
+pub(super) const META: u8 = 4;
+pub(super) const IN_LOG: u8 = 8;
+pub(super) const NODE_SHIFT: u32 = 4;
 
 /// The node index that means "the node's number follows", and so the most nodes that a block can list.
-const NODE_FOLLOWS: usize = 15;
+pub(super) const NODE_FOLLOWS: usize = 15;
 
-/// What an entry costs beside its key, meta and inline value, usually. It may be up to four times as much, and starts of
-/// entries fit a u16 all the same.
-const ENTRY_OVERHEAD: usize = 20;
-
-fn tag(hash: KeyHash) -> u8 {
+pub(super) fn tag(hash: KeyHash) -> u8 {
     hash.0 as u8
-}
-
-/// Collects the entries of one block.
-#[derive(Debug, Default)]
-pub(super) struct BlockBuilder {
-    /// The keys one after the other; an entry knows where its own ends.
-    keys: Vec<u8>,
-    entries: Vec<Pending>,
-    len: usize,
-}
-
-#[derive(Debug)]
-struct Pending {
-    key_end: usize,
-    tag: u8,
-    head: StoredHead,
-}
-
-impl BlockBuilder {
-    pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// Whether an entry would make the block longer than a block of several entries may be.
-    pub(super) fn is_full_for(&self, key: &[u8], head: &StoredHead) -> bool {
-        !self.is_empty() && self.len + entry_len(key, head) > BLOCK_LEN
-    }
-
-    /// Adds an entry, with a key above all before.
-    pub(super) fn push(&mut self, key: &[u8], hash: KeyHash, head: StoredHead) {
-        self.len += entry_len(key, &head);
-        self.keys.extend_from_slice(key);
-        self.entries.push(Pending { key_end: self.keys.len(), tag: tag(hash), head });
-    }
-
-    /// Appends the block but for its checksum to `out`, and forgets the entries.
-    pub(super) fn finish(&mut self, out: &mut Vec<u8>) {
-        let key_starts = std::iter::once(0).chain(self.entries.iter().map(|entry| entry.key_end));
-        let keys: Vec<&[u8]> =
-            key_starts.zip(&self.entries).map(|(start, entry)| &self.keys[start..entry.key_end]).collect();
-        let prefix = match (keys.first(), keys.last()) {
-            (Some(first), Some(last)) => &first[..common_len(first, last)],
-            _ => &[],
-        };
-        let base_clock = self.entries.iter().map(|entry| entry.head.stamp.hlc).min().unwrap_or(0);
-        let base_seqno = self.entries.iter().map(|entry| entry.head.seqno.0).min().unwrap_or(0);
-        let mut nodes: Vec<u64> = self.entries.iter().map(|entry| entry.head.stamp.node).collect();
-        nodes.sort_unstable();
-        nodes.dedup();
-        nodes.truncate(NODE_FOLLOWS);
-
-        out.push(PLAIN);
-        out.extend_from_slice(&(self.entries.len() as u16).to_le_bytes());
-        out.extend_from_slice(&(prefix.len() as u32).to_le_bytes());
-        out.push(nodes.len() as u8);
-        out.extend_from_slice(&base_clock.to_le_bytes());
-        out.extend_from_slice(&base_seqno.to_le_bytes());
-        out.extend(self.entries.iter().map(|entry| entry.tag));
-        let starts_at = out.len();
-        out.resize(starts_at + 2 * self.entries.len(), 0);
-        nodes.iter().for_each(|node| out.extend_from_slice(&node.to_le_bytes()));
-        out.extend_from_slice(prefix);
-        let entries_at = out.len();
-        for (index, (key, entry)) in keys.iter().zip(&self.entries).enumerate() {
-            let start = ((out.len() - entries_at) as u16).to_le_bytes();
-            out[starts_at + 2 * index..][..2].copy_from_slice(&start);
-            put_len_bytes(out, &key[prefix.len()..]);
-            put_head(out, &entry.head, base_clock, base_seqno, &nodes);
-        }
-        self.keys.clear();
-        self.entries.clear();
-        self.len = 0;
-    }
-}
-
-fn entry_len(key: &[u8], head: &StoredHead) -> usize {
-    key.len() + head.meta.len() + head.inline_len() + ENTRY_OVERHEAD
-}
-
-fn put_head(out: &mut Vec<u8>, head: &StoredHead, base_clock: u64, base_seqno: u64, nodes: &[u64]) {
-    let node = nodes.binary_search(&head.stamp.node).unwrap_or(NODE_FOLLOWS);
-    let flags = [
-        (head.kind == Kind::Tombstone, TOMBSTONE),
-        (head.expires_at != 0, EXPIRES),
-        (!head.meta.is_empty(), META),
-        (head.log_location().is_some(), IN_LOG),
-    ];
-    let flags: u8 = flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).sum();
-    out.push(flags | (node as u8) << NODE_SHIFT);
-    put_varint(out, head.stamp.hlc - base_clock);
-    put_varint(out, head.seqno.0 - base_seqno);
-    if node == NODE_FOLLOWS {
-        out.extend_from_slice(&head.stamp.node.to_le_bytes());
-    }
-    if head.expires_at != 0 {
-        put_varint(out, head.expires_at);
-    }
-    if !head.meta.is_empty() {
-        put_len_bytes(out, &head.meta);
-    }
-    match &head.value {
-        StoredValue::Undigested(value) | StoredValue::Digested(ValueRef::Inline(value), _) => {
-            out.extend_from_slice(value);
-        }
-        StoredValue::Digested(ValueRef::Staged { location, .. } | ValueRef::Log(location), digest) => {
-            put_varint(out, u64::from(location.segment.0));
-            put_varint(out, u64::from(location.offset));
-            put_varint(out, u64::from(location.len));
-            out.extend_from_slice(&digest.0.to_le_bytes());
-        }
-    }
 }
 
 /// A block's bytes and where its parts lie.

@@ -120,7 +120,7 @@ impl RunCursor {
             return Ok((beginning, beginning));
         }
         let find = |key: &[u8]| {
-            let block = self.run.find_block(key)?;
+            let block = self.run.find_block(key);
             Ok(block.map_or(beginning, |block| Position { block, index: None }))
         };
         let high = match &self.range.end {

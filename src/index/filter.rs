@@ -71,6 +71,12 @@ pub(super) fn may_contain(filter: &[u8], hash: KeyHash) -> bool {
     bits(hash).all(|bit| line[bit / 8] & (1 << (bit % 8)) != 0)
 }
 
+/// The first byte of the line that a question about the key looks at.
+pub(super) fn first_byte(filter: &[u8], hash: KeyHash) -> u8 {
+    let (lines, _) = filter.as_chunks::<LINE_LEN>();
+    lines.get(line_of(hash, lines.len())).map_or(0, |line| line[0])
+}
+
 /// Multiplying instead of dividing maps the upper bits evenly to any number of lines (Lemire: "Fast Random Integer
 /// Generation in an Interval", 2019), and keeps the order of hashes, on which halving rests.
 fn line_of(hash: KeyHash, lines: usize) -> usize {

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::hash::KeyHash;
 use crate::types::{FileId, Head, SegmentId};
 
+use super::entry::StoredHead;
 use super::pick::pick;
 use super::run::Run;
 
@@ -40,10 +41,26 @@ impl Levels {
     ///
     /// # Errors
     /// `Corruption`, `Io`: what is damaged might be the newest version, so no older one is looked for.
+    pub(crate) fn find(&self, key: &[u8], hash: KeyHash) -> Result<Option<StoredHead>> {
+        self.first(hash, |run| run.find(key, hash))
+    }
+
+    /// As [`Levels::find`], with the value's digest.
+    ///
+    /// # Errors
+    /// As there.
     pub(crate) fn get(&self, key: &[u8], hash: KeyHash) -> Result<Option<Head>> {
+        self.first(hash, |run| run.get(key, hash))
+    }
+
+    fn first<T>(&self, hash: KeyHash, look: impl Fn(&Run) -> Result<Option<T>>) -> Result<Option<T>> {
+        // Each filter is a miss of the processor's caches, and a search that waits for them one by one is as slow as all
+        // of them together.
+        let touched = self.runs.iter().fold(0, |touched, run| touched ^ run.touch_filter(hash));
+        std::hint::black_box(touched);
         for run in &*self.runs {
-            if let Some(head) = run.get(key, hash)? {
-                return Ok(Some(head));
+            if let Some(found) = look(run)? {
+                return Ok(Some(found));
             }
         }
         Ok(None)
@@ -72,9 +89,9 @@ impl Levels {
         sums
     }
 
-    /// The neighbouring runs to merge next; `None` if the list is good as it is.
-    pub(crate) fn pick(&self) -> Option<Vec<Arc<Run>>> {
-        let lens: Vec<u64> = self.runs.iter().map(|run| run.len()).collect();
-        self.runs.get(pick(&lens)?).map(<[_]>::to_vec)
+    /// The neighbours to merge next among the newest `count` runs; `None` if these are good as they are.
+    pub(crate) fn pick(&self, count: usize) -> Option<&[Arc<Run>]> {
+        let lens: Vec<u64> = self.runs.iter().take(count).map(|run| run.len()).collect();
+        self.runs.get(pick(&lens)?)
     }
 }

@@ -70,6 +70,11 @@ struct Stretch {
 }
 
 impl Contents {
+    /// Bytes of all its records.
+    pub(crate) fn len(&self) -> u64 {
+        self.proven.iter().chain(&self.unproven).map(|stretch| stretch.end - stretch.start).sum()
+    }
+
     /// Removes what an opening that was cut off left, copies the commits that are not proven durable to a fresh segment,
     /// and makes it durable. Tells where it put them. The log's end is there once the manifest has closed the tail.
     ///
@@ -196,7 +201,7 @@ pub(crate) fn read(
                     source.corruption(end, "the segment that a recovery put behind this one is missing")
                 );
             }
-            (None, Some(next)) if scan.header(&next)?.0.sealed.is_some() => scan.sealed(source)?,
+            (None, Some(next)) if header(&next)?.0.sealed.is_some() => scan.sealed(source)?,
             (None, _) => {
                 scan.tail(source, ring)?;
                 scan.contents.leftovers = later.iter().map(|&id| scan.path(id)).collect();
@@ -255,20 +260,6 @@ impl Scan<'_> {
         let file = self.vfs.open(&path, self.mode).map_err(|source| Error::io("open", &path, source))?;
         let end = file.len();
         Ok(Source { segment: id, path, base: 0, end, bytes: Bytes::File(file) })
-    }
-
-    /// The header of a segment, and where it ends.
-    fn header(&self, source: &Source) -> Result<(SegmentHeader, u64)> {
-        FileKind::Segment
-            .check(&source.path, &source.read(0, source.end.min(HEADER_LEN as u64) as usize)?)?;
-        let offset = HEADER_LEN as u64;
-        let frame = FrameReader::new(source).frame(offset)?;
-        // A segment gets its name after its header is durable, so a bad one is damage wherever it is found.
-        let frame = frame.ok_or_else(|| source.corruption(offset, "the segment's header is damaged"))?;
-        match record::decode(&frame.payload) {
-            Ok(Record::SegmentHeader(header)) if header.segment == source.segment => Ok((header, frame.next)),
-            _ => Err(source.corruption(offset, "the segment's header is another one's")),
-        }
     }
 
     /// A segment that another one follows: it must be whole and end in a footer.
@@ -386,7 +377,7 @@ impl Scan<'_> {
 
     /// Walks the records of a segment's file, up to the first that is not whole.
     fn segment(&mut self, source: &Source) -> Result<Walked> {
-        let (header, start) = self.header(source)?;
+        let (header, start) = header(source)?;
         if header.previous > self.contents.last {
             return Err(source.corruption(HEADER_LEN as u64, "commits before this segment are missing"));
         }
@@ -422,5 +413,18 @@ impl Scan<'_> {
     fn take(&mut self, commit: &Commit<'_>) {
         self.durable = self.durable.max(commit.durable);
         self.contents.last = self.contents.last.max(commit.seqno);
+    }
+}
+
+/// The header of a segment, and where it ends.
+pub(super) fn header(source: &Source) -> Result<(SegmentHeader, u64)> {
+    FileKind::Segment.check(&source.path, &source.read(0, source.end.min(HEADER_LEN as u64) as usize)?)?;
+    let offset = HEADER_LEN as u64;
+    let frame = FrameReader::new(source).frame(offset)?;
+    // A segment gets its name after its header is durable, so a bad one is damage wherever it is found.
+    let frame = frame.ok_or_else(|| source.corruption(offset, "the segment's header is damaged"))?;
+    match record::decode(&frame.payload) {
+        Ok(Record::SegmentHeader(header)) if header.segment == source.segment => Ok((header, frame.next)),
+        _ => Err(source.corruption(offset, "the segment's header is another one's")),
     }
 }

@@ -30,6 +30,13 @@ pub(crate) struct FreshSegment {
     pub(super) summary: Summary,
 }
 
+impl FreshSegment {
+    /// Its number.
+    pub(crate) fn id(&self) -> SegmentId {
+        self.id
+    }
+}
+
 /// Makes the first segment of a folder that holds commits up to `previous` in its runs and none in its log.
 ///
 /// # Errors

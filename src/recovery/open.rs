@@ -11,8 +11,10 @@ use crate::error::{Error, Result};
 use crate::hash::SetHasher;
 use crate::index::{Levels, Memtable, Run};
 use crate::log::{self, Commit, LogEntry, LogWriter, Plan, RING_LEN, ValueSegments};
-use crate::manifest::{self, Change, Manifest, State};
-use crate::store::{Front, Measure, MerkleLayers, Options, Parts, Store, View, Write, Writer};
+use crate::manifest::{self, Change, Manifest};
+use crate::store::{
+    Front, Measure, MerkleLayers, Options, Parts, Prepared, Store, View, Watchers, Write, Writer,
+};
 use crate::types::{Location, SegmentId, Slice};
 use crate::vfs::ReadMode;
 
@@ -101,7 +103,10 @@ pub(super) fn open_beside(dir: &Path, options: Options, beside: Beside) -> Resul
     let clock = HybridClock::new(state.node.0, state.clock_floor.max(state.horizon));
     let (last, clock_floor) = (state.flushed, state.clock_floor);
     let mut front = Front { clock, last, merkle: MerkleLayers::new(base), clock_floor };
+    let mut written = state.written;
+    written.logged += contents.len();
     contents.replay(&copies, |segment, payload_at, commit| {
+        written.committed += commit.entries.iter().map(LogEntry::len).sum::<u64>();
         replay(&mut front, &view, &measure, segment, payload_at, commit)
     })?;
     if front.last != contents.last {
@@ -113,7 +118,16 @@ pub(super) fn open_beside(dir: &Path, options: Options, beside: Beside) -> Resul
     report.torn_bytes = contents.torn_bytes;
 
     // The edit that makes the fresh segment the log's end. Before it, the next open would find all sources as they were.
-    close_tail(&mut state, contents.tail);
+    if front.last == state.flushed {
+        // Older segments hold no commit that is needed, so the log begins anew; gc removes them.
+        let (seqno, clock_floor) = (state.flushed, state.clock_floor);
+        state.apply(&Change::Flushed { seqno, clock_floor, log_start: fresh.id() });
+    } else if let Some((segment, end)) = contents.tail {
+        state.apply(&Change::LogEnd { segment, end });
+    }
+    if let Some(bytes) = options.retain_log_bytes {
+        state.apply(&Change::RetainLog(bytes));
+    }
     if !options.read_only {
         let (node, opens) = (state.node, state.opens + 1);
         state.apply(&Change::Opened { node, opens });
@@ -122,16 +136,10 @@ pub(super) fn open_beside(dir: &Path, options: Options, beside: Beside) -> Resul
 
     let log = LogWriter::new(vfs.clone(), dir.to_owned(), ring, fresh, allocate);
     let durable = front.last;
-    let writer = Writer { log, front, sealed: Vec::new() };
+    let writer = Writer { log, front, sealed: Vec::new(), written, watchers: Watchers::default() };
     let dir = dir.to_owned();
     let parts = Parts { dir, options, measure, view, writer, manifest, durable, lock };
     Ok(Opened { store: Store::new(parts), report })
-}
-
-fn close_tail(state: &mut State, tail: Option<(SegmentId, u64)>) {
-    if let Some((segment, end)) = tail {
-        state.apply(&Change::LogEnd { segment, end });
-    }
 }
 
 /// Enters one commit of the log as a live one is entered. `payload_at` is where its payload lies in `segment`.
@@ -144,15 +152,16 @@ fn replay(
     commit: &Commit<'_>,
 ) -> Result<()> {
     let entry = |entry: &LogEntry<'_>| {
-        let (key, value) = (entry.key.to_vec(), Slice::from(entry.value));
+        let (key, value) = Slice::joined(&[], entry.key, entry.value);
         let (meta, &LogEntry { kind, stamp, expires_at, .. }) = (Slice::from(entry.meta), entry);
-        let (prepared, _) = front.prepare(view, &key, measure)?;
+        let prepared = Prepared::default();
+        let mut write = Write { key, kind, stamp, expires_at, meta, value, prepared };
+        front.prepare(view, &mut write, measure)?;
         let location =
             Location { segment, offset: payload_at + entry.value_at, len: entry.value.len() as u32 };
-        Ok((Write { key, kind, stamp, expires_at, meta, value }, prepared, location))
+        Ok((write, location))
     };
     let writes = commit.entries.iter().map(entry).collect::<Result<Vec<_>>>()?;
-    let writes = writes.iter().map(|(write, prepared, location)| (write, *prepared, *location));
-    front.enter(&view.active, commit.seqno, commit.stamp, writes, measure);
+    front.enter(&view.active, commit.seqno, commit.stamp, writes.into_iter(), measure);
     Ok(())
 }

@@ -92,7 +92,7 @@ impl DbReplica {
             Cut::Pieces(pieces) => (None, u64::from(pieces)),
         };
         // One more than may be told, to know whether there are more.
-        let (cut, mut fences) = store.fences(&range, level, pieces, limit.count as usize);
+        let (cut, mut fences) = store.fences(&range, level, pieces, limit.count as usize)?;
         let bytes = Cell::new(0u64);
         let fits = |fence: &Vec<u8>| {
             bytes.set(bytes.get() + fence.len() as u64);

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::format::{FileKind, HEADER_LEN};
 use crate::hash::{PREFIX_LEN, SetHasher};
 use crate::manifest::{ReplicaSet, SET_KEY_LEN};
-use crate::store::{Write, replicated};
+use crate::store::{Prepared, Write, replicated};
 use crate::types::{Counts, Fingerprint, Key, Kind, RangeSum, Slice, Stamp};
 
 /// Reads an export stream.
@@ -20,7 +20,7 @@ pub(crate) struct StreamReader<R> {
     at: u64,
     set: ReplicaSet,
     hasher: SetHasher,
-    last_key: Vec<u8>,
+    last_key: Slice,
     count: u64,
     sum: RangeSum,
 }
@@ -33,7 +33,7 @@ impl<R: Input> StreamReader<R> {
     pub(crate) fn begin(input: R) -> Result<StreamReader<R>> {
         let set = ReplicaSet::new([0; 16], [0; SET_KEY_LEN]);
         let hasher = SetHasher::new(&set.hash_key);
-        let (last_key, sum) = (Vec::new(), RangeSum::ZERO);
+        let (last_key, sum) = (Slice::empty(), RangeSum::ZERO);
         let mut reader = StreamReader { input, at: 0, set, hasher, last_key, count: 0, sum };
         let header = reader.read(HEADER_LEN as u64)?;
         FileKind::Export.check(name(), &header).map_err(|error| match error {
@@ -96,7 +96,7 @@ impl<R: Input> StreamReader<R> {
     /// Counts an entry; `None` if its key is impossible here.
     fn take(&mut self, write: &Write) -> Option<()> {
         let user_len = write.key.len().checked_sub(PREFIX_LEN)?;
-        let is_next = self.count == 0 || write.key > self.last_key;
+        let is_next = self.count == 0 || *write.key > *self.last_key;
         if !is_next || user_len > Key::LEN_MAX || !replicated().contains(&write.key) {
             return None;
         }
@@ -107,7 +107,7 @@ impl<R: Input> StreamReader<R> {
         let bytes = (user_len + write.value.len()) as u64;
         self.sum += RangeSum::of_entry(hash, write.kind == Kind::Put, bytes);
         self.count += 1;
-        self.last_key.clone_from(&write.key);
+        self.last_key = write.key.clone();
         Some(())
     }
 
@@ -171,14 +171,15 @@ fn entry(reader: &mut Reader<'_>) -> Result<Write, Malformed> {
     if flags & !(TOMBSTONE | EXPIRES | META) != 0 {
         return Err(reader.malformed());
     }
-    let key = reader.len_bytes(PREFIX_LEN + Key::LEN_MAX)?.to_vec();
+    let key = Slice::from(reader.len_bytes(PREFIX_LEN + Key::LEN_MAX)?);
     let stamp = Some(Stamp { hlc: reader.u64()?, node: reader.u64()? });
     let expires_at = if flags & EXPIRES != 0 { reader.varint()? } else { 0 };
     let meta = if flags & META != 0 { reader.len_bytes(reader.remaining())? } else { &[] };
     let is_tombstone = flags & TOMBSTONE != 0;
     let value = if is_tombstone { &[] } else { reader.len_bytes(reader.remaining())? };
     let kind = if is_tombstone { Kind::Tombstone } else { Kind::Put };
-    Ok(Write { key, kind, stamp, expires_at, meta: Slice::from(meta), value: Slice::from(value) })
+    let (meta, value, prepared) = (Slice::from(meta), Slice::from(value), Prepared::default());
+    Ok(Write { key, kind, stamp, expires_at, meta, value, prepared })
 }
 
 fn end(reader: &mut Reader<'_>) -> Result<(u64, RangeSum), Malformed> {

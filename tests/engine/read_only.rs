@@ -197,7 +197,7 @@ fn whatever_the_writer_does_between_two_steps_of_a_reader_it_sees_a_prefix() {
             });
             let what = format!("action {kind} before operation {at}, {mode:?}");
             let reader = vfs.open_db(&writer.world, mode).unwrap_or_else(|error| panic!("{what}: {error}"));
-            repeated += u64::from(vfs.count.load(Ordering::SeqCst) > operations + 20);
+            repeated += u64::from(vfs.count.load(Ordering::SeqCst) > operations + 8);
             let seen = check_prefix(&reader);
             assert!((before..=writer.last()).contains(&seen), "{what}: {seen}, not from {before} on");
 

@@ -1,5 +1,6 @@
 //! The verbs, a file each. A verb takes its arguments and the output, and returns whether all was as asked for.
 
+mod changes;
 mod checkpoint;
 mod compact;
 mod del;
@@ -32,6 +33,7 @@ pub(crate) fn run(verb: &Verb, output: Output) -> Result<Verdict> {
         Verb::Put(args) => put::run(args, output),
         Verb::Del(args) => del::run(args, output),
         Verb::Scan(args) => scan::run(args, output),
+        Verb::Changes(args) => changes::run(args, output),
         Verb::Stats(args) => stats::run(args, output),
         Verb::Digest(args) => digest::run(args, output),
         Verb::Verify(args) => verify::run(args, output),

@@ -129,7 +129,9 @@ fn bytes_that_pass_their_checksums_and_make_no_sense_are_errors_and_not_panics()
             let at = match random.below(4) {
                 0 => HEADER_LEN as u64 + random.below((trailer_at - HEADER_LEN) as u64),
                 1 => blocks[random.below(blocks.len() as u64 - 1) as usize] as u64 + random.below(40),
-                _ => trailer.pages.range.start + random.below(trailer_at as u64 - trailer.pages.range.start),
+                _ => {
+                    trailer.fences.range.start + random.below(trailer_at as u64 - trailer.fences.range.start)
+                }
             };
             bytes[at as usize] = [0, 1, 0x7f, 0x80, 0xff, random.next() as u8][random.below(6) as usize];
         }
@@ -139,8 +141,7 @@ fn bytes_that_pass_their_checksums_and_make_no_sense_are_errors_and_not_panics()
             bytes[end..pair[1]].copy_from_slice(&right);
         }
         let mut trailer = trailer.clone();
-        for part in [&mut trailer.filter, &mut trailer.pages, &mut trailer.directory, &mut trailer.properties]
-        {
+        for part in [&mut trailer.filter, &mut trailer.fences, &mut trailer.properties] {
             let range = part.range.start as usize..part.range.end as usize;
             part.checksum = checksum(ID, part.range.start, &bytes[range]);
         }
