@@ -112,6 +112,14 @@ pub enum Error {
         /// The most that is accepted, in milliseconds.
         max_ms: u64,
     },
+    /// An export stream is cut off or damaged. What came before was taken; get the stream again and import it.
+    #[error("export stream at byte {offset}: {what}")]
+    Stream {
+        /// Where in the stream it was noticed, in bytes from the start.
+        offset: u64,
+        /// What did not hold.
+        what: &'static str,
+    },
     /// The change feed no longer has all commits after the cursor. Take a snapshot, read it whole, and go on from its seqno.
     #[error("the change feed begins after commit {}, later than the cursor", oldest.0)]
     TooOld {

@@ -3,7 +3,7 @@
 //! ```text
 //! 0   4  "SYNC"
 //! 4   4  kind: "LOGS" segment, "RUNS" run, "VALS" moved values, "MRKL" Merkle file,
-//!        "MANI" manifest
+//!        "MANI" manifest, "EXPT" export stream
 //! 8   4  format version, little-endian
 //! 12  4  CRC-32 of bytes 0..12, little-endian
 //! ```
@@ -35,6 +35,8 @@ pub(crate) enum FileKind {
     Merkle,
     /// The manifest, `000000000001.manifest`.
     Manifest,
+    /// An export stream, which is no file of a store and may have any name.
+    Export,
 }
 
 /// The name of the file that has the values of `id`: a segment of the log, or a file of moved values.
@@ -60,6 +62,7 @@ impl FileKind {
             FileKind::Run => b"RUNS",
             FileKind::Merkle => b"MRKL",
             FileKind::Manifest => b"MANI",
+            FileKind::Export => b"EXPT",
         }
     }
 
@@ -70,6 +73,7 @@ impl FileKind {
             FileKind::Run => "run",
             FileKind::Merkle => "merkle",
             FileKind::Manifest => "manifest",
+            FileKind::Export => "export",
         }
     }
 

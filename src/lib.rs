@@ -23,13 +23,15 @@ mod recovery;
 pub mod replica;
 mod resolver;
 mod store;
+mod stream;
 mod types;
 pub mod vfs;
 
 pub use db::{
     Builder, Change, Changes, CommittedBatch, CompareAndSwapError, Db, DeleteProgress, Entry, EntryDigest,
-    Health, Iter, Keys, Keyspace, Origin, Snapshot, Stats, VerifyProgress, VerifyReport, Watch, WatchEvent,
-    WriteBatch,
+    ExportReport, Health, ImportReport, Iter, Keys, Keyspace, Origin, Scrub, ScrubOptions, ScrubPosition,
+    ScrubReport, ScrubStep, Snapshot, Stats, TransferProgress, VerifyProgress, VerifyReport, Watch,
+    WatchEvent, WriteBatch,
 };
 pub use error::{Error, Result};
 pub use manifest::{ReplicaSet, SET_KEY_LEN};

@@ -48,10 +48,16 @@ pub(crate) enum Verb {
     Digest(Store),
     /// Read everything and check it against its checksums and digests; change nothing
     Verify(Store),
+    /// Read all blocks and large values again at a bounded rate, to find damage early
+    Scrub(Scrub),
     /// Merge the store's files as far as they go, so that reads touch fewer
     Compact(Store),
     /// Make a copy of a store in another folder: by links on the same file system, else by copying
     Checkpoint(Checkpoint),
+    /// Write all entries of a store, stamps and tombstones too, as one portable stream
+    Export(Export),
+    /// Merge an exported stream into a store, which is made if there is none
+    Import(Import),
     /// Let peers compare themselves with a store and repair it over TCP, until interrupted
     Serve(Serve),
     /// Show how two replicas differ; change nothing
@@ -202,6 +208,35 @@ pub(crate) struct Checkpoint {
     pub(crate) dir: PathBuf,
     /// The copy's folder: not there yet, or empty
     pub(crate) target: PathBuf,
+}
+
+/// Arguments of `scrub`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Scrub {
+    /// The store's folder
+    pub(crate) dir: PathBuf,
+    /// Read at most so many MiB in a second; 0 reads as fast as it goes
+    #[arg(long, value_name = "MIB", default_value_t = 16)]
+    pub(crate) rate: u64,
+}
+
+/// Arguments of `export`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Export {
+    /// The store's folder
+    pub(crate) dir: PathBuf,
+    /// The file to write, which holds the replica set's secret [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// Arguments of `import`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Import {
+    /// The store's folder
+    pub(crate) dir: PathBuf,
+    /// The stream; may be compressed with gzip [default: standard input]
+    pub(crate) file: Option<PathBuf>,
 }
 
 /// Arguments of `serve`.

@@ -100,7 +100,7 @@ impl Error {
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self.kind() {
             "usage" => 2,
-            "corruption" | "demo" => 1,
+            "corruption" | "stream" | "demo" => 1,
             _ => 3,
         })
     }
@@ -122,6 +122,7 @@ fn store_kind(error: &syncline::Error) -> &'static str {
     use syncline::Error as E;
     match error {
         E::Corruption { .. } => "corruption",
+        E::Stream { .. } => "stream",
         E::Locked { .. } => "locked",
         E::NotFound { .. } => "not_found",
         E::Occupied { .. } => "occupied",
@@ -146,6 +147,7 @@ fn hint(error: &syncline::Error) -> &'static str {
         }
         E::Locked { .. } => ". End the process that has it open, or reach a served store as tcp://host:port",
         E::NotFound { .. } => ". Make one with `syncline init` or `syncline load`",
+        E::Stream { .. } => ". What came before is in the store; export again and import that",
         E::ReadOnly => ". Open it for writing",
         E::Occupied { .. } => ". Choose an empty or a new folder",
         E::UnsupportedVersion { .. } => ". Use the syncline of that version",

@@ -1,8 +1,9 @@
 //! The command's ways into the engine: how stores are opened and keyspaces found, in one place.
 
+use std::io::Read;
 use std::path::Path;
 
-use syncline::{Db, Durability, Keyspace};
+use syncline::{Db, Durability, ImportReport, Keyspace, TransferProgress};
 
 use crate::error::{Error, Result};
 
@@ -20,6 +21,15 @@ pub(crate) fn open_read_only(dir: &Path) -> Result<Db> {
 /// Opens the store in `dir`, or makes one in a new or empty folder. For many writes, made durable together at the end.
 pub(crate) fn open_or_create(dir: &Path) -> Result<Db> {
     Ok(Db::builder(dir).open_or_create()?)
+}
+
+/// Merges an exported stream into the store in `dir`, which is made if there is none.
+pub(crate) fn import(
+    dir: &Path,
+    input: impl Read,
+    progress: &mut dyn FnMut(TransferProgress) -> bool,
+) -> Result<(Db, ImportReport)> {
+    Ok(Db::builder(dir).import(input, progress)?)
 }
 
 /// Makes a store that keeps so many bytes of its log: an empty one in the replica set of `other`, or of a new set.

@@ -181,6 +181,28 @@ fn a_checkpoint_is_a_store_of_its_own_with_the_same_root() {
 }
 
 #[test]
+fn an_exported_stream_makes_an_equal_store_and_half_of_it_is_an_error() {
+    let folder = Folder::new();
+    folder.write("t.tsv", TABLE);
+    folder.text("load s t.tsv");
+    folder.text("del s bee");
+    folder.text("load s t.tsv --key legs --keyspace by-legs");
+    let written = folder.json("export s -o stream", 0);
+    assert_eq!(keys(&written), ["bytes", "entries", "file", "root"]);
+    let imported = folder.json("import copy stream", 0);
+    assert_eq!((&imported["root"], &imported["applied"]), (&written["root"], &written["entries"]));
+    assert_eq!(folder.json("digest copy", 0), folder.json("digest s", 0));
+    assert_eq!(folder.json("import copy stream", 0)["covered"], written["entries"]);
+    assert_eq!(folder.json("diff s copy", 0)["equal"], true);
+
+    let stream = folder.read("stream");
+    folder.write("half", &stream[..stream.len() - 1]);
+    assert_eq!(folder.json("import other half", 1)["kind"], "stream");
+    folder.text("init stranger");
+    assert_eq!(folder.json("import stranger stream", 2)["kind"], "usage");
+}
+
+#[test]
 fn a_store_that_is_open_elsewhere_is_locked_for_writers_and_open_to_readers() {
     let folder = Folder::new();
     folder.text("init s");
@@ -237,10 +259,12 @@ fn damage_is_found_by_verify_and_never_read_as_absence() {
     folder.write("t.tsv", TABLE);
     folder.text("load s t.tsv");
     folder.text("compact s");
+    assert_eq!(folder.json("scrub s", 0)["sound"], true);
     folder.damage_run("s");
     let found = folder.json("verify s", 1);
     assert_eq!(found["sound"], false);
     assert_ne!(found["problems"], json!([]));
+    assert_eq!(folder.json("scrub s --rate 0", 1)["sound"], false);
     assert_eq!(folder.json("get s bee", 1)["kind"], "corruption");
     assert_eq!(folder.run("scan s").code, Some(1));
 }

@@ -13,7 +13,7 @@ use super::keyspace::EntryDigest;
 use super::point::Point;
 use super::stats::{Health, Stats};
 use super::verify::{self, VerifyProgress, VerifyReport};
-use super::{Builder, Iter, Keyspace, Snapshot, WriteBatch};
+use super::{Builder, Iter, Keyspace, Scrub, ScrubOptions, Snapshot, WriteBatch};
 use crate::error::{Error, Result};
 use crate::gc;
 use crate::maintenance::{Maintenance, Work};
@@ -332,6 +332,13 @@ impl Db {
     /// `Aborted`, or what could not be read at all; damage is in the report.
     pub fn verify(&self, progress: &mut dyn FnMut(VerifyProgress) -> bool) -> Result<VerifyReport> {
         verify::verify(&self.inner.store, progress)
+    }
+
+    /// Begins to read every block of the runs and every large value again, at a bounded rate and in steps that the caller
+    /// takes, to find damage early. Pages that the system holds in memory are not read from the medium. What only the log has
+    /// yet is checked at every opening instead, and Merkle files are rebuilt when they are damaged.
+    pub fn scrub(&self, options: ScrubOptions) -> Scrub {
+        Scrub::new(self.clone(), options)
     }
 
     /// Writes everything that is in memory to runs.

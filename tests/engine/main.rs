@@ -14,5 +14,7 @@ mod kill;
 mod merkle;
 mod model;
 mod read_only;
+mod scrub;
 mod stats;
+mod transfer;
 mod watch;

@@ -7,11 +7,14 @@ mod del;
 mod demo;
 mod diff;
 mod digest;
+mod export;
 mod get;
+mod import;
 mod init;
 mod load;
 mod put;
 mod scan;
+mod scrub;
 mod serve;
 mod stats;
 mod sync;
@@ -36,6 +39,9 @@ pub(crate) fn run(verb: &Verb, output: Output) -> Result<Verdict> {
         Verb::Verify(args) => verify::run(args, output),
         Verb::Checkpoint(args) => checkpoint::run(args, output),
         Verb::Compact(args) => compact::run(args, output),
+        Verb::Scrub(args) => scrub::run(args, output),
+        Verb::Export(args) => export::run(args, output),
+        Verb::Import(args) => import::run(args, output),
         Verb::Serve(args) => serve::run(args, output),
         Verb::Diff(args) => diff::run(args, output),
         Verb::Sync(args) => sync::run(args, output),
