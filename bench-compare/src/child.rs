@@ -86,7 +86,6 @@ pub fn run<E: Engine>(job: &Job) -> Result<()> {
         Stage::LoadAndClose => {
             let engine = E::open(&config)?;
             workload::load(&engine, &scope)?;
-            engine.settle()?;
             engine.close()
         }
         Stage::WriteUntilKilled => {
@@ -154,6 +153,7 @@ fn row_of<E: Engine>(job: &Job, config: &Config, workload: &str, engine: &E, met
         value_bytes: job.value_bytes,
         ops: meter.count(),
         ops_per_s: meter.rate(),
+        cpu_us_per_op: meter.cpu_us_per_op(),
         p50_us: meter.quantile_us(0.5),
         p99_us: meter.quantile_us(0.99),
         p999_us: meter.quantile_us(0.999),

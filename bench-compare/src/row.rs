@@ -17,6 +17,8 @@ pub struct Row {
     pub ops: u64,
     /// Operations per second; entries for batches and scans; for a reopening, one by its time.
     pub ops_per_s: f64,
+    /// Processor time of the whole process for each of them, background work during the workload included.
+    pub cpu_us_per_op: f64,
     /// Median latency of an operation, of a whole batch or of a whole scan.
     pub p50_us: f64,
     /// 99 % were not slower.

@@ -52,6 +52,9 @@ fn figures() -> Vec<Figure> {
         figures.push(cost("p99", workload, "us", |row| row.p99_us));
         figures.push(cost("slowest", workload, "ms", |row| row.max_us / 1e3));
     }
+    for workload in ["fill_random", "overwrite", "read_hit", "read_miss", "seek_100", "ycsb_a", "ycsb_b"] {
+        figures.push(cost("processor time", workload, "us", |row| row.cpu_us_per_op));
+    }
     for workload in ["fill_random", "scan_compacted", "overwrite", "delete"] {
         figures.push(cost("disk", workload, "MiB", |row| row.disk_bytes as f64 / MIB));
     }

@@ -90,7 +90,8 @@ impl Engine for Fjall {
     }
 
     fn settle(&self) -> Result<()> {
-        // There is no call that waits: quiet in twenty looks, five milliseconds apart, is taken for done.
+        self.keyspace.rotate_memtable_and_wait()?;
+        // There is no call that waits for compactions: quiet in twenty looks, five milliseconds apart, is taken for done.
         let mut quiet = 0;
         while quiet < 20 {
             let is_busy = self.db.outstanding_flushes() > 0
@@ -103,7 +104,6 @@ impl Engine for Fjall {
     }
 
     fn compact(self) -> Result<Fjall> {
-        self.keyspace.rotate_memtable_and_wait()?;
         self.settle()?;
         self.keyspace.major_compact()?;
         Ok(self)

@@ -149,8 +149,8 @@ pub trait Engine: Sized + Send + Sync {
     /// Shows entries to `visit` and returns how many there were.
     fn scan(&self, scan: Scan<'_>, visit: impl FnMut(&[u8], &[u8])) -> Result<usize>;
 
-    /// Returns when everything is in the store's files and no background work is left that the engine would do without
-    /// further writes.
+    /// Writes what is in memory to sorted files, where the engine has such, and returns when no background work is left.
+    /// So what reads find does not depend on how full a memtable happened to be.
     fn settle(&self) -> Result<()> {
         Ok(())
     }

@@ -94,11 +94,12 @@ impl Engine for RocksDb {
     }
 
     fn settle(&self) -> Result<()> {
+        self.db.flush_opt(&FlushOptions::default())?;
         Ok(self.db.wait_for_compact(&WaitForCompactOptions::default())?)
     }
 
     fn compact(self) -> Result<RocksDb> {
-        self.db.flush_opt(&FlushOptions::default())?;
+        self.settle()?;
         self.db.compact_range::<&[u8], &[u8]>(None, None);
         self.settle()?;
         Ok(self)

@@ -68,6 +68,7 @@ impl Engine for Syncline {
     }
 
     fn settle(&self) -> Result<()> {
+        self.db.flush()?;
         while self.db.step()? {}
         Ok(())
     }
