@@ -1,11 +1,16 @@
 //! Checkpoints: a copy holds what was committed before it, whatever the store does meanwhile and wherever making it stops.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::Path;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
-use syncline::vfs::{Fault, FaultTarget, MemoryVfs};
-use syncline::{Db, Durability, Error};
+use syncline::vfs::{
+    Fault, FaultTarget, LockGuard, MemoryVfs, ReadMode, ReadableFile, Staging, Vfs, WritableFile,
+};
+use syncline::{Db, Durability, Environment, Error};
 
 use crate::common::{Random, World, seeds};
 
@@ -211,4 +216,84 @@ fn checkpoints_beside_a_busy_store_hold_a_prefix() {
 
 fn number_in(bytes: &[u8]) -> u64 {
     u64::from_be_bytes(bytes.try_into().expect("eight bytes"))
+}
+
+/// A file system on which a store is compacted before the first link.
+#[derive(Debug, Clone)]
+struct CompactedFirst {
+    inner: MemoryVfs,
+    db: Arc<Mutex<Option<Db>>>,
+    compaction: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+impl Vfs for CompactedFirst {
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        if let Some(db) = self.db.lock().expect("no panic").take() {
+            let (done, is_done) = mpsc::channel();
+            let compaction = std::thread::spawn(move || {
+                db.compact(|| true).expect("compact");
+                // Nobody listens if it had to wait until the checkpoint was made, as it should have.
+                let _ = done.send(());
+            });
+            *self.compaction.lock().expect("no panic") = Some(compaction);
+            let _ = is_done.recv_timeout(Duration::from_millis(300));
+        }
+        self.inner.link(from, to)
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.inner.create_dir_all(dir)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.inner.list(dir)
+    }
+
+    fn create(&self, path: &Path, allocate: u64) -> io::Result<Box<dyn WritableFile>> {
+        self.inner.create(path, allocate)
+    }
+
+    fn open(&self, path: &Path, mode: ReadMode) -> io::Result<Arc<dyn ReadableFile>> {
+        self.inner.open(path, mode)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.inner.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.inner.remove(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.inner.sync_dir(dir)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn LockGuard>>> {
+        self.inner.lock(path)
+    }
+
+    fn staging(&self, path: &Path, len: usize) -> io::Result<Box<dyn Staging>> {
+        self.inner.staging(path, len)
+    }
+}
+
+#[test]
+fn no_file_is_removed_between_a_look_at_the_manifest_and_its_link() {
+    let world = World::new(11);
+    let vfs = CompactedFirst { inner: world.vfs.clone(), db: Arc::default(), compaction: Arc::default() };
+    let environment = Environment { vfs: Arc::new(vfs.clone()), ..world.environment() };
+    let db = world.builder("/db").environment(environment).create().expect("a new store");
+    let mut model = Model::new();
+    for _ in 0..3 {
+        change(&db, &mut model, &mut Random::new(11), 30);
+        db.flush().expect("flush");
+    }
+    *vfs.db.lock().expect("no panic") = Some(db.clone());
+    db.checkpoint("/copy").expect("the files of the manifest are there");
+    let compaction = vfs.compaction.lock().expect("no panic").take().expect("it was begun");
+    compaction.join().expect("compacted");
+    let copy = world.builder("/copy").open().expect("open the copy");
+    assert!(contents(&copy) == model);
+    assert_sound(&copy);
 }
