@@ -59,20 +59,6 @@ impl StoredHead {
         }
     }
 
-    /// The head as a run stores it.
-    pub(crate) fn as_ref(&self) -> HeadRef<'_> {
-        let value = match &self.value {
-            StoredValue::Undigested(value) | StoredValue::Digested(ValueRef::Inline(value), _) => {
-                RunValue::Inline(value)
-            }
-            StoredValue::Digested(ValueRef::Staged { location, .. } | ValueRef::Log(location), digest) => {
-                RunValue::Log(*location, *digest)
-            }
-        };
-        let &StoredHead { seqno, stamp, kind, expires_at, ref meta, .. } = self;
-        HeadRef { seqno, stamp, kind, expires_at, meta, value }
-    }
-
     /// Whether reads at wall time `now_ms` show a value for this entry, as [`Head::is_visible`].
     pub(crate) fn is_visible(&self, now_ms: u64) -> bool {
         self.kind == Kind::Put && (self.expires_at == 0 || self.expires_at > now_ms)

@@ -169,9 +169,8 @@ impl World {
         let id = FileId(self.next_file);
         self.next_file += 1;
         let mut writer = RunWriter::create(&self.files, Path::new(""), id, entries_max).expect("no faults");
-        while cursor.advance().expect("no faults") {
-            let head = cursor.head().expect("just advanced");
-            writer.push(cursor.key(), self.hasher.key(cursor.key()), head.as_ref()).expect("no faults");
+        while let Some((key, head)) = cursor.step().expect("no faults") {
+            writer.push(key, self.hasher.key(key), head).expect("no faults");
         }
         let properties = writer.finish().expect("no faults");
         let run =
