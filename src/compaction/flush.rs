@@ -48,12 +48,15 @@ fn write_run(store: &Store, job: &FlushJob, id: FileId) -> Result<(Base, Vec<Bou
     let mut writer = RunWriter::create(vfs, &store.dir, id, memtable.len())?;
     for (key, head, below) in memtable.in_order().changes() {
         let hash = measure.hasher.key(key);
+        writer.push(key, hash, head.into())?;
+        if !measure.index {
+            continue;
+        }
         fold.add(key, Some(measure.entry(key, hash, head)), below.copied());
         if let Some(level) = measure.fence_level(hash) {
             bounds.push(Bound { key: key.to_vec(), level });
         }
         bounds.extend(decreed_by(key, measure));
-        writer.push(key, hash, head.into())?;
     }
     bounds.sort_unstable();
     Ok((fold.finish(), bounds, writer.finish()?))
@@ -97,6 +100,10 @@ fn parts(levels: &Levels, pending: &PendingCut, measure: &Measure) -> Result<Cut
 
 /// Persists `base` as of the flushed memtable. All its files, in order.
 fn write_merkle(store: &Store, job: &FlushJob, base: &Base) -> Result<Vec<FileId>> {
+    if !store.measure.index {
+        // Without a file the next opening makes a new one.
+        return Ok(Vec::new());
+    }
     let vfs = &*store.options.environment.vfs;
     let id = store.next_file();
     merkle::write_next(vfs, &store.dir, &job.state.merkle, id, job.sealed.last, &job.base, base)

@@ -55,6 +55,15 @@ impl Builder {
         self
     }
 
+    /// Opens the store without its Merkle index, to measure what that costs: commits read nothing, and whatever needs a
+    /// sum (root, fingerprints, lengths, sessions) is refused. The next opening with the index makes it anew by reading
+    /// every entry.
+    #[doc(hidden)]
+    pub fn without_index(mut self) -> Builder {
+        self.options.index = false;
+        self
+    }
+
     /// Keeps flushed segments of the log for [`Db::changes_since`], the oldest going first, up to this many bytes on disk. The
     /// store remembers it until it is opened with another number; a smaller one takes effect with the next flush. At first
     /// 0: what is not flushed yet is all that the feed has.

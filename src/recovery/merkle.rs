@@ -25,6 +25,9 @@ pub(super) fn load_base(
     measure: &Measure,
     report: &mut RecoveryReport,
 ) -> Result<Base> {
+    if !measure.index {
+        return Ok(Base::default());
+    }
     if state.merkle.is_empty() {
         return rebuild(levels, measure);
     }

@@ -70,6 +70,7 @@ pub(super) fn open_beside(dir: &Path, options: Options, beside: Beside) -> Resul
         hasher: hasher.clone(),
         epoch_len: state.set.epoch_len,
         bucket_bits: state.set.bucket_bits,
+        index: options.index,
         inline_value_max: options.inline_value_max,
     };
     let run = |id| Run::open(&**vfs, dir, id, options.read_mode, hasher.clone()).map(Arc::new);

@@ -109,6 +109,10 @@ impl Front {
     pub(crate) fn prepare(&self, view: &View, write: &mut Write, measure: &Measure) -> Result<Option<Rank>> {
         let key = &write.key;
         let hash = measure.hasher.key(key);
+        if !measure.index {
+            write.prepared = Prepared { hash, replaced: None };
+            return Ok(None);
+        }
         let count = |head: &Head| {
             let sum = measure.entry(key, hash, head);
             let rank = Rank { stamp: head.stamp, kind: head.kind, hash: EntryHash(sum.sum.fingerprint.0) };
@@ -144,7 +148,9 @@ impl Front {
                 false => ValueRef::Staged { value, location },
             };
             let head = Head { seqno, stamp, kind, expires_at, meta, digest, value };
-            self.merkle.enter(measure.entry(&key, hash, &head), replaced);
+            if measure.index {
+                self.merkle.enter(measure.entry(&key, hash, &head), replaced);
+            }
             memtable.insert(key, hash, head, replaced);
         }
         self.last = seqno;

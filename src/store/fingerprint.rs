@@ -46,6 +46,7 @@ impl Store {
     pub(crate) fn merkle_point(&self) -> Result<MerklePoint> {
         let writer = self.writer.lock();
         self.poison.check()?;
+        self.check_index()?;
         let (view, seqno) = self.views.read_point();
         let merkle = &writer.front.merkle;
         Ok(MerklePoint { base: merkle.base.clone(), total: merkle.total(), view, seqno })

@@ -16,6 +16,8 @@ pub(crate) struct Measure {
     /// Length of an epoch in units of the hybrid clock.
     pub(crate) epoch_len: u64,
     pub(crate) bucket_bits: u8,
+    /// Whether the Merkle index is kept.
+    pub(crate) index: bool,
     /// Values longer than this stay in the log.
     pub(crate) inline_value_max: usize,
 }

@@ -46,7 +46,7 @@ pub use options::{Durability, Environment};
 pub(crate) use view::{View, Views};
 pub(crate) use watch::{WatchQueue, Watched, Watchers};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::index::Memtable;
 use crate::manifest::{Manifest, State};
 use crate::types::{KeyRange, SeqNo};
@@ -138,6 +138,7 @@ impl Store {
     /// # Errors
     /// As [`Store::commit`].
     pub(crate) fn apply(&self, writes: Vec<Write>) -> Result<Admission> {
+        self.check_index()?;
         let writes = admission::keep_greatest(writes, &self.measure);
         let horizon = self.identity().horizon;
         let mut writer = self.lock_with_room()?;
@@ -268,6 +269,15 @@ impl Store {
     /// A copy of the manifest's state.
     pub(crate) fn identity(&self) -> State {
         self.structure.lock().state().clone()
+    }
+
+    /// # Errors
+    /// `InvalidArgument` if the store was opened without its Merkle index.
+    fn check_index(&self) -> Result<()> {
+        match self.measure.index {
+            true => Ok(()),
+            false => Err(Error::invalid("the store was opened without its Merkle index")),
+        }
     }
 
     pub(crate) fn check_poison(&self) -> Result<()> {

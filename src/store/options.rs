@@ -55,6 +55,8 @@ pub(crate) struct Options {
     pub(crate) background: bool,
     /// Bytes that merges write in a second at most, as long as nothing piles up. Not zero.
     pub(crate) background_bytes_per_second: Option<u64>,
+    /// Whether the Merkle index is kept up to date.
+    pub(crate) index: bool,
     /// Whether the store was opened for reading: its file system takes no changes, and nothing may be committed.
     pub(crate) read_only: bool,
 }
@@ -70,6 +72,7 @@ impl Default for Options {
             retain_log_bytes: None,
             background: true,
             background_bytes_per_second: None,
+            index: true,
             read_only: false,
         }
     }

@@ -51,6 +51,33 @@ fn equal_content_gives_equal_roots_whatever_the_history() {
     }
 }
 
+#[test]
+fn a_store_written_without_its_index_gets_it_back() {
+    for seed in seeds(20) {
+        let (mut random, world) = (Random::new(seed), World::new(seed));
+        let mut db = world.builder("/db").create().expect("a new store");
+        for round in 0..6 {
+            for _ in 0..random.below(400) {
+                let key = random.key(300);
+                let written = if random.chance(80) { db.put(&key, random.value()) } else { db.delete(&key) };
+                written.expect("commit");
+            }
+            if random.chance(50) {
+                db.flush().expect("flush");
+            }
+            assert_eq!(db.root().is_ok(), round % 2 == 0, "seed {seed}: a root without an index");
+            drop(db);
+            let builder = world.builder("/db");
+            let builder = if round % 2 == 0 { builder.without_index() } else { builder };
+            db = builder.open().expect("reopen");
+        }
+        let report = db.verify(&mut |_| true).expect("verify");
+        assert_eq!(report.problems, [""; 0], "seed {seed}");
+        let count = db.iter().count() as u64;
+        assert_eq!(db.len().expect("length"), count, "seed {seed}");
+    }
+}
+
 fn check_histories(seed: u64) {
     let mut random = Random::new(seed);
     let first = World::new(seed).builder("/first").create().expect("a new store");

@@ -25,13 +25,15 @@ impl Engine for Syncline {
         if durable { "fsynced, group commit" } else { "survives a killed process" }
     }
 
-    fn refusal(config: &Config) -> Option<&'static str> {
-        config.without_index.then_some("the engine offers no way to leave the Merkle index out")
+    fn refusal(_: &Config) -> Option<&'static str> {
+        None
     }
 
     fn open(config: &Config) -> Result<Syncline> {
         let durability = if config.durable { Durability::Sync } else { Durability::Buffered };
-        let db = Db::builder(&config.dir).durability(durability).open_or_create()?;
+        let builder = Db::builder(&config.dir).durability(durability);
+        let builder = if config.without_index { builder.without_index() } else { builder };
+        let db = builder.open_or_create()?;
         Ok(Syncline { keyspace: db.default_keyspace(), db, durability })
     }
 
