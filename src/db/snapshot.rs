@@ -63,7 +63,7 @@ impl Snapshot {
         self.walk(keyspace, &KeyRange::prefix(prefix.as_ref()))
     }
 
-    fn walk(&self, keyspace: &Keyspace, range: &KeyRange) -> Iter {
+    pub(super) fn walk(&self, keyspace: &Keyspace, range: &KeyRange) -> Iter {
         let cursor = self.view.cursor(&keyspace.prefix().range(range), self.seqno);
         Iter::new(Keys::new(cursor, self.db.clone(), self.view.clone()))
     }

@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::types::{KeyRange, Location, Slice, ValueDigest};
 
 use super::block::{Block, Layout, PlacedHead};
-use super::entry::StoredHead;
+use super::entry::{HeadRef, StoredHead};
 use super::run::Run;
 
 /// The ends of a walk.
@@ -65,8 +65,7 @@ impl HeldBlock {
 }
 
 impl RunCursor {
-    /// A walk over `range`. Begins to fetch what its first step from the front will look at, but does not wait for it, so
-    /// that of several walks all come at once.
+    /// A walk over `range`. Reads nothing yet.
     pub(super) fn new(run: Arc<Run>, range: Arc<KeyRange>) -> RunCursor {
         let beginning = Position { block: 0, index: Some(0) };
         let find = |key: &[u8]| {
@@ -79,8 +78,13 @@ impl RunCursor {
             Some(end) => (find(&range.start), find(end)),
             None => (find(&range.start), past_the_last),
         };
-        run.touch(low.block);
         RunCursor { run, range, low, high, front: Stand::default(), back: Stand::default() }
+    }
+
+    /// Begins to fetch what the first step from the front will look at. Called for several walks one right after the other,
+    /// so that they wait for memory together.
+    pub(super) fn touch(&self) {
+        self.run.touch(self.low.block);
     }
 
     /// Moves `end` to the outermost entry that is left there. `false` if there is none, and the end stands where it did.
@@ -202,6 +206,11 @@ impl Stand {
 
     pub(super) fn is_visible(&self, now_ms: u64) -> bool {
         self.head.is_visible(now_ms)
+    }
+
+    /// The head, borrowed from the block.
+    pub(super) fn head_ref(&self) -> Option<HeadRef<'_>> {
+        Some(self.head.borrowed(&self.held.as_ref()?.bytes))
     }
 
     /// The head, which pins the block.

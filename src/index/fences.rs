@@ -250,7 +250,7 @@ impl Section {
 }
 
 /// The first bytes as a number that orders as they do.
-fn head(rest: &[u8]) -> u64 {
+pub(super) fn head(rest: &[u8]) -> u64 {
     let mut head = [0; HEAD_LEN];
     head.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
     u64::from_be_bytes(head)

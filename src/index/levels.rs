@@ -93,9 +93,9 @@ impl Levels {
         sums
     }
 
-    /// The neighbouring runs to merge next; `None` if the list is good as it is.
-    pub(crate) fn pick(&self) -> Option<Vec<Arc<Run>>> {
-        let lens: Vec<u64> = self.runs.iter().map(|run| run.len()).collect();
-        self.runs.get(pick(&lens)?).map(<[_]>::to_vec)
+    /// The neighbours to merge next among the newest `count` runs; `None` if these are good as they are.
+    pub(crate) fn pick(&self, count: usize) -> Option<&[Arc<Run>]> {
+        let lens: Vec<u64> = self.runs.iter().take(count).map(|run| run.len()).collect();
+        self.runs.get(pick(&lens)?)
     }
 }

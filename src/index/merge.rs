@@ -14,7 +14,7 @@ use crate::hash::SetHasher;
 use crate::types::{Head, KeyRange, Location, SeqNo, Slice, ValueDigest, ValueRef};
 
 use super::cursor::{End, RunCursor};
-use super::entry::StoredHead;
+use super::entry::{HeadRef, StoredHead};
 use super::memtable::Memtable;
 use super::memtable_cursor::MemtableCursor;
 use super::run::Run;
@@ -51,6 +51,11 @@ impl MergeCursor {
                 sources.push(Source::new(Walk::Run(RunCursor::new(run.clone(), shared.clone()))));
             }
         }
+        for source in &sources {
+            if let Walk::Run(walk) = &source.walk {
+                walk.touch();
+            }
+        }
         MergeCursor { sources, current: None, failed: None, hasher }
     }
 
@@ -68,6 +73,15 @@ impl MergeCursor {
     /// As [`MergeCursor::advance`].
     pub(crate) fn advance_back(&mut self) -> Result<bool> {
         self.advance_from(End::Back)
+    }
+
+    /// Moves to the least key that is left, and returns it with its head.
+    ///
+    /// # Errors
+    /// As [`MergeCursor::advance`].
+    pub(crate) fn step(&mut self) -> Result<Option<(&[u8], HeadRef<'_>)>> {
+        self.advance()?;
+        Ok(self.current().and_then(|(source, end)| Some((source.key(end), source.head_ref(end)?))))
     }
 
     /// The key that the last advance moved to; empty before it and at the end.
@@ -320,6 +334,13 @@ impl Source {
         match &self.walk {
             Walk::Run(walk) => walk.stand(end).is_visible(now_ms),
             Walk::Memtable(walk) => walk.stand(end).is_some_and(|(_, head)| head.is_visible(now_ms)),
+        }
+    }
+
+    fn head_ref(&self, end: End) -> Option<HeadRef<'_>> {
+        match &self.walk {
+            Walk::Run(walk) => walk.stand(end).head_ref(),
+            Walk::Memtable(walk) => walk.stand(end).map(|(_, head)| head.into()),
         }
     }
 

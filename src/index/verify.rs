@@ -4,6 +4,7 @@
 //! longer be compared.
 
 use crate::error::{Error, Result};
+use crate::types::{Location, ValueDigest};
 
 use super::block::{Block, Layout, PlacedHead};
 use super::layout::Properties;
@@ -25,6 +26,27 @@ impl Run {
             errors.push(self.corruption(self.len(), "the run's properties do not agree with its entries"));
         }
         errors
+    }
+
+    /// Checks block `number` as the medium has it now, tells `each` of the values in the log that its entries point to, and
+    /// returns its length in bytes.
+    ///
+    /// # Errors
+    /// `Corruption`, `Io`.
+    pub(crate) fn recheck(&self, number: u64, mut each: impl FnMut(Location, ValueDigest)) -> Result<u64> {
+        let number = usize::try_from(number).unwrap_or(usize::MAX);
+        let bytes = self.recheck_block(number)?;
+        let malformed = |malformed| self.malformed_block(number, malformed);
+        let layout = Layout::parse(&bytes).map_err(malformed)?;
+        let block = Block::new(&bytes, &layout);
+        let (mut key, mut head) = (Vec::new(), PlacedHead::default());
+        for index in 0..block.count() {
+            block.place(index, &mut key, &mut head).map_err(malformed)?;
+            if let Err((location, digest)) = head.value() {
+                each(location, digest);
+            }
+        }
+        Ok(bytes.len() as u64)
     }
 
     fn verify_block(&self, number: usize, found: &mut Properties, last_key: &mut Vec<u8>) -> Result<()> {
@@ -52,9 +74,7 @@ impl Run {
             } else if !self.may_contain(hash) {
                 "the filter lacks a key"
             } else {
-                if let Some(head) = head.stored(|range| bytes.sub(range)) {
-                    found.add(&key, &head);
-                }
+                found.add(&key, &head.borrowed(&bytes));
                 std::mem::swap(last_key, &mut key);
                 continue;
             };

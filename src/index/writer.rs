@@ -16,7 +16,7 @@ use crate::types::{FileId, Kind, SeqNo};
 use crate::vfs::{Vfs, WritableFile};
 
 use super::block::BlockBuilder;
-use super::entry::StoredHead;
+use super::entry::{HeadRef, RunValue};
 use super::fences::{FencesBuilder, separator};
 use super::filter::FilterBuilder;
 use super::layout::{Part, Properties, Trailer, checksum};
@@ -69,7 +69,7 @@ impl RunWriter {
     ///
     /// # Errors
     /// `Io`; the writer is of no more use.
-    pub(crate) fn push(&mut self, key: &[u8], hash: KeyHash, head: StoredHead) -> Result<()> {
+    pub(crate) fn push(&mut self, key: &[u8], hash: KeyHash, head: HeadRef<'_>) -> Result<()> {
         debug_assert!(self.properties.entries == 0 || *self.last_key < *key, "keys rise strictly");
         if self.block.is_full_for(key, &head) {
             self.close_block()?;
@@ -85,7 +85,7 @@ impl RunWriter {
         self.filter.insert(hash);
         self.last_key.clear();
         self.last_key.extend_from_slice(key);
-        self.block.push(key, hash, head);
+        self.block.push(key, hash, &head);
         Ok(())
     }
 
@@ -145,7 +145,7 @@ impl RunWriter {
 
 impl Properties {
     /// Counts an entry; keys come in rising order.
-    pub(super) fn add(&mut self, key: &[u8], head: &StoredHead) {
+    pub(super) fn add(&mut self, key: &[u8], head: &HeadRef<'_>) {
         if self.entries == 0 {
             self.keys.0 = key.to_vec();
             self.seqnos = (SeqNo::MAX, SeqNo::ZERO);
@@ -154,7 +154,7 @@ impl Properties {
         self.tombstones += u64::from(head.kind == Kind::Tombstone);
         self.seqnos = (self.seqnos.0.min(head.seqno), self.seqnos.1.max(head.seqno));
         self.clock_max = self.clock_max.max(head.stamp.hlc);
-        if let Some(location) = head.log_location() {
+        if let RunValue::Log(location, _) = head.value {
             *self.referenced.entry(location.segment).or_default() += u64::from(location.len);
         }
     }

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use crate::types::{Kind, Location, SeqNo, Slice, Stamp, ValueDigest, ValueRef};
 
-use super::super::entry::{StoredHead, StoredValue};
+use super::super::entry::{HeadRef, RunValue, StoredHead, StoredValue};
 
 /// What an entry says beside its key, and where in its block the rest lies. Made to be written over: a walk does that for
 /// every entry, and moving something so large would take it as long as everything else.
@@ -45,6 +45,17 @@ impl PlacedHead {
     /// As [`StoredHead::is_visible`].
     pub(in crate::index) fn is_visible(&self, now_ms: u64) -> bool {
         self.kind == Kind::Put && (self.expires_at == 0 || self.expires_at > now_ms)
+    }
+
+    /// The head, borrowed from the block's bytes.
+    pub(in crate::index) fn borrowed<'a>(&self, block: &'a [u8]) -> HeadRef<'a> {
+        let part = |range: &Range<usize>| block.get(range.clone()).unwrap_or_default();
+        let &PlacedHead { seqno, stamp, kind, expires_at, .. } = self;
+        let value = match self.in_log {
+            Some((location, digest)) => RunValue::Log(location, digest),
+            None => RunValue::Inline(part(&self.value)),
+        };
+        HeadRef { seqno, stamp, kind, expires_at, meta: part(&self.meta), value }
     }
 
     /// The head with slices of the block's bytes, which `slice` makes; `None` if it cannot.

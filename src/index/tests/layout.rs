@@ -52,7 +52,7 @@ fn a_small_run_has_exactly_the_bytes_that_the_format_says() {
     };
     let mut writer = RunWriter::create(&files, Path::new(""), FileId(9), 3).expect("no faults");
     for (key, head) in [("key/a", put), ("key/b", tombstone), ("key/large", large)] {
-        writer.push(key.as_bytes(), hasher.key(key.as_bytes()), head.into()).expect("no faults");
+        writer.push(key.as_bytes(), hasher.key(key.as_bytes()), (&head).into()).expect("no faults");
     }
     writer.finish().expect("no faults");
     let bytes = files.bytes(&FileKind::Run.name(9));

@@ -12,7 +12,7 @@ use crate::index::filter::{FilterBuilder, may_contain};
 use crate::index::memtable_cursor::MemtableCursor;
 use crate::index::slots::Slots;
 use crate::index::{Levels, Memtable, Run, RunWriter};
-use crate::types::{FileId, Key, KeyRange, SeqNo, Slice, ValueRef};
+use crate::types::{EntrySum, FileId, Head, Key, KeyRange, Kind, RangeSum, SeqNo, Slice, ValueRef};
 use crate::vfs::ReadMode;
 
 fn hash(number: u64) -> KeyHash {
@@ -87,13 +87,62 @@ fn readers_beside_a_writer_see_every_published_commit() {
         let readers = [scope.spawn(read), scope.spawn(read)];
         let mut random = Random::new(6);
         for seqno in 1..=commits {
-            memtable.insert(&key(seqno), hasher.key(&key(seqno)), random.head(seqno, &hasher));
+            let key = key(seqno);
+            memtable.insert(key[..].into(), hasher.key(&key), random.head(seqno, &hasher), None);
             published.store(seqno, Ordering::Release);
         }
         for reader in readers {
             reader.join().expect("a reader failed");
         }
     });
+}
+
+/// What a memtable changes in the sum of any range, as of any commit, whatever of it an index covers already.
+#[test]
+fn a_memtable_sums_up_what_it_changes() {
+    let hasher = SetHasher::new(&[4; 32]);
+    let count = |key: &[u8], head: &Head| {
+        let hash = hasher.head(hasher.key(key), head);
+        EntrySum { sum: RangeSum::of_entry(hash, head.kind == Kind::Put, key.len() as u64), epoch: None }
+    };
+    for seed in 0..300 {
+        let (mut random, memtable) = (Random::new(seed), Memtable::new());
+        let mut below = BTreeMap::new();
+        let mut versions: Vec<(Vec<u8>, Head)> = Vec::new();
+        let keys = 1 + random.below(200);
+        for seqno in 1..random.below(400) {
+            let key = random.below(keys).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes().to_vec();
+            let head = random.head(seqno, &hasher);
+            let old = random.head(0, &hasher);
+            below.entry(key.clone()).or_insert_with(|| (seqno % 3 == 0).then(|| count(&key, &old)));
+            memtable.insert(key[..].into(), hasher.key(&key), head.clone(), below[&key]);
+            versions.push((key, head));
+            if random.below(8) > 0 {
+                continue;
+            }
+            // Most readers read the present, and some the past.
+            let at = SeqNo(if random.below(4) > 0 { seqno } else { random.below(seqno + 1) });
+            let range = match random.below(3) {
+                0 => KeyRange::all(),
+                _ => KeyRange::new(
+                    [random.next() as u8],
+                    (random.below(2) == 0).then(|| vec![random.next() as u8]),
+                ),
+            };
+            let mut newest = BTreeMap::new();
+            versions.iter().filter(|(_, head)| head.seqno <= at).for_each(|(key, head)| {
+                newest.insert(key, head);
+            });
+            let inside = newest.into_iter().filter(|(key, _)| range.contains(key));
+            let before = |key: &Vec<u8>| below[key].map_or(RangeSum::ZERO, |below| below.sum);
+            let expected: RangeSum = inside.map(|(key, head)| count(key, head).sum - before(key)).sum();
+            assert_eq!(
+                memtable.sum(&range, at, count),
+                expected,
+                "seed {seed}: {range:?} at {at:?} of {seqno}"
+            );
+        }
+    }
 }
 
 #[test]
@@ -158,7 +207,7 @@ fn keys_and_values_of_the_greatest_length_have_a_place() {
     let files = Files::default();
     let mut writer = RunWriter::create(&files, Path::new(""), FileId(1), 7).expect("no faults");
     for (key, head) in &entries {
-        writer.push(key, hasher.key(key), head.clone().into()).expect("no faults");
+        writer.push(key, hasher.key(key), head.into()).expect("no faults");
     }
     writer.finish().expect("no faults");
     let run =
