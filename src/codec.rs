@@ -75,6 +75,20 @@ impl<'a> Reader<'a> {
         self.array().map(u128::from_le_bytes)
     }
 
+    /// A little-endian number of `len` bytes, at most eight.
+    #[inline]
+    pub(crate) fn uint(&mut self, len: usize) -> Result<u64, Malformed> {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let mut word = [0; 8];
+        match rest.first_chunk() {
+            Some(chunk) => word = *chunk,
+            None => word.iter_mut().zip(rest).for_each(|(to, from)| *to = *from),
+        }
+        self.bytes(len)?;
+        let unused_bits = 64 - 8 * len.min(8) as u32;
+        Ok(u64::from_le_bytes(word) & u64::MAX.checked_shr(unused_bits).unwrap_or(0))
+    }
+
     /// An unsigned LEB128 number of at most 64 bits. Overlong forms are malformed, so every number has one form.
     #[inline]
     pub(crate) fn varint(&mut self) -> Result<u64, Malformed> {

@@ -151,13 +151,13 @@ impl Iter {
     /// The value that the last advance moved to; empty before it and at the end.
     pub fn value(&self) -> &[u8] {
         // A value that is elsewhere was read when the walk moved to it.
-        self.from_log.as_deref().unwrap_or_else(|| self.keys.cursor.value().unwrap_or_default())
+        self.from_log.as_deref().unwrap_or_else(|| self.keys.cursor.value())
     }
 
     fn step(&mut self, step: Step) -> Result<bool> {
         self.from_log = None;
         let is_found = self.keys.step(step)?;
-        if let Err((location, digest)) = self.keys.cursor.value() {
+        if let Some((location, digest)) = self.keys.cursor.log_value() {
             let hasher = &self.keys.db.store().measure.hasher;
             self.from_log = Some(self.keys.view.log_value(location, digest, hasher)?);
         }

@@ -29,8 +29,6 @@ pub(super) enum End {
 pub(super) struct RunCursor {
     run: Arc<Run>,
     range: Arc<KeyRange>,
-    /// Whether `low` and `high` were looked up: not before the first step, for that can fail.
-    is_begun: bool,
     /// Where what is left begins and ends.
     low: Position,
     high: Position,
@@ -60,19 +58,33 @@ struct HeldBlock {
     layout: Layout,
 }
 
+impl HeldBlock {
+    fn block(&self) -> Block<'_> {
+        Block::new(&self.bytes, &self.layout)
+    }
+}
+
 impl RunCursor {
     /// A walk over `range`. Reads nothing yet.
     pub(super) fn new(run: Arc<Run>, range: Arc<KeyRange>) -> RunCursor {
-        let nowhere = Position { block: 0, index: Some(0) };
-        RunCursor {
-            run,
-            range,
-            is_begun: false,
-            low: nowhere,
-            high: nowhere,
-            front: Stand::default(),
-            back: Stand::default(),
-        }
+        let beginning = Position { block: 0, index: Some(0) };
+        let find = |key: &[u8]| {
+            let block = run.find_block(key);
+            block.map_or(beginning, |block| Position { block, index: None })
+        };
+        let past_the_last = Position { block: run.block_count(), index: Some(0) };
+        let (low, high) = match &range.end {
+            _ if range.is_empty() => (beginning, beginning),
+            Some(end) => (find(&range.start), find(end)),
+            None => (find(&range.start), past_the_last),
+        };
+        RunCursor { run, range, low, high, front: Stand::default(), back: Stand::default() }
+    }
+
+    /// Begins to fetch what the first step from the front will look at. Called for several walks one right after the other,
+    /// so that they wait for memory together.
+    pub(super) fn touch(&self) {
+        self.run.touch(self.low.block);
     }
 
     /// Moves `end` to the outermost entry that is left there. `false` if there is none, and the end stands where it did.
@@ -80,9 +92,6 @@ impl RunCursor {
     /// # Errors
     /// `Corruption`, `Io`; the walk cannot go on.
     pub(super) fn step(&mut self, end: End) -> Result<bool> {
-        if !self.is_begun {
-            self.begin();
-        }
         match end {
             End::Front => self.next(),
             End::Back => self.next_back(),
@@ -102,22 +111,18 @@ impl RunCursor {
         std::mem::swap(&mut self.front, &mut self.back);
     }
 
-    fn begin(&mut self) {
-        self.is_begun = true;
-        let beginning = Position { block: 0, index: Some(0) };
-        let find = |key: &[u8]| {
-            let block = self.run.find_block(key);
-            block.map_or(beginning, |block| Position { block, index: None })
-        };
-        if !self.range.is_empty() {
-            let past_the_last = Position { block: self.run.block_count(), index: Some(0) };
-            let high = self.range.end.as_deref().map_or(past_the_last, find);
-            (self.low, self.high) = (find(&self.range.start), high);
-        }
-    }
-
     fn next(&mut self) -> Result<bool> {
-        let RunCursor { run, range, low, high, front, .. } = self;
+        let RunCursor { run, range, low, high, front, back: _ } = self;
+        // Nearly always the next entry is in the same block, and the other end far away.
+        if let (Some(index), Some(held)) = (low.index, &front.held)
+            && held.number == low.block
+            && low.block < high.block
+            && index < held.layout.count()
+        {
+            low.index = Some(index + 1);
+            let placed = held.block().place(index, &mut front.key, &mut front.head);
+            return placed.map(|()| true).map_err(|malformed| run.malformed_block(low.block, malformed));
+        }
         loop {
             let is_last = low.block >= high.block;
             if is_last && high.index == Some(0) {
@@ -141,7 +146,15 @@ impl RunCursor {
     }
 
     fn next_back(&mut self) -> Result<bool> {
-        let RunCursor { run, range, low, high, back, .. } = self;
+        let RunCursor { run, range, low, high, back, front: _ } = self;
+        if let (Some(index @ 1..), Some(held)) = (high.index, &back.held)
+            && held.number == high.block
+            && low.block < high.block
+        {
+            high.index = Some(index - 1);
+            let placed = held.block().place(index - 1, &mut back.key, &mut back.head);
+            return placed.map(|()| true).map_err(|malformed| run.malformed_block(high.block, malformed));
+        }
         loop {
             let is_last = high.block <= low.block;
             if high.index == Some(0) {
@@ -175,15 +188,20 @@ impl Stand {
         &self.key
     }
 
-    /// The value, if it is in the block; else its place in the log.
-    pub(super) fn value(&self) -> Result<&[u8], (Location, ValueDigest)> {
-        let range = self.head.value()?;
-        Ok(self.held.as_ref().and_then(|held| held.bytes.get(range)).unwrap_or_default())
+    /// The value; empty if it is in the log.
+    pub(super) fn value(&self) -> &[u8] {
+        let value = self.held.as_ref().zip(self.head.value().ok());
+        value.and_then(|(held, range)| held.bytes.get(range)).unwrap_or_default()
     }
 
     /// The value as a slice that pins the block. `None` if it is in the log.
     pub(super) fn value_slice(&self) -> Option<Slice> {
         self.held.as_ref()?.bytes.sub(self.head.value().ok()?)
+    }
+
+    /// Where in the log the value is, if it is there.
+    pub(super) fn log_value(&self) -> Option<(Location, ValueDigest)> {
+        self.head.value().err()
     }
 
     pub(super) fn is_visible(&self, now_ms: u64) -> bool {
@@ -206,12 +224,10 @@ impl Stand {
 fn hold<'a>(run: &Run, held: &'a mut Option<HeldBlock>, number: usize) -> Result<Block<'a>> {
     if held.as_ref().is_none_or(|held| held.number != number) {
         let bytes = run.block(number)?;
-        let layout =
-            Block::parse(&bytes).map_err(|malformed| run.malformed_block(number, malformed))?.layout();
+        let layout = Layout::parse(&bytes).map_err(|malformed| run.malformed_block(number, malformed))?;
         *held = Some(HeldBlock { number, bytes, layout });
     }
-    let held = held.as_ref().expect("held since just now");
-    Ok(Block::resume(&held.bytes, held.layout))
+    Ok(held.as_ref().expect("held since just now").block())
 }
 
 /// Where what is left begins in its block; looked up once.

@@ -51,6 +51,11 @@ impl MergeCursor {
                 sources.push(Source::new(Walk::Run(RunCursor::new(run.clone(), shared.clone()))));
             }
         }
+        for source in &sources {
+            if let Walk::Run(walk) = &source.walk {
+                walk.touch();
+            }
+        }
         MergeCursor { sources, current: None, failed: None, hasher }
     }
 
@@ -84,10 +89,14 @@ impl MergeCursor {
         self.current().map_or(&[], |(source, end)| source.key(end))
     }
 
-    /// The value where the last advance moved to, if its bytes are at hand; else its place in the log. Empty before it and
-    /// at the end, and of a tombstone.
-    pub(crate) fn value(&self) -> Result<&[u8], (Location, ValueDigest)> {
-        self.current().map_or(Ok(&[]), |(source, end)| source.value(end))
+    /// The value where the last advance moved to. Empty if it is in the log, of a tombstone, and before and at the end.
+    pub(crate) fn value(&self) -> &[u8] {
+        self.current().map_or(&[], |(source, end)| source.value(end))
+    }
+
+    /// Where in the log the value is, and its digest, if it is there.
+    pub(crate) fn log_value(&self) -> Option<(Location, ValueDigest)> {
+        self.current().and_then(|(source, end)| source.log_value(end))
     }
 
     /// The value as a slice that pins what it lies in. `None` if it is in the log, or nowhere.
@@ -119,7 +128,8 @@ impl MergeCursor {
             self.sources[at].slot(end).is_filled = false;
         }
         let mut best: Option<usize> = None;
-        for at in 0..self.sources.len() {
+        let mut at = 0;
+        while at < self.sources.len() {
             let (before, rest) = self.sources.split_at_mut(at);
             let Some(source) = rest.first_mut() else { break };
             if let Err(error) = source.fill(end) {
@@ -127,6 +137,7 @@ impl MergeCursor {
                 return Err(error);
             }
             if !source.slot(end).is_filled {
+                self.sources.remove(at);
                 continue;
             }
             let order = best.and_then(|best| before.get(best)).map(|best| source.cmp(best, end));
@@ -138,6 +149,7 @@ impl MergeCursor {
                 (Some(Ordering::Equal), _) => source.slot(end).is_filled = false,
                 _ => {}
             }
+            at += 1;
         }
         self.current = best.map(|at| (at, end));
         Ok(best.is_some())
@@ -243,7 +255,7 @@ impl Source {
         }
     }
 
-    /// Makes the slot of `end` hold the source's outermost entry there, unless nothing is left.
+    /// Makes the slot of `end` hold the source's outermost entry there, unless nothing at all is left.
     fn fill(&mut self, end: End) -> Result<()> {
         if self.slot(end).is_filled {
             return Ok(());
@@ -288,13 +300,22 @@ impl Source {
         }
     }
 
-    fn value(&self, end: End) -> Result<&[u8], (Location, ValueDigest)> {
+    fn value(&self, end: End) -> &[u8] {
         match &self.walk {
             Walk::Run(walk) => walk.stand(end).value(),
+            Walk::Memtable(walk) => match walk.stand(end).map(|(_, head)| &head.value) {
+                Some(ValueRef::Inline(value) | ValueRef::Staged { value, .. }) => value,
+                Some(ValueRef::Log(_)) | None => &[],
+            },
+        }
+    }
+
+    fn log_value(&self, end: End) -> Option<(Location, ValueDigest)> {
+        match &self.walk {
+            Walk::Run(walk) => walk.stand(end).log_value(),
             Walk::Memtable(walk) => match walk.stand(end).map(|(_, head)| (&head.value, head.digest)) {
-                Some((ValueRef::Inline(value) | ValueRef::Staged { value, .. }, _)) => Ok(value),
-                Some((ValueRef::Log(location), digest)) => Err((*location, digest)),
-                None => Ok(&[]),
+                Some((ValueRef::Log(location), digest)) => Some((*location, digest)),
+                _ => None,
             },
         }
     }

@@ -8,7 +8,6 @@
 //! merged, or an old version would shadow a newer one.
 
 mod block;
-mod block_builder;
 mod cursor;
 mod entry;
 mod fences;

@@ -18,7 +18,7 @@ use crate::hash::{KeyHash, SetHasher};
 use crate::types::{FileId, Slice};
 use crate::vfs::{ReadMode, ReadableFile, Vfs};
 
-use super::block::Block;
+use super::block::{Block, Layout};
 use super::entry::StoredHead;
 use super::fences::Fences;
 use super::filter;
@@ -124,8 +124,9 @@ impl Run {
         let Some(number) = self.find_block(key) else { return Ok(None) };
         let frame = self.frame(number)?;
         let malformed = |malformed| self.malformed_block(number, malformed);
-        touch_head(frame.bytes());
-        let block = Block::parse(frame.bytes()).map_err(malformed)?;
+        touch_lines(frame.bytes(), LINES_OF_LOOKUP);
+        let layout = Layout::parse(frame.bytes()).map_err(malformed)?;
+        let block = Block::new(frame.bytes(), &layout);
         let Some(index) = block.find(key, hash).map_err(malformed)? else { return Ok(None) };
         block.head(index, |range| frame.slice(range)).map(Some).map_err(malformed)
     }
@@ -158,11 +159,7 @@ impl Run {
     pub(super) fn frame(&self, number: usize) -> Result<Frame<'_>> {
         let place = self.fences.place(number).ok_or_else(|| self.no_block())?;
         let len = usize::try_from(place.end - place.start).unwrap_or(usize::MAX);
-        let mapped = usize::try_from(place.start).ok().and_then(|start| {
-            let bytes = self.file.mapped()?;
-            bytes.get(start..start.checked_add(len)?)
-        });
-        match mapped {
+        match self.mapped(&place) {
             Some(bytes) => {
                 if !self.is_checked(number) {
                     self.check(place.start, bytes)?;
@@ -177,6 +174,17 @@ impl Run {
                 Ok(Frame::Read(bytes))
             }
         }
+    }
+
+    fn mapped(&self, place: &Range<u64>) -> Option<&[u8]> {
+        let (start, end) = (usize::try_from(place.start).ok()?, usize::try_from(place.end).ok()?);
+        self.file.mapped()?.get(start..end)
+    }
+
+    /// Begins to fetch what a seek in block `number` will look at, if there is such a block and the file is mapped.
+    pub(super) fn touch(&self, number: usize) {
+        let block = self.fences.place(number).and_then(|place| self.mapped(&place));
+        touch_lines(block.unwrap_or_default(), LINES_OF_SEEK);
     }
 
     /// As [`Run::frame`], to be held on to.
@@ -239,11 +247,14 @@ impl Run {
     }
 }
 
+/// Cache lines at the beginning of a usual block that a lookup looks at, and that a seek does.
+const LINES_OF_LOOKUP: usize = 4;
+const LINES_OF_SEEK: usize = 6;
+
 /// Begins to fetch the first lines of a block all at once: what a search needs next lies in one after the other, and each
 /// would be waited for by itself.
-fn touch_head(block: &[u8]) {
-    let touched =
-        [64, 128, 192].into_iter().filter_map(|at| block.get(at)).fold(0, |touched, byte| touched ^ byte);
+fn touch_lines(block: &[u8], lines: usize) {
+    let touched = block.iter().step_by(64).take(lines).fold(0, |touched, byte| touched ^ byte);
     std::hint::black_box(touched);
 }
 

@@ -6,7 +6,7 @@
 use crate::error::{Error, Result};
 use crate::types::{Location, ValueDigest};
 
-use super::block::{Block, PlacedHead};
+use super::block::{Block, Layout, PlacedHead};
 use super::layout::Properties;
 use super::run::Run;
 
@@ -37,7 +37,8 @@ impl Run {
         let number = usize::try_from(number).unwrap_or(usize::MAX);
         let bytes = self.recheck_block(number)?;
         let malformed = |malformed| self.malformed_block(number, malformed);
-        let block = Block::parse(&bytes).map_err(malformed)?;
+        let layout = Layout::parse(&bytes).map_err(malformed)?;
+        let block = Block::new(&bytes, &layout);
         let (mut key, mut head) = (Vec::new(), PlacedHead::default());
         for index in 0..block.count() {
             block.place(index, &mut key, &mut head).map_err(malformed)?;
@@ -51,7 +52,8 @@ impl Run {
     fn verify_block(&self, number: usize, found: &mut Properties, last_key: &mut Vec<u8>) -> Result<()> {
         let bytes = self.recheck_block(number)?;
         let malformed = |malformed| self.malformed_block(number, malformed);
-        let block = Block::parse(&bytes).map_err(malformed)?;
+        let layout = Layout::parse(&bytes).map_err(malformed)?;
+        let block = Block::new(&bytes, &layout);
         let fence = self.fence(number).unwrap_or_default();
         if found.entries > 0 && *fence <= **last_key {
             return Err(
@@ -67,6 +69,8 @@ impl Run {
                 "keys are out of order"
             } else if !block.has_tag(index, hash) {
                 "a tag does not belong to its key"
+            } else if !block.has_head(index).map_err(malformed)? {
+                "a head does not belong to its key"
             } else if !self.may_contain(hash) {
                 "the filter lacks a key"
             } else {

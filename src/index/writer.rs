@@ -15,7 +15,7 @@ use crate::hash::KeyHash;
 use crate::types::{FileId, Kind, SeqNo};
 use crate::vfs::{Vfs, WritableFile};
 
-use super::block_builder::BlockBuilder;
+use super::block::BlockBuilder;
 use super::entry::{HeadRef, RunValue};
 use super::fences::{FencesBuilder, separator};
 use super::filter::FilterBuilder;

@@ -3,9 +3,9 @@
 //! Buffered: every commit is in a file mapping or in the page cache when it returns; a killed process loses nothing.
 //! Durable: `Durability::Sync`, one fdatasync shared by the threads that wait for it.
 
-use syncline::{Db, Durability, Keyspace, Snapshot};
+use syncline::{Db, Durability, Iter, Keyspace, Snapshot};
 
-use super::{Config, Engine, Scan};
+use super::{Config, Direction, Engine, Scan};
 use crate::Result;
 
 /// See the module.
@@ -62,11 +62,17 @@ impl Engine for Syncline {
     }
 
     fn scan(&self, scan: Scan<'_>, mut visit: impl FnMut(&[u8], &[u8])) -> Result<usize> {
-        scan.walk(self.keyspace.range::<&[u8]>(scan.bounds()), |entry| {
-            let entry = entry?;
-            visit(&entry.key, &entry.value);
-            Ok(())
-        })
+        let mut iter = self.keyspace.range::<&[u8]>(scan.bounds());
+        let advance = match scan.direction {
+            Direction::Forward => Iter::advance,
+            Direction::Backward => Iter::advance_back,
+        };
+        let mut count = 0;
+        while count < scan.limit && advance(&mut iter)? {
+            visit(iter.key(), iter.value());
+            count += 1;
+        }
+        Ok(count)
     }
 
     fn settle(&self) -> Result<()> {
