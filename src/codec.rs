@@ -90,6 +90,23 @@ impl<'a> Reader<'a> {
 
     fn long_varint(&mut self) -> Result<u64, Malformed> {
         let start = self.at;
+        if let Some(word) = self.bytes.get(start..).and_then(<[u8]>::first_chunk) {
+            let word = u64::from_le_bytes(*word);
+            let ends = !word & 0x8080_8080_8080_8080;
+            if ends != 0 {
+                // It ends within this word. Without a branch for each byte, for lengths are hard to predict.
+                let last_bit = ends.trailing_zeros();
+                let bits = word & (u64::MAX >> (63 - last_bit)) & 0x7f7f_7f7f_7f7f_7f7f;
+                let pairs = (bits & 0x007f_007f_007f_007f) | (bits & 0x7f00_7f00_7f00_7f00) >> 1;
+                let fours = (pairs & 0x0000_3fff_0000_3fff) | (pairs & 0x3fff_0000_3fff_0000) >> 2;
+                let value = (fours & 0x0fff_ffff) | (fours & 0x0fff_ffff_0000_0000) >> 4;
+                if last_bit > 7 && bits >> (last_bit - 7) == 0 {
+                    return Err(Malformed { at: start });
+                }
+                self.at += last_bit as usize / 8 + 1;
+                return Ok(value);
+            }
+        }
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.u8()?;
@@ -141,17 +158,24 @@ mod tests {
 
     #[test]
     fn every_varint_has_one_form_and_comes_back() {
-        for value in [0, 1, 127, 128, 300, u64::from(u32::MAX), u64::MAX - 1, u64::MAX] {
+        let powers = (0..64).map(|bit| 1 << bit).flat_map(|power| [power - 1, power, power + 1]);
+        for value in powers.chain([300, u64::MAX - 1, u64::MAX]) {
             let mut out = Vec::new();
             put_varint(&mut out, value);
             let mut reader = Reader::new(&out);
             assert_eq!(reader.varint(), Ok(value));
             assert!(reader.is_at_end());
+            let len = out.len();
+            out.extend_from_slice(&[0xff; 8]);
+            let mut reader = Reader::new(&out);
+            assert_eq!((reader.varint(), reader.position()), (Ok(value), len), "with more bytes behind");
+            out.truncate(len);
             for cut in 0..out.len() {
                 assert!(Reader::new(&out[..cut]).varint().is_err(), "{value} cut to {cut} bytes");
             }
         }
         assert!(Reader::new(&[0x80, 0x00]).varint().is_err(), "overlong zero");
+        assert!(Reader::new(&[0x81, 0x80, 0, 1, 1, 1, 1, 1, 1]).varint().is_err(), "overlong one");
         assert!(Reader::new(&[0xff; 10]).varint().is_err(), "more than 64 bits");
     }
 

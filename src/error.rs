@@ -6,6 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::types::SeqNo;
+
 /// What the engine's fallible calls return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -109,6 +111,20 @@ pub enum Error {
         ahead_ms: u64,
         /// The most that is accepted, in milliseconds.
         max_ms: u64,
+    },
+    /// An export stream is cut off or damaged. What came before was taken; get the stream again and import it.
+    #[error("export stream at byte {offset}: {what}")]
+    Stream {
+        /// Where in the stream it was noticed, in bytes from the start.
+        offset: u64,
+        /// What did not hold.
+        what: &'static str,
+    },
+    /// The change feed no longer has all commits after the cursor. Take a snapshot, read it whole, and go on from its seqno.
+    #[error("the change feed begins after commit {}, later than the cursor", oldest.0)]
+    TooOld {
+        /// The least cursor that it can go on from.
+        oldest: SeqNo,
     },
     /// A long piece of work was stopped because its caller asked for that.
     #[error("stopped on request")]

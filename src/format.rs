@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! 0   4  "SYNC"
-//! 4   4  kind: "LOGS" segment, "RUNS" run, "MRKL" Merkle file, "MANI" manifest
+//! 4   4  kind: "LOGS" segment, "RUNS" run, "VALS" moved values, "MRKL" Merkle file,
+//!        "MANI" manifest, "EXPT" export stream
 //! 8   4  format version, little-endian
 //! 12  4  CRC-32 of bytes 0..12, little-endian
 //! ```
@@ -13,6 +14,7 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::types::SegmentId;
 
 /// Version of every file format that this build writes and reads.
 pub(crate) const FORMAT_VERSION: u32 = 1;
@@ -25,30 +27,53 @@ pub(crate) const HEADER_LEN: usize = 16;
 pub(crate) enum FileKind {
     /// A log segment, `000000000001.log`.
     Segment,
+    /// Large values that a merge has moved out of segments, `000000000001.values`.
+    Values,
     /// A run of the index, `000000000001.run`.
     Run,
     /// Merkle buckets, `000000000001.merkle`.
     Merkle,
     /// The manifest, `000000000001.manifest`.
     Manifest,
+    /// An export stream, which is no file of a store and may have any name.
+    Export,
+}
+
+/// The name of the file that has the values of `id`: a segment of the log, or a file of moved values.
+pub(crate) fn segment_name(id: SegmentId) -> String {
+    let kind = if id.is_moved() { FileKind::Values } else { FileKind::Segment };
+    kind.name(u64::from(id.0 & !SegmentId::MOVED))
+}
+
+/// The segment or file of moved values that has this name.
+pub(crate) fn segment_in(name: &str) -> Option<SegmentId> {
+    let number = |kind: FileKind| {
+        kind.id_in(name).and_then(|id| u32::try_from(id).ok()).filter(|id| id & SegmentId::MOVED == 0)
+    };
+    let moved = || number(FileKind::Values).map(|id| SegmentId(id | SegmentId::MOVED));
+    number(FileKind::Segment).map(SegmentId).or_else(moved)
 }
 
 impl FileKind {
     fn tag(self) -> &'static [u8; 4] {
         match self {
             FileKind::Segment => b"LOGS",
+            FileKind::Values => b"VALS",
             FileKind::Run => b"RUNS",
             FileKind::Merkle => b"MRKL",
             FileKind::Manifest => b"MANI",
+            FileKind::Export => b"EXPT",
         }
     }
 
     fn extension(self) -> &'static str {
         match self {
             FileKind::Segment => "log",
+            FileKind::Values => "values",
             FileKind::Run => "run",
             FileKind::Merkle => "merkle",
             FileKind::Manifest => "manifest",
+            FileKind::Export => "export",
         }
     }
 
@@ -126,6 +151,10 @@ mod tests {
     #[test]
     fn names_and_numbers_agree() {
         assert_eq!(FileKind::Segment.id_in(&FileKind::Segment.name(42)), Some(42));
+        for id in [SegmentId(42), SegmentId(42 | SegmentId::MOVED)] {
+            assert_eq!(segment_in(&segment_name(id)), Some(id));
+        }
+        assert_eq!(segment_in("003000000000.log"), None);
         assert_eq!(FileKind::Run.id_in("000000000001.log"), None);
         assert_eq!(FileKind::Run.id_in("+00000000001.run"), None);
         assert_eq!(FileKind::Run.id_in("1.run"), None);

@@ -5,10 +5,10 @@
 //! that was taken before may still follow a location into it, so its bytes are opened before its name is removed.
 
 use crate::error::{Error, Result};
-use crate::format::FileKind;
+use crate::format::{FileKind, segment_in, segment_name};
 use crate::manifest::State;
 use crate::store::Store;
-use crate::types::{FileId, SegmentId};
+use crate::types::FileId;
 
 /// Removes every file of the store's folder that the manifest does not name. Called once after opening, when nothing is
 /// being written yet: a run that is being written looks like an orphan.
@@ -19,7 +19,9 @@ pub(crate) fn remove_orphans(store: &Store) -> Result<()> {
     let state = store.identity();
     remove(store, |name| {
         let is_unnamed_run = FileKind::Run.id_in(name).is_some_and(|id| !state.runs.contains(&FileId(id)));
-        is_unnamed_run || name.ends_with(".tmp") || is_superseded(&state, name)
+        let is_unnamed = |id| !state.value_segments.contains_key(&id);
+        let is_unnamed_moved = segment_in(name).filter(|id| id.is_moved()).is_some_and(is_unnamed);
+        is_unnamed_run || is_unnamed_moved || name.ends_with(".tmp") || is_superseded(&state, name)
     })
 }
 
@@ -36,8 +38,10 @@ fn is_superseded(state: &State, name: &str) -> bool {
     if let Some(id) = FileKind::Merkle.id_in(name) {
         return !state.merkle.contains(&FileId(id));
     }
-    let segment = FileKind::Segment.id_in(name).and_then(|id| u32::try_from(id).ok()).map(SegmentId);
-    segment.is_some_and(|id| id < state.log_start && !state.value_segments.contains_key(&id))
+    let segment = segment_in(name).filter(|id| !id.is_moved());
+    segment.is_some_and(|id| {
+        id < state.log_start && !state.value_segments.contains_key(&id) && !state.retained.contains_key(&id)
+    })
 }
 
 fn remove(store: &Store, is_unneeded: impl Fn(&str) -> bool) -> Result<()> {
@@ -57,7 +61,9 @@ pub(crate) fn remove_dead_segments(store: &Store) -> Result<()> {
         return Ok(());
     }
     store.forget_value_segments(&dead)?;
-    let paths: Vec<_> =
-        dead.iter().map(|id| store.dir.join(FileKind::Segment.name(u64::from(id.0)))).collect();
+    // A segment may have to stay for the change feed.
+    let retained = store.identity().retained;
+    let removable = dead.iter().filter(|id| !retained.contains_key(id));
+    let paths: Vec<_> = removable.map(|id| store.dir.join(segment_name(*id))).collect();
     store.remove_files(&paths)
 }

@@ -19,7 +19,7 @@ pub(crate) const PREFIX_LEN: usize = 9;
 const SECRET_LEN: usize = 192;
 
 /// Keyed 128-bit hash of an inner key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct KeyHash(pub(crate) u128);
 
 impl KeyHash {
@@ -38,6 +38,8 @@ pub(crate) struct SetHasher {
     value: [u8; SECRET_LEN],
     entry: [u8; SECRET_LEN],
     keyspace: [u8; SECRET_LEN],
+    /// Digest of the empty value: that of most entries' meta.
+    empty: ValueDigest,
 }
 
 impl std::fmt::Debug for SetHasher {
@@ -60,7 +62,9 @@ impl SetHasher {
             }
             secret
         };
-        SetHasher { key: secret(1), value: secret(2), entry: secret(3), keyspace: secret(4) }
+        let value = secret(2);
+        let empty = ValueDigest(xxh3_128_with_secret(&[], &value));
+        SetHasher { key: secret(1), value, entry: secret(3), keyspace: secret(4), empty }
     }
 
     /// Hash of an inner key (keyspace prefix included).
@@ -95,7 +99,8 @@ impl SetHasher {
         input[24..32].copy_from_slice(&stamp.node.to_le_bytes());
         input[32] = kind as u8;
         input[33..41].copy_from_slice(&expires_at.to_le_bytes());
-        input[41..57].copy_from_slice(&self.value(meta).0.to_le_bytes());
+        let meta = if meta.is_empty() { self.empty } else { self.value(meta) };
+        input[41..57].copy_from_slice(&meta.0.to_le_bytes());
         input[57..73].copy_from_slice(&digest.0.to_le_bytes());
         EntryHash(xxh3_128_with_secret(&input, &self.entry))
     }

@@ -23,18 +23,21 @@ mod recovery;
 pub mod replica;
 mod resolver;
 mod store;
+mod stream;
 mod types;
 pub mod vfs;
 
 pub use db::{
-    Builder, Db, Entry, EntryDigest, Health, Iter, Keys, Keyspace, Snapshot, Stats, VerifyProgress,
-    VerifyReport, WriteBatch,
+    Builder, Change, Changes, CommittedBatch, CompareAndSwapError, Db, DeleteProgress, Entry, EntryDigest,
+    ExportReport, Health, ImportReport, Iter, Keys, Keyspace, Origin, Scrub, ScrubOptions, ScrubPosition,
+    ScrubReport, ScrubStep, Snapshot, Stats, TransferProgress, VerifyProgress, VerifyReport, Watch,
+    WatchEvent, WriteBatch,
 };
 pub use error::{Error, Result};
 pub use manifest::{ReplicaSet, SET_KEY_LEN};
-pub use recovery::RecoveryReport;
+pub use recovery::{Checkpoint, RecoveryReport};
 pub use store::{Durability, Environment};
 pub use types::{
     Counts, EntryHash, Epoch, Fingerprint, Key, KeyRange, Kind, Location, NodeId, RangeSum, SegmentId, SeqNo,
-    Slice, Stamp, ValueDigest,
+    Slice, Stamp, ValueDigest, Written,
 };

@@ -36,18 +36,28 @@ pub(crate) enum Verb {
     Get(OneKey),
     /// Set a key to a value
     Put(Put),
-    /// Delete a key
-    Del(OneKey),
+    /// Delete a key, or every key of a prefix or range
+    Del(Del),
     /// Print keys and values in key order
     Scan(Scan),
+    /// Print what was changed since a cursor, in the order of the commits
+    Changes(Changes),
     /// Show counts, sizes and health of a store
     Stats(Store),
     /// Show the root: one number that is the same for all equal replicas
     Digest(Store),
     /// Read everything and check it against its checksums and digests; change nothing
     Verify(Store),
+    /// Read all blocks and large values again at a bounded rate, to find damage early
+    Scrub(Scrub),
     /// Merge the store's files as far as they go, so that reads touch fewer
     Compact(Store),
+    /// Make a copy of a store in another folder: by links on the same file system, else by copying
+    Checkpoint(Checkpoint),
+    /// Write all entries of a store, stamps and tombstones too, as one portable stream
+    Export(Export),
+    /// Merge an exported stream into a store, which is made if there is none
+    Import(Import),
     /// Let peers compare themselves with a store and repair it over TCP, until interrupted
     Serve(Serve),
     /// Show how two replicas differ; change nothing
@@ -84,6 +94,9 @@ pub(crate) struct Init {
     /// Belong to the replica set of this store, so that the two can be compared
     #[arg(long, value_name = "OTHER_DIR")]
     pub(crate) replica_of: Option<PathBuf>,
+    /// Keep so many bytes of the log for `changes`, beyond what is not flushed yet
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    pub(crate) retain_log: u64,
 }
 
 /// Arguments of `load`.
@@ -103,7 +116,7 @@ pub(crate) struct Load {
     pub(crate) keyspace: InKeyspace,
 }
 
-/// Arguments of `get` and `del`.
+/// Arguments of `get`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct OneKey {
     /// The store's folder
@@ -111,6 +124,27 @@ pub(crate) struct OneKey {
     /// The key
     #[arg(value_parser = bytes())]
     pub(crate) key: Bytes,
+    #[command(flatten)]
+    pub(crate) keyspace: InKeyspace,
+}
+
+/// Arguments of `del`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Del {
+    /// The store's folder
+    pub(crate) dir: PathBuf,
+    /// The key
+    #[arg(value_parser = bytes(), conflicts_with_all = ["prefix", "from", "to"])]
+    pub(crate) key: Option<Bytes>,
+    /// Every key that begins with this
+    #[arg(long, value_parser = bytes(), conflicts_with_all = ["from", "to"])]
+    pub(crate) prefix: Option<Bytes>,
+    /// Every key from this one on
+    #[arg(long, value_name = "KEY", value_parser = bytes())]
+    pub(crate) from: Option<Bytes>,
+    /// Every key before this one
+    #[arg(long, value_name = "KEY", value_parser = bytes())]
+    pub(crate) to: Option<Bytes>,
     #[command(flatten)]
     pub(crate) keyspace: InKeyspace,
 }
@@ -155,6 +189,54 @@ pub(crate) struct Scan {
     pub(crate) keys_only: bool,
     #[command(flatten)]
     pub(crate) keyspace: InKeyspace,
+}
+
+/// Arguments of `changes`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Changes {
+    /// The store's folder
+    pub(crate) dir: PathBuf,
+    /// The commit after which to begin: the cursor that the last run printed with --json
+    #[arg(long, value_name = "SEQNO", default_value_t = 0)]
+    pub(crate) since: u64,
+}
+
+/// Arguments of `checkpoint`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Checkpoint {
+    /// The store's folder
+    pub(crate) dir: PathBuf,
+    /// The copy's folder: not there yet, or empty
+    pub(crate) target: PathBuf,
+}
+
+/// Arguments of `scrub`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Scrub {
+    /// The store's folder
+    pub(crate) dir: PathBuf,
+    /// Read at most so many MiB in a second; 0 reads as fast as it goes
+    #[arg(long, value_name = "MIB", default_value_t = 16)]
+    pub(crate) rate: u64,
+}
+
+/// Arguments of `export`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Export {
+    /// The store's folder
+    pub(crate) dir: PathBuf,
+    /// The file to write, which holds the replica set's secret [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// Arguments of `import`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Import {
+    /// The store's folder
+    pub(crate) dir: PathBuf,
+    /// The stream; may be compressed with gzip [default: standard input]
+    pub(crate) file: Option<PathBuf>,
 }
 
 /// Arguments of `serve`.

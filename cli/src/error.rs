@@ -100,7 +100,7 @@ impl Error {
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self.kind() {
             "usage" => 2,
-            "corruption" | "demo" => 1,
+            "corruption" | "stream" | "demo" => 1,
             _ => 3,
         })
     }
@@ -122,6 +122,7 @@ fn store_kind(error: &syncline::Error) -> &'static str {
     use syncline::Error as E;
     match error {
         E::Corruption { .. } => "corruption",
+        E::Stream { .. } => "stream",
         E::Locked { .. } => "locked",
         E::NotFound { .. } => "not_found",
         E::Occupied { .. } => "occupied",
@@ -132,6 +133,7 @@ fn store_kind(error: &syncline::Error) -> &'static str {
         E::Ambiguous { .. } => "ambiguous",
         E::ClockDrift { .. } => "clock_drift",
         E::Aborted => "aborted",
+        E::TooOld { .. } => "too_old",
         _ => "io",
     }
 }
@@ -145,9 +147,14 @@ fn hint(error: &syncline::Error) -> &'static str {
         }
         E::Locked { .. } => ". End the process that has it open, or reach a served store as tcp://host:port",
         E::NotFound { .. } => ". Make one with `syncline init` or `syncline load`",
+        E::Stream { .. } => ". What came before is in the store; export again and import that",
+        E::ReadOnly => ". Open it for writing",
         E::Occupied { .. } => ". Choose an empty or a new folder",
         E::UnsupportedVersion { .. } => ". Use the syncline of that version",
         E::Poisoned { .. } => ". Look after the disk, then run the command again",
+        E::TooOld { .. } => {
+            ". Read everything anew, and keep more of the log with `syncline init --retain-log`"
+        }
         E::Io { .. } => ". Check the path and its permissions",
         _ => "",
     }

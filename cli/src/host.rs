@@ -1,8 +1,10 @@
-//! The command's few dealings with the machine that are not the engine's: reading tables, and a stopwatch.
+//! The command's few dealings with the machine that are not the engine's: tables and streams, a stopwatch,
+//! and waiting.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // A table is no store file, and the demo times itself.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -81,6 +83,48 @@ impl Stopwatch {
     pub(crate) fn elapsed(self) -> Duration {
         self.0.elapsed()
     }
+}
+
+/// A file that is being written. It is there in part until [`NewFile::finish`] has returned.
+#[derive(Debug)]
+pub(crate) struct NewFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl NewFile {
+    /// Makes the file, readable by its owner alone, or empties the one that is there.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(crate) fn create(path: &Path) -> Result<NewFile> {
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+        let file = file.map_err(Error::io(format!("cannot write {}", path.display())))?;
+        Ok(NewFile { file, path: path.to_owned() })
+    }
+
+    /// Makes it durable.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(crate) fn finish(self) -> Result<()> {
+        self.file.sync_all().map_err(Error::io(format!("cannot write {}", self.path.display())))
+    }
+}
+
+impl Write for &NewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&self.file).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Does nothing for a while.
+pub(crate) fn wait(time: Duration) {
+    std::thread::sleep(time);
 }
 
 /// Whether both paths lead to one folder.

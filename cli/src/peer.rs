@@ -176,16 +176,20 @@ fn aborted(peer: &str, reason: &AbortReason) -> Error {
 /// # Errors
 /// `Usage` if neither is a folder or both are one, what opening fails with, `Peer`.
 pub(crate) fn session(left: &Address, right: &Address, mode: Mode) -> Result<Report> {
+    let open = match mode {
+        Mode::Compare => store::open_read_only,
+        Mode::Repair => store::open,
+    };
     match (left, right) {
         (Address::Directory(left), Address::Directory(right)) => {
             if host::is_same_folder(left, right) {
                 return Err(Error::Usage(format!("both names mean one folder, {}", left.display())));
             }
-            between(&store::open(left)?, &store::open(right)?, mode)
+            between(&open(left)?, &open(right)?, mode)
         }
-        (Address::Directory(local), Address::Tcp(remote)) => connect(&store::open(local)?, remote, mode),
+        (Address::Directory(local), Address::Tcp(remote)) => connect(&open(local)?, remote, mode),
         (Address::Tcp(remote), Address::Directory(local)) => {
-            connect(&store::open(local)?, remote, mode).map(Report::turned)
+            connect(&open(local)?, remote, mode).map(Report::turned)
         }
         (Address::Tcp(_), Address::Tcp(_)) => Err(Error::Usage(
             "one of the two has to be a folder here; run this command where one of the replicas is"

@@ -1,8 +1,9 @@
 //! The command's ways into the engine: how stores are opened and keyspaces found, in one place.
 
+use std::io::Read;
 use std::path::Path;
 
-use syncline::{Db, Durability, Keyspace};
+use syncline::{Db, Durability, ImportReport, Keyspace, TransferProgress};
 
 use crate::error::{Error, Result};
 
@@ -12,19 +13,32 @@ pub(crate) fn open(dir: &Path) -> Result<Db> {
     Ok(Db::builder(dir).durability(Durability::Sync).open()?)
 }
 
+/// Opens the store in `dir` for reading, be it open for writing elsewhere or not.
+pub(crate) fn open_read_only(dir: &Path) -> Result<Db> {
+    Ok(Db::builder(dir).open_read_only()?)
+}
+
 /// Opens the store in `dir`, or makes one in a new or empty folder. For many writes, made durable together at the end.
 pub(crate) fn open_or_create(dir: &Path) -> Result<Db> {
     Ok(Db::builder(dir).open_or_create()?)
 }
 
-/// Makes a store of a new replica set.
-pub(crate) fn create(dir: &Path) -> Result<Db> {
-    Ok(Db::builder(dir).create()?)
+/// Merges an exported stream into the store in `dir`, which is made if there is none.
+pub(crate) fn import(
+    dir: &Path,
+    input: impl Read,
+    progress: &mut dyn FnMut(TransferProgress) -> bool,
+) -> Result<(Db, ImportReport)> {
+    Ok(Db::builder(dir).import(input, progress)?)
 }
 
-/// Makes an empty store in the replica set of `other`.
-pub(crate) fn create_replica(dir: &Path, other: &Db) -> Result<Db> {
-    Ok(Db::builder(dir).create_replica(&other.replica_set())?)
+/// Makes a store that keeps so many bytes of its log: an empty one in the replica set of `other`, or of a new set.
+pub(crate) fn create(dir: &Path, other: Option<&Db>, retain_log: u64) -> Result<Db> {
+    let builder = Db::builder(dir).retain_log_bytes(retain_log);
+    Ok(match other {
+        Some(other) => builder.create_replica(&other.replica_set())?,
+        None => builder.create()?,
+    })
 }
 
 /// The keyspace `name`, which has to be there: a typing error must not make one.

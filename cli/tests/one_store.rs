@@ -50,6 +50,44 @@ fn what_was_loaded_is_found_changed_and_scanned() {
 }
 
 #[test]
+fn a_prefix_or_a_range_is_deleted_and_never_by_accident_everything() {
+    let folder = Folder::new();
+    folder.write("t.tsv", b"k\na1\na2\nb\nc\nd\n");
+    folder.text("load s t.tsv");
+    assert_eq!(folder.json("del s --prefix a", 0), json!({ "deleted": 2 }));
+    assert_eq!(folder.text("del s --from c --to d"), "deleted  1\n");
+    assert_eq!(folder.text("scan s --keys-only"), "b\nd\n");
+    assert_eq!(folder.json("del s", 2)["kind"], "usage");
+    assert_eq!(folder.json("del s b --prefix a", 2)["kind"], "usage");
+    assert_eq!(folder.json("del s --from c", 0), json!({ "deleted": 1 }));
+    assert_eq!(folder.text("scan s --keys-only"), "b\n");
+}
+
+#[test]
+fn changes_are_printed_from_a_cursor_on_as_long_as_the_log_is_kept() {
+    let folder = Folder::new();
+    folder.text("init s --retain-log 100000000");
+    folder.text("put s ant black");
+    folder.text("put s bee yellow --keyspace other");
+    let changes = folder.json("changes s", 0);
+    let cursor = changes["cursor"].as_u64().expect("a number");
+    assert_eq!(changes["changes"][1]["keyspace"], "other");
+    assert_eq!(changes["changes"][1]["value"], "yellow");
+    folder.text("compact s");
+    folder.text("del s ant");
+    assert_eq!(
+        folder.text(&format!("changes s --since {cursor}")),
+        format!("{}\tdel\tdefault\tant\n", cursor + 1)
+    );
+    assert_eq!(folder.json("changes s", 0)["changes"].as_array().map(Vec::len), Some(3));
+    assert_eq!(folder.json("changes s --since 99", 2)["kind"], "usage");
+    folder.text("init t");
+    folder.text("put t ant black");
+    folder.text("compact t");
+    assert_eq!(folder.json("changes t", 3)["kind"], "too_old");
+}
+
+#[test]
 fn every_format_is_read_packed_or_not_and_any_column_can_be_the_key() {
     let folder = Folder::new();
     folder.write("t.csv", b"name,id\n\"one, or more\",1\ntwo,2\n");
@@ -129,14 +167,56 @@ fn errors_of_stores_have_a_kind_an_exit_code_and_a_next_step() {
 }
 
 #[test]
-fn a_store_that_is_open_elsewhere_is_locked() {
+fn a_checkpoint_is_a_store_of_its_own_with_the_same_root() {
+    let folder = Folder::new();
+    folder.write("t.tsv", TABLE);
+    folder.text("load s t.tsv");
+    let before = folder.json("digest s", 0);
+    let made = folder.json("checkpoint s copy", 0);
+    assert_eq!(keys(&made), ["copied_files", "dir", "linked_files", "newest_commit"]);
+    assert_eq!(folder.json("checkpoint s copy", 3)["kind"], "occupied");
+    folder.text("put s ant red");
+    assert_eq!(folder.json("digest copy", 0), before);
+    assert_eq!(folder.json("diff s copy", 1)["newer_left"], 1);
+}
+
+#[test]
+fn an_exported_stream_makes_an_equal_store_and_half_of_it_is_an_error() {
+    let folder = Folder::new();
+    folder.write("t.tsv", TABLE);
+    folder.text("load s t.tsv");
+    folder.text("del s bee");
+    folder.text("load s t.tsv --key legs --keyspace by-legs");
+    let written = folder.json("export s -o stream", 0);
+    assert_eq!(keys(&written), ["bytes", "entries", "file", "root"]);
+    let imported = folder.json("import copy stream", 0);
+    assert_eq!((&imported["root"], &imported["applied"]), (&written["root"], &written["entries"]));
+    assert_eq!(folder.json("digest copy", 0), folder.json("digest s", 0));
+    assert_eq!(folder.json("import copy stream", 0)["covered"], written["entries"]);
+    assert_eq!(folder.json("diff s copy", 0)["equal"], true);
+
+    let stream = folder.read("stream");
+    folder.write("half", &stream[..stream.len() - 1]);
+    assert_eq!(folder.json("import other half", 1)["kind"], "stream");
+    folder.text("init stranger");
+    assert_eq!(folder.json("import stranger stream", 2)["kind"], "usage");
+}
+
+#[test]
+fn a_store_that_is_open_elsewhere_is_locked_for_writers_and_open_to_readers() {
     let folder = Folder::new();
     folder.text("init s");
     let mut writer = folder.start("demo-writer s");
     let mut rows = writer.child.stdin.take().expect("piped");
     rows.write_all(b"key\tvalue\n").expect("the writer reads");
     assert_eq!(writer.line(), "key\n");
-    let error = folder.json("get s key", 3);
+    assert_eq!(folder.text("get s key"), "key\tvalue\n");
+    assert_eq!(folder.text("scan s --keys-only"), "key\n");
+    assert_eq!(folder.json("verify s", 0)["entries"], 1);
+    assert_eq!(folder.json("stats s", 0)["entries"], folder.json("digest s", 0)["entries"]);
+    folder.text("init r --replica-of s");
+    assert_eq!(folder.json("diff s r", 1)["only_left"], 1);
+    let error = folder.json("put s key other", 3);
     assert_eq!(error["kind"], "locked");
     assert!(
         error["error"].as_str().is_some_and(|text| text.contains("open elsewhere. End the process")),
@@ -179,10 +259,12 @@ fn damage_is_found_by_verify_and_never_read_as_absence() {
     folder.write("t.tsv", TABLE);
     folder.text("load s t.tsv");
     folder.text("compact s");
+    assert_eq!(folder.json("scrub s", 0)["sound"], true);
     folder.damage_run("s");
     let found = folder.json("verify s", 1);
     assert_eq!(found["sound"], false);
     assert_ne!(found["problems"], json!([]));
+    assert_eq!(folder.json("scrub s --rate 0", 1)["sound"], false);
     assert_eq!(folder.json("get s bee", 1)["kind"], "corruption");
     assert_eq!(folder.run("scan s").code, Some(1));
 }

@@ -1,10 +1,11 @@
 //! Flush: a sealed memtable becomes a run, and the Merkle base takes in what its commits changed.
 //!
-//! The memtable is walked once, in key order: every newest version goes to the run, and its key, if it is a fence, to the
-//! list of cuts. The cuts are made afterwards by scanning the runs, the new one included, over just the buckets concerned.
+//! The memtable is walked once, in key order: every newest version goes to the run, what it changes to the base, and its
+//! key, if it is a fence, to the list of cuts. The cuts are made afterwards by scanning the runs, the new one included, over
+//! just the buckets concerned.
 //!
-//! Easy to get wrong: the differences that commits kept have the bounds of an older base. Folding them takes finer bounds
-//! out of the present one, so those are cut again together with the new ones.
+//! Easy to get wrong: nothing may be installed before everything is durable; until then the job's base and runs go on
+//! describing each other.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,9 +13,9 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::format::FileKind;
 use crate::index::{Levels, MergeCursor, Properties, Run, RunWriter};
-use crate::merkle::{self, Base, Bound, BucketBuilder, Cut, DECREED, Folded, PendingCut};
+use crate::merkle::{self, Base, Bound, BucketBuilder, Cut, DECREED, PendingCut};
 use crate::store::{FlushJob, Flushed, Measure, Prefix, Store, parse_catalogue_key, user_key};
-use crate::types::{FileId, KeyRange, SegmentId, SeqNo};
+use crate::types::{FileId, SegmentId};
 use crate::vfs::ReadMode;
 
 /// Flushes the oldest sealed memtable. Nothing happens if none waits.
@@ -25,35 +26,37 @@ pub(crate) fn flush_oldest(store: &Store) -> Result<()> {
     let Some(job) = store.flush_job() else { return Ok(()) };
     let (vfs, dir) = (&store.options.environment.vfs, &store.dir);
     let id = store.next_file();
-    let (bounds, properties) = write_run(store, &job, id)?;
+    let (base, bounds, properties) = store.note(write_run(store, &job, id))?;
     let run = Run::open(&**vfs, dir, id, store.options.read_mode, store.measure.hasher.clone());
     let run = Arc::new(store.note(run)?);
     let levels = job.levels.with_newest(run.clone());
-    let base = cut(job.base.fold(&job.differences), &levels, bounds, &store.measure)?;
+    let base = cut(&base, &levels, bounds, &store.measure)?;
     let merkle = store.note(write_merkle(store, &job, &base))?;
+    let merkle_len = store.note(merkle::file_len(&**vfs, dir, &merkle))?;
     let value_segments = store.note(value_segments(store, &job, &properties))?;
     store.sync_dir()?;
-    store.install_flush(&job, Flushed { run, base, merkle, value_segments })
+    store.install_flush(&job, Flushed { run, base, merkle, merkle_len, value_segments })
 }
 
-/// Writes the memtable's newest versions to run `id`, and tells where new bounds are.
-fn write_run(store: &Store, job: &FlushJob, id: FileId) -> Result<(Vec<Bound>, Properties)> {
+/// Writes the memtable's newest versions to run `id`. Returns the base that counts them, where new bounds are in it, and
+/// what the run says of itself.
+fn write_run(store: &Store, job: &FlushJob, id: FileId) -> Result<(Base, Vec<Bound>, Properties)> {
     let measure = &store.measure;
-    let mut bounds = Vec::new();
+    let (mut bounds, mut fold) = (Vec::new(), job.base.fold());
     let memtable = &job.sealed.memtable;
     let vfs = &*store.options.environment.vfs;
-    let mut writer = store.note(RunWriter::create(vfs, &store.dir, id, memtable.len()))?;
-    let memtable = std::iter::once((memtable.clone(), SeqNo::MAX));
-    for found in MergeCursor::new(memtable, std::iter::empty(), &KeyRange::all()) {
-        let (key, head) = found?;
-        let hash = measure.hasher.key(&key);
+    let mut writer = RunWriter::create(vfs, &store.dir, id, memtable.len())?;
+    for (key, head, below) in memtable.in_order().changes() {
+        let hash = measure.hasher.key(key);
+        fold.add(key, Some(measure.entry(key, hash, head)), below.copied());
         if let Some(level) = measure.fence_level(hash) {
-            bounds.push(Bound { key: key.clone(), level });
+            bounds.push(Bound { key: key.to_vec(), level });
         }
-        bounds.extend(decreed_by(&key, measure));
-        store.note(writer.push(&key, hash, head.into()))?;
+        bounds.extend(decreed_by(key, measure));
+        writer.push(key, hash, head.into())?;
     }
-    Ok((bounds, store.note(writer.finish())?))
+    bounds.sort_unstable();
+    Ok((fold.finish(), bounds, writer.finish()?))
 }
 
 /// The bounds that stand because of a catalogue entry: where its keyspace begins and ends.
@@ -70,13 +73,11 @@ fn decreed_by(key: &[u8], measure: &Measure) -> Vec<Bound> {
         .collect()
 }
 
-/// Cuts the folded base, which describes `levels`, at what are no bounds of it yet.
-fn cut(folded: Folded, levels: &Levels, mut bounds: Vec<Bound>, measure: &Measure) -> Result<Base> {
-    bounds.extend(folded.dropped);
-    bounds.sort_unstable();
-    let pending = folded.base.pending_cuts(bounds);
+/// Cuts `base`, which describes `levels`, at what are no bounds of it yet.
+fn cut(base: &Base, levels: &Levels, bounds: Vec<Bound>, measure: &Measure) -> Result<Base> {
+    let pending = base.pending_cuts(bounds);
     let cuts = pending.iter().map(|pending| parts(levels, pending, measure)).collect::<Result<Vec<_>>>()?;
-    folded.base.cut(cuts).map_err(|mismatch| {
+    base.cut(cuts).map_err(|mismatch| {
         let file = levels.runs().first().map(|run| run.path().to_owned()).unwrap_or_default();
         debug_assert!(false, "the parts of {mismatch:?} do not add up to it");
         Error::corruption(&file, 0, "the entries of a bucket do not add up to its sum; run `verify`")
@@ -86,10 +87,10 @@ fn cut(folded: Folded, levels: &Levels, mut bounds: Vec<Bound>, measure: &Measur
 /// The sums of one bucket's parts, by one scan of its range.
 fn parts(levels: &Levels, pending: &PendingCut, measure: &Measure) -> Result<Cut> {
     let mut builder = BucketBuilder::of_cut(measure.bucket_bits, pending);
-    for found in MergeCursor::new(std::iter::empty(), levels.runs().iter(), &pending.range) {
-        let (key, head) = found?;
-        let hash = measure.hasher.key(&key);
-        builder.push(&key, hash, measure.entry(&key, hash, &head));
+    let mut cursor = MergeCursor::new(std::iter::empty(), levels.runs().iter(), &pending.range);
+    while let Some((key, head)) = cursor.step()? {
+        let hash = measure.hasher.key(key);
+        builder.push(key, hash, measure.stored(key, hash, &head));
     }
     Ok(builder.into_cut())
 }

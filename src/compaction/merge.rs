@@ -2,13 +2,17 @@
 //!
 //! Of several versions of a key the newest run's stays; tombstones stay, for only the horizon may drop them. Easy to get
 //! wrong: the merged run takes the place of its inputs among the ages, wherever flushes have moved it meanwhile.
+//!
+//! Where its inputs point into segments that may be mostly garbage, a merge first walks all heads to count what is left of
+//! each, and then moves what is left of some (`relocate`).
 
 use std::sync::Arc;
 
+use super::relocate::{Count, Relocation};
 use crate::error::Result;
 use crate::format::FileKind;
-use crate::index::{MergeCursor, Run, RunWriter};
-use crate::store::Store;
+use crate::index::{MergeCursor, Run, RunValue, RunWriter};
+use crate::store::{Store, View};
 use crate::types::{FileId, KeyRange};
 
 /// A merge under way.
@@ -18,17 +22,27 @@ pub(crate) struct Merge {
     cursor: MergeCursor,
     id: FileId,
     writer: Option<RunWriter>,
+    /// Until everything is counted.
+    count: Option<Count>,
+    relocation: Option<Relocation>,
 }
 
+/// Entries that a step counts for each KiB that it might write instead; that takes about as long.
+const COUNTED_PER_KIB: u64 = 16;
+
 impl Merge {
-    /// Begins the merge that is most worth it, if any is.
+    /// Begins the merge that is most worth it, if any is: among the runs that have come in since `running` began, if there
+    /// is such a one.
     ///
     /// # Errors
     /// `Io`: the store is poisoned.
-    pub(crate) fn begin(store: &Store) -> Result<Option<Merge>> {
+    pub(crate) fn begin(store: &Store, running: Option<&Merge>) -> Result<Option<Merge>> {
         store.check_poison()?;
-        let picked = store.read_point().0.levels.pick();
-        picked.map(|runs| Merge::of(store, &runs)).transpose()
+        let (view, _) = store.read_point();
+        let levels = &view.levels;
+        let is_newer = |run: &&Arc<Run>| running.is_none_or(|merge| !merge.inputs.contains(&run.id()));
+        let newer = levels.runs().iter().take_while(is_newer).count();
+        levels.pick(newer).map(|runs| Merge::of(store, &view, runs)).transpose()
     }
 
     /// Begins the merge of all runs, if there are several.
@@ -37,17 +51,25 @@ impl Merge {
     /// `Io`: the store is poisoned.
     pub(crate) fn of_all(store: &Store) -> Result<Option<Merge>> {
         store.check_poison()?;
-        let levels = store.read_point().0.levels.clone();
-        (levels.runs().len() > 1).then(|| Merge::of(store, levels.runs())).transpose()
+        let (view, _) = store.read_point();
+        let runs = view.levels.runs();
+        (runs.len() > 1).then(|| Merge::of(store, &view, runs)).transpose()
     }
 
-    fn of(store: &Store, runs: &[Arc<Run>]) -> Result<Merge> {
+    fn of(store: &Store, view: &Arc<View>, runs: &[Arc<Run>]) -> Result<Merge> {
         let id = store.next_file();
         let entries = runs.iter().map(|run| run.properties().entries).sum::<u64>() as usize;
         let writer =
             store.note(RunWriter::create(&*store.options.environment.vfs, &store.dir, id, entries))?;
         let cursor = MergeCursor::new(std::iter::empty(), runs.iter(), &KeyRange::all());
-        Ok(Merge { inputs: runs.iter().map(|run| run.id()).collect(), cursor, id, writer: Some(writer) })
+        let inputs = runs.iter().map(|run| run.id()).collect();
+        let count = Count::begin(view.clone(), runs);
+        Ok(Merge { inputs, cursor, id, writer: Some(writer), count, relocation: None })
+    }
+
+    /// The number of the run that it makes.
+    pub(crate) fn id(&self) -> FileId {
+        self.id
     }
 
     /// Writes about `bytes` more; `true` when the merged run has taken its inputs' place.
@@ -55,12 +77,22 @@ impl Merge {
     /// # Errors
     /// `Corruption` or `Io` of an input: nothing has changed. `Io` of a write: the store is poisoned.
     pub(crate) fn step(&mut self, store: &Store, bytes: u64) -> Result<bool> {
+        if let Some(count) = &mut self.count {
+            let is_counted = !count.step((bytes / 1024 * COUNTED_PER_KIB).max(1))?;
+            if is_counted {
+                self.relocation = self.count.take().and_then(Count::finish);
+            }
+            return Ok(false);
+        }
         let Some(writer) = &mut self.writer else { return Ok(true) };
-        let until = writer.len() + bytes;
-        while writer.len() < until {
-            self.cursor.advance()?;
-            let Some(head) = self.cursor.take_head() else { return self.finish(store).map(|()| true) };
-            let key = self.cursor.key();
+        let moved = |relocation: &Option<Relocation>| relocation.as_ref().map_or(0, Relocation::len);
+        let until = writer.len() + moved(&self.relocation) + bytes;
+        while writer.len() + moved(&self.relocation) < until {
+            let Some((key, mut head)) = self.cursor.step()? else { return self.finish(store).map(|()| true) };
+            if let (Some(relocation), RunValue::Log(location, digest)) = (&mut self.relocation, head.value) {
+                let location = store.note(relocation.relocate(store, location, digest))?;
+                head.value = RunValue::Log(location, digest);
+            }
             store.note(writer.push(key, store.measure.hasher.key(key), head))?;
         }
         Ok(false)
@@ -69,11 +101,13 @@ impl Merge {
     fn finish(&mut self, store: &Store) -> Result<()> {
         let Some(writer) = self.writer.take() else { return Ok(()) };
         store.note(writer.finish())?;
+        let moved = self.relocation.take().map(Relocation::finish).transpose();
+        let moved = store.note(moved)?.unwrap_or_default();
         store.sync_dir()?;
         let vfs = &store.options.environment.vfs;
         let run =
             Run::open(&**vfs, &store.dir, self.id, store.options.read_mode, store.measure.hasher.clone());
-        store.install_merge(&self.inputs, Arc::new(store.note(run)?))?;
+        store.install_merge(&self.inputs, Arc::new(store.note(run)?), &moved)?;
         let paths: Vec<_> = self.inputs.iter().map(|id| store.dir.join(FileKind::Run.name(id.0))).collect();
         store.remove_files(&paths)
     }
@@ -83,6 +117,8 @@ impl Merge {
     /// # Errors
     /// `Io`: the store is poisoned.
     pub(crate) fn abandon(self, store: &Store) -> Result<()> {
-        store.remove_files(&[store.dir.join(FileKind::Run.name(self.id.0))])
+        let mut paths = vec![store.dir.join(FileKind::Run.name(self.id.0))];
+        paths.extend(self.relocation.iter().flat_map(|relocation| relocation.paths(store)));
+        store.remove_files(&paths)
     }
 }

@@ -2,11 +2,12 @@
 //! several. Each is one bounded piece of work on a store, called by `maintenance`.
 //!
 //! Easy to get wrong: files and their names must be durable before the edit that names them, and whatever was read to
-//! make them must not have changed when they are installed. Only flushes add runs and only merges remove them, and each
-//! kind runs one at a time, so a merge's inputs stay where they are while flushes add newer runs before them.
+//! make them must not have changed when they are installed. Only flushes add runs and only merges remove them, flushes run one
+//! at a time, and two merges have no input in common; so a merge's inputs stay neighbours whatever comes in before them.
 
 mod flush;
 mod merge;
+mod relocate;
 
 pub(crate) use flush::flush_oldest;
 pub(crate) use merge::Merge;

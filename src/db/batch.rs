@@ -2,14 +2,13 @@
 
 use super::Keyspace;
 use crate::error::Result;
-use crate::store::Write;
-use crate::types::Slice;
+use crate::store::Writes;
 
 /// Changes of one or several keyspaces that [`Db::write`](super::Db::write) applies whole or not at all. Of several
 /// changes of one key, the last one counts. At most 64 MiB of keys and values.
 #[derive(Debug, Clone, Default)]
 pub struct WriteBatch {
-    writes: Vec<Write>,
+    writes: Writes,
 }
 
 impl WriteBatch {
@@ -23,7 +22,7 @@ impl WriteBatch {
     /// # Errors
     /// `KeyTooLong`; the batch is unchanged.
     pub fn put(&mut self, keyspace: &Keyspace, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
-        self.writes.push(Write::put(keyspace.prefix().inner(key.as_ref())?, Slice::from(value.as_ref())));
+        self.writes.push(keyspace.prefix().put(key.as_ref(), value.as_ref())?);
         Ok(())
     }
 
@@ -32,7 +31,7 @@ impl WriteBatch {
     /// # Errors
     /// `KeyTooLong`; the batch is unchanged.
     pub fn delete(&mut self, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> Result<()> {
-        self.writes.push(Write::delete(keyspace.prefix().inner(key.as_ref())?));
+        self.writes.push(keyspace.prefix().delete(key.as_ref())?);
         Ok(())
     }
 
@@ -46,7 +45,7 @@ impl WriteBatch {
         self.writes.is_empty()
     }
 
-    pub(super) fn into_writes(self) -> Vec<Write> {
+    pub(super) fn into_writes(self) -> Writes {
         self.writes
     }
 }

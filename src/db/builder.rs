@@ -9,7 +9,8 @@ use crate::recovery;
 use crate::store::{Durability, Environment, Options};
 use crate::vfs::ReadMode;
 
-/// Choices at open. None of them changes the meaning of bytes on disk, so a store may be opened differently each time.
+/// Choices at open. None of them changes the meaning of bytes on disk, so a store may be opened differently each time. Only
+/// [`Builder::retain_log_bytes`] is remembered.
 ///
 /// ```no_run
 /// # fn main() -> syncline::Result<()> {
@@ -54,7 +55,22 @@ impl Builder {
         self
     }
 
-    /// Whether a thread of the store flushes and compacts. Without it the caller calls [`Db::step`]. Default: yes.
+    /// Keeps flushed segments of the log for [`Db::changes_since`], the oldest going first, up to this many bytes on disk. The
+    /// store remembers it until it is opened with another number; a smaller one takes effect with the next flush. At first
+    /// 0: what is not flushed yet is all that the feed has.
+    pub fn retain_log_bytes(mut self, bytes: u64) -> Builder {
+        self.options.retain_log_bytes = Some(bytes);
+        self
+    }
+
+    /// Limits the bytes that background merges write in a second, so that they leave the disk to others. Flushes are not
+    /// held back, and the limit is lifted when runs pile up, so that no writer waits for it. Default: no limit.
+    pub fn background_bytes_per_second(mut self, bytes: u64) -> Builder {
+        self.options.background_bytes_per_second = Some(bytes.max(1));
+        self
+    }
+
+    /// Whether two threads of the store flush and compact. Without them the caller calls [`Db::step`]. Default: yes.
     pub fn background(mut self, background: bool) -> Builder {
         self.options.background = background;
         self
@@ -72,6 +88,35 @@ impl Builder {
     /// `NotFound` if there is none, `Locked` if it is open elsewhere, `UnsupportedVersion`, `Corruption`, `Io`.
     pub fn open(self) -> Result<Db> {
         Db::start(recovery::open(&self.dir, self.options)?)
+    }
+
+    /// Opens the store in the folder for reading, whether or not a process has it open for writing: takes no lock and writes
+    /// nothing, so that the folder may be on a read-only medium.
+    ///
+    /// The handle shows one moment during this call, every commit included that returned before; [`Db::refresh`] moves it to
+    /// a later one. All its files are held open, so that the writer may remove them. Whatever would change the store fails
+    /// with `ReadOnly`. The newest commits may not be durable yet where they were written.
+    ///
+    /// ```
+    /// # fn main() -> syncline::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a folder");
+    /// # let dir = dir.path();
+    /// use syncline::{Db, Error};
+    /// let writer = Db::builder(dir).open_or_create()?;
+    /// writer.put("apple", "red")?;
+    /// let reader = Db::builder(dir).open_read_only()?;
+    /// writer.put("apple", "green")?;
+    /// assert_eq!(reader.get("apple")?.as_deref(), Some(&b"red"[..]));
+    /// reader.refresh()?;
+    /// assert_eq!(reader.get("apple")?.as_deref(), Some(&b"green"[..]));
+    /// assert!(matches!(reader.put("apple", "blue"), Err(Error::ReadOnly)));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` if there is no store, `UnsupportedVersion`, `Corruption`, `Io`.
+    pub fn open_read_only(self) -> Result<Db> {
+        Db::start(recovery::open_read_only(&self.dir, self.options)?)
     }
 
     /// Creates a store of a new replica set in the folder, which may be missing or empty.

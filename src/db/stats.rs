@@ -2,7 +2,7 @@
 
 use super::Db;
 use crate::error::Result;
-use crate::types::{Fingerprint, SeqNo};
+use crate::types::{Fingerprint, SeqNo, Written};
 
 /// Whether a store takes writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,6 +10,8 @@ use crate::types::{Fingerprint, SeqNo};
 pub enum Health {
     /// It does.
     Good,
+    /// It was opened for reading.
+    ReadOnly,
     /// A write failed; the store reads at its durable state until it is reopened.
     Poisoned {
         /// The first failure.
@@ -47,8 +49,20 @@ pub struct Stats {
     pub value_segment_bytes: u64,
     /// Bytes of large values in them that a run still points to; the rest is garbage.
     pub value_live_bytes: u64,
+    /// Flushed segments that are kept for the change feed; some of them may be kept for their large values as well.
+    pub retained_segments: u64,
+    /// Bytes of those segments on disk.
+    pub retained_segment_bytes: u64,
     /// Bytes in memtables.
     pub memtable_bytes: u64,
+    /// Bytes of log records that no flush has taken over yet.
+    pub log_bytes: u64,
+    /// Entries of all runs, tombstones included.
+    pub run_entries: u64,
+    /// Those of them that a newer run's version of the same key hides.
+    pub shadowed_entries: u64,
+    /// Bytes written since the store was created.
+    pub written: Written,
     /// Buckets of the Merkle index.
     pub buckets: u64,
     /// Stamp (clock part) below which tombstones may go.
@@ -58,6 +72,25 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// Bytes written to files for each byte committed, since the store was created; zero before the first commit.
+    pub fn write_amplification(&self) -> f64 {
+        self.written.amplification()
+    }
+
+    /// Bytes of runs, log and kept segments for each byte of keys and values in the store; zero if it is empty.
+    pub fn space_amplification(&self) -> f64 {
+        let bytes = self.run_bytes + self.value_segment_bytes + self.log_bytes;
+        if self.live_bytes == 0 { 0.0 } else { bytes as f64 / self.live_bytes as f64 }
+    }
+
+    /// Bytes that compaction can give back: values that no run points to, and, as if all entries were of one length,
+    /// entries that newer ones hide.
+    pub fn garbage_bytes(&self) -> u64 {
+        let hidden = u128::from(self.run_bytes) * u128::from(self.shadowed_entries);
+        let hidden = hidden / u128::from(self.run_entries.max(1));
+        self.value_segment_bytes.saturating_sub(self.value_live_bytes) + hidden as u64
+    }
+
     pub(super) fn of(db: &Db) -> Result<Stats> {
         let store = db.store();
         let root = store.fingerprint(&crate::store::replicated())?;
@@ -78,7 +111,13 @@ impl Stats {
             value_segments: sizes.value_segments,
             value_segment_bytes: sizes.value_segment_bytes,
             value_live_bytes: sizes.value_live_bytes,
+            retained_segments: sizes.retained_segments,
+            retained_segment_bytes: sizes.retained_segment_bytes,
             memtable_bytes: sizes.memtable_bytes,
+            log_bytes: sizes.log_bytes,
+            run_entries: sizes.run_entries,
+            shadowed_entries: sizes.shadowed_entries,
+            written: sizes.written,
             buckets: sizes.buckets,
             horizon: sizes.horizon,
             health: db.health(),

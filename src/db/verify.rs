@@ -1,7 +1,7 @@
 //! `verify`: everything is read and checked, nothing is changed.
 
 use crate::error::{Error, Result};
-use crate::store::{MerkleLayers, Store};
+use crate::store::{Measure, MerklePoint, Store};
 use crate::types::{KeyRange, RangeSum, ValueRef};
 
 /// How far a verification has come.
@@ -34,8 +34,8 @@ pub(super) fn verify(
     progress: &mut dyn FnMut(VerifyProgress) -> bool,
 ) -> Result<VerifyReport> {
     let mut report = VerifyReport::default();
-    let (view, seqno, merkle) = store.verify_point()?;
-    let claimed = merkle.total();
+    let merkle = store.merkle_point()?;
+    let (view, claimed) = (&merkle.view, merkle.total);
     let entries_total = claimed.counts.live.saturating_add(claimed.counts.tombstones);
     for run in view.levels.runs() {
         report.problems.extend(run.verify().iter().map(ToString::to_string));
@@ -44,7 +44,7 @@ pub(super) fn verify(
     let measure = &store.measure;
     let mut total = RangeSum::ZERO;
     let mut bucket: Option<(KeyRange, RangeSum)> = None;
-    for found in view.cursor(&KeyRange::all(), seqno) {
+    for found in view.cursor(&KeyRange::all(), merkle.seqno) {
         let (key, head) = match found {
             Ok(found) => found,
             Err(error) => {
@@ -54,8 +54,8 @@ pub(super) fn verify(
             }
         };
         if bucket.as_ref().is_none_or(|(range, _)| !range.contains(&key)) {
-            report.problems.extend(bucket.take().and_then(|bucket| disagreement(&merkle, bucket)));
-            bucket = Some((merkle.whole_range(&key), RangeSum::ZERO));
+            report.problems.extend(bucket.take().and_then(|bucket| disagreement(&merkle, bucket, measure)));
+            bucket = Some((merkle.base.bounds().bucket_range(&key), RangeSum::ZERO));
         }
         let entry = measure.entry(&key, measure.hasher.key(&key), &head).sum;
         total += entry;
@@ -74,7 +74,7 @@ pub(super) fn verify(
             return Err(Error::Aborted);
         }
     }
-    report.problems.extend(bucket.take().and_then(|bucket| disagreement(&merkle, bucket)));
+    report.problems.extend(bucket.take().and_then(|bucket| disagreement(&merkle, bucket, measure)));
     if total != claimed {
         report
             .problems
@@ -83,9 +83,13 @@ pub(super) fn verify(
     Ok(report)
 }
 
-/// What is wrong with the Merkle index's sum of a range whose entries sum up to `counted`, if anything is.
-fn disagreement(merkle: &MerkleLayers, (range, counted): (KeyRange, RangeSum)) -> Option<String> {
-    let claimed = merkle.sum(&range).whole;
+/// What is wrong with the Merkle index's sum of a bucket whose entries sum up to `counted`, if anything is.
+fn disagreement(
+    merkle: &MerklePoint,
+    (range, counted): (KeyRange, RangeSum),
+    measure: &Measure,
+) -> Option<String> {
+    let claimed = merkle.base.sum(&range) + merkle.changes(&range, measure);
     let message =
         || format!("the Merkle index sums {range:?} to {claimed:?}, but its entries are {counted:?}");
     (claimed != counted).then(message)

@@ -29,150 +29,31 @@
 
 use std::ops::Range;
 
-use crate::codec::{Malformed, Reader, put_len_bytes, put_varint};
+use crate::codec::{Malformed, Reader};
 use crate::hash::KeyHash;
 use crate::types::{Kind, Location, SegmentId, SeqNo, Slice, Stamp, ValueDigest, ValueRef};
 
-use super::entry::{StoredHead, StoredValue};
-use super::fences::common_len;
+use super::entry::{HeadRef, RunValue, StoredHead, StoredValue};
 
 /// A block of several entries is at most about so long, in bytes.
 pub(super) const BLOCK_LEN: usize = 8 << 10;
 
-/// The least length of a block: what every one has.
-pub(super) const FRAME_LEN: usize = FIXED_LEN + CHECKSUM_LEN;
-
 const FIXED_LEN: usize = 24;
 const CHECKSUM_LEN: usize = 4;
 
-const PLAIN: u8 = 0;
+pub(super) const PLAIN: u8 = 0;
 
-const TOMBSTONE: u8 = 1;
-const EXPIRES: u8 = 2;
-const META: u8 = 4;
-const IN_LOG: u8 = 8;
-const NODE_SHIFT: u32 = 4;
+pub(super) const TOMBSTONE: u8 = 1;
+pub(super) const EXPIRES: u8 = 2;
+pub(super) const META: u8 = 4;
+pub(super) const IN_LOG: u8 = 8;
+pub(super) const NODE_SHIFT: u32 = 4;
 
 /// The node index that means "the node's number follows", and so the most nodes that a block can list.
-const NODE_FOLLOWS: usize = 15;
+pub(super) const NODE_FOLLOWS: usize = 15;
 
-/// What an entry costs beside its key, meta and inline value, usually. It may be up to four times as much, and starts of
-/// entries fit a u16 all the same.
-const ENTRY_OVERHEAD: usize = 20;
-
-fn tag(hash: KeyHash) -> u8 {
+pub(super) fn tag(hash: KeyHash) -> u8 {
     hash.0 as u8
-}
-
-/// Collects the entries of one block.
-#[derive(Debug, Default)]
-pub(super) struct BlockBuilder {
-    /// The keys one after the other; an entry knows where its own ends.
-    keys: Vec<u8>,
-    entries: Vec<Pending>,
-    len: usize,
-}
-
-#[derive(Debug)]
-struct Pending {
-    key_end: usize,
-    tag: u8,
-    head: StoredHead,
-}
-
-impl BlockBuilder {
-    pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// Whether an entry would make the block longer than a block of several entries may be.
-    pub(super) fn is_full_for(&self, key: &[u8], head: &StoredHead) -> bool {
-        !self.is_empty() && self.len + entry_len(key, head) > BLOCK_LEN
-    }
-
-    /// Adds an entry, with a key above all before.
-    pub(super) fn push(&mut self, key: &[u8], hash: KeyHash, head: StoredHead) {
-        self.len += entry_len(key, &head);
-        self.keys.extend_from_slice(key);
-        self.entries.push(Pending { key_end: self.keys.len(), tag: tag(hash), head });
-    }
-
-    /// Appends the block but for its checksum to `out`, and forgets the entries.
-    pub(super) fn finish(&mut self, out: &mut Vec<u8>) {
-        let key_starts = std::iter::once(0).chain(self.entries.iter().map(|entry| entry.key_end));
-        let keys: Vec<&[u8]> =
-            key_starts.zip(&self.entries).map(|(start, entry)| &self.keys[start..entry.key_end]).collect();
-        let prefix = match (keys.first(), keys.last()) {
-            (Some(first), Some(last)) => &first[..common_len(first, last)],
-            _ => &[],
-        };
-        let base_clock = self.entries.iter().map(|entry| entry.head.stamp.hlc).min().unwrap_or(0);
-        let base_seqno = self.entries.iter().map(|entry| entry.head.seqno.0).min().unwrap_or(0);
-        let mut nodes: Vec<u64> = self.entries.iter().map(|entry| entry.head.stamp.node).collect();
-        nodes.sort_unstable();
-        nodes.dedup();
-        nodes.truncate(NODE_FOLLOWS);
-
-        out.push(PLAIN);
-        out.extend_from_slice(&(self.entries.len() as u16).to_le_bytes());
-        out.extend_from_slice(&(prefix.len() as u32).to_le_bytes());
-        out.push(nodes.len() as u8);
-        out.extend_from_slice(&base_clock.to_le_bytes());
-        out.extend_from_slice(&base_seqno.to_le_bytes());
-        out.extend(self.entries.iter().map(|entry| entry.tag));
-        let starts_at = out.len();
-        out.resize(starts_at + 2 * self.entries.len(), 0);
-        nodes.iter().for_each(|node| out.extend_from_slice(&node.to_le_bytes()));
-        out.extend_from_slice(prefix);
-        let entries_at = out.len();
-        for (index, (key, entry)) in keys.iter().zip(&self.entries).enumerate() {
-            let start = ((out.len() - entries_at) as u16).to_le_bytes();
-            out[starts_at + 2 * index..][..2].copy_from_slice(&start);
-            put_len_bytes(out, &key[prefix.len()..]);
-            put_head(out, &entry.head, base_clock, base_seqno, &nodes);
-        }
-        self.keys.clear();
-        self.entries.clear();
-        self.len = 0;
-    }
-}
-
-fn entry_len(key: &[u8], head: &StoredHead) -> usize {
-    key.len() + head.meta.len() + head.inline_len() + ENTRY_OVERHEAD
-}
-
-fn put_head(out: &mut Vec<u8>, head: &StoredHead, base_clock: u64, base_seqno: u64, nodes: &[u64]) {
-    let node = nodes.binary_search(&head.stamp.node).unwrap_or(NODE_FOLLOWS);
-    let flags = [
-        (head.kind == Kind::Tombstone, TOMBSTONE),
-        (head.expires_at != 0, EXPIRES),
-        (!head.meta.is_empty(), META),
-        (head.log_location().is_some(), IN_LOG),
-    ];
-    let flags: u8 = flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).sum();
-    out.push(flags | (node as u8) << NODE_SHIFT);
-    put_varint(out, head.stamp.hlc - base_clock);
-    put_varint(out, head.seqno.0 - base_seqno);
-    if node == NODE_FOLLOWS {
-        out.extend_from_slice(&head.stamp.node.to_le_bytes());
-    }
-    if head.expires_at != 0 {
-        put_varint(out, head.expires_at);
-    }
-    if !head.meta.is_empty() {
-        put_len_bytes(out, &head.meta);
-    }
-    match &head.value {
-        StoredValue::Undigested(value) | StoredValue::Digested(ValueRef::Inline(value), _) => {
-            out.extend_from_slice(value);
-        }
-        StoredValue::Digested(ValueRef::Staged { location, .. } | ValueRef::Log(location), digest) => {
-            put_varint(out, u64::from(location.segment.0));
-            put_varint(out, u64::from(location.offset));
-            put_varint(out, u64::from(location.len));
-            out.extend_from_slice(&digest.0.to_le_bytes());
-        }
-    }
 }
 
 /// A block's bytes and where its parts lie.
@@ -279,18 +160,19 @@ impl<'a> Block<'a> {
         self.reader(index)?.0.len_bytes(self.bytes.len())
     }
 
-    /// Puts the key of entry `index` into `key` and returns its head, whose parts share `bytes`, the block's own.
-    pub(super) fn entry(
+    /// Puts the key of entry `index` into `key` and what its head says into `head`.
+    pub(super) fn place(
         &self,
         index: usize,
         key: &mut Vec<u8>,
-        bytes: &Slice,
-    ) -> Result<StoredHead, Malformed> {
+        head: &mut PlacedHead,
+    ) -> Result<(), Malformed> {
         let (mut reader, start) = self.reader(index)?;
+        let rest = reader.len_bytes(self.bytes.len())?;
         key.clear();
         key.extend_from_slice(self.prefix());
-        key.extend_from_slice(reader.len_bytes(self.bytes.len())?);
-        self.head_behind_key(reader, start, |range| bytes.sub(range))
+        key.extend_from_slice(rest);
+        self.place_behind_key(reader, start, head)
     }
 
     /// The tag of entry `index`.
@@ -338,53 +220,46 @@ impl<'a> Block<'a> {
     ) -> Result<StoredHead, Malformed> {
         let (mut reader, start) = self.reader(index)?;
         reader.len_bytes(self.bytes.len())?;
-        self.head_behind_key(reader, start, slice)
+        let mut head = PlacedHead::default();
+        self.place_behind_key(reader, start, &mut head)?;
+        head.stored(slice).ok_or(Malformed { at: start })
     }
 
-    /// The head of an entry that begins at `start`, by a reader that has passed its key.
-    fn head_behind_key(
+    /// What is said by the head of an entry that begins at `start`, by a reader that has passed its key.
+    fn place_behind_key(
         &self,
-        mut reader: Reader<'_>,
+        mut reader: Reader<'a>,
         start: usize,
-        slice: impl Fn(Range<usize>) -> Option<Slice>,
-    ) -> Result<StoredHead, Malformed> {
-        let slice = |reader: &mut Reader<'_>, len: usize| {
-            let at = start + reader.position();
-            if reader.bytes(len)?.is_empty() {
-                Ok(Slice::empty())
-            } else {
-                slice(at..at + len).ok_or(Malformed { at })
-            }
-        };
+        head: &mut PlacedHead,
+    ) -> Result<(), Malformed> {
         let flags = reader.u8()?;
         let clock = self.layout.base_clock.checked_add(reader.varint()?);
         let seqno = self.layout.base_seqno.checked_add(reader.varint()?);
+        let (Some(hlc), Some(seqno)) = (clock, seqno) else { return Err(reader.malformed()) };
         let node = match usize::from(flags >> NODE_SHIFT) {
             NODE_FOLLOWS => reader.u64()?,
             index => self.node(index)?,
         };
-        let (Some(hlc), Some(seqno)) = (clock, seqno) else { return Err(reader.malformed()) };
-        let expires_at = if flags & EXPIRES != 0 { reader.varint()? } else { 0 };
-        let meta = if flags & META != 0 {
-            let len = reader.len(self.bytes.len())?;
-            slice(&mut reader, len)?
-        } else {
-            Slice::empty()
-        };
-        let value = if flags & IN_LOG != 0 {
+        head.seqno = SeqNo(seqno);
+        head.stamp = Stamp { hlc, node };
+        head.kind = if flags & TOMBSTONE != 0 { Kind::Tombstone } else { Kind::Put };
+        head.expires_at = if flags & EXPIRES != 0 { reader.varint()? } else { 0 };
+        let len = if flags & META != 0 { reader.len(self.bytes.len())? } else { 0 };
+        let at = start + reader.position();
+        reader.bytes(len)?;
+        head.meta = at..at + len;
+        head.in_log = None;
+        if flags & IN_LOG != 0 {
             let mut number = || u32::try_from(reader.varint()?).map_err(|_| reader.malformed());
             let (segment, offset, len) = (SegmentId(number()?), number()?, number()?);
-            let digest = ValueDigest(reader.u128()?);
-            StoredValue::Digested(ValueRef::Log(Location { segment, offset, len }), digest)
-        } else {
-            let len = reader.remaining();
-            StoredValue::Undigested(slice(&mut reader, len)?)
-        };
-        if !reader.is_at_end() {
-            return Err(reader.malformed());
+            head.in_log = Some((Location { segment, offset, len }, ValueDigest(reader.u128()?)));
+            if !reader.is_at_end() {
+                return Err(reader.malformed());
+            }
         }
-        let kind = if flags & TOMBSTONE != 0 { Kind::Tombstone } else { Kind::Put };
-        Ok(StoredHead { seqno: SeqNo(seqno), stamp: Stamp { hlc, node }, kind, expires_at, meta, value })
+        let at = start + reader.position();
+        head.value = at..at + reader.remaining();
+        Ok(())
     }
 
     fn node(&self, index: usize) -> Result<u64, Malformed> {
@@ -392,5 +267,73 @@ impl<'a> Block<'a> {
         let bytes = self.bytes.get(at..at + 8).and_then(<[u8]>::first_chunk);
         let bytes = bytes.filter(|_| index < self.layout.node_count).ok_or(Malformed { at })?;
         Ok(u64::from_le_bytes(*bytes))
+    }
+}
+
+/// What an entry says beside its key, and where in its block the rest lies. Made to be written over: a walk does that for
+/// every entry, and moving something so large would take it as long as everything else.
+#[derive(Debug, Clone)]
+pub(super) struct PlacedHead {
+    seqno: SeqNo,
+    stamp: Stamp,
+    kind: Kind,
+    expires_at: u64,
+    meta: Range<usize>,
+    /// Empty if the value is in the log.
+    value: Range<usize>,
+    in_log: Option<(Location, ValueDigest)>,
+}
+
+impl Default for PlacedHead {
+    fn default() -> PlacedHead {
+        PlacedHead {
+            seqno: SeqNo::ZERO,
+            stamp: Stamp::default(),
+            kind: Kind::Put,
+            expires_at: 0,
+            meta: 0..0,
+            value: 0..0,
+            in_log: None,
+        }
+    }
+}
+
+impl PlacedHead {
+    /// Where in the block the value is, or in the log.
+    pub(super) fn value(&self) -> Result<Range<usize>, (Location, ValueDigest)> {
+        self.in_log.map_or_else(|| Ok(self.value.clone()), Err)
+    }
+
+    /// As [`StoredHead::is_visible`].
+    pub(super) fn is_visible(&self, now_ms: u64) -> bool {
+        self.kind == Kind::Put && (self.expires_at == 0 || self.expires_at > now_ms)
+    }
+
+    /// The head, borrowed from the block's bytes.
+    pub(super) fn borrowed<'a>(&self, block: &'a [u8]) -> HeadRef<'a> {
+        let part = |range: &Range<usize>| block.get(range.clone()).unwrap_or_default();
+        let &PlacedHead { seqno, stamp, kind, expires_at, .. } = self;
+        let value = match self.in_log {
+            Some((location, digest)) => RunValue::Log(location, digest),
+            None => RunValue::Inline(part(&self.value)),
+        };
+        HeadRef { seqno, stamp, kind, expires_at, meta: part(&self.meta), value }
+    }
+
+    /// The head with slices of the block's bytes, which `slice` makes; `None` if it cannot.
+    pub(super) fn stored(&self, slice: impl Fn(Range<usize>) -> Option<Slice>) -> Option<StoredHead> {
+        let slice =
+            |range: &Range<usize>| if range.is_empty() { Some(Slice::empty()) } else { slice(range.clone()) };
+        Some(StoredHead {
+            seqno: self.seqno,
+            stamp: self.stamp,
+            kind: self.kind,
+            expires_at: self.expires_at,
+            meta: slice(&self.meta)?,
+            value: match self.in_log {
+                Some((location, digest)) => StoredValue::Digested(ValueRef::Log(location), digest),
+                None => StoredValue::Undigested(slice(&self.value)?),
+            },
+        })
     }
 }

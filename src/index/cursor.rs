@@ -1,7 +1,8 @@
 //! [`RunCursor`]: a double-ended walk over the entries of a run in a key range.
 //!
-//! Each end holds the block that it stands in. The two ends are positions (block, index), and the walk is over when they
-//! meet; a range's own ends are only looked up in their blocks once the walk comes to these.
+//! Each end stands at an entry of a block that it holds, and lends key and value from there; nothing is copied but the
+//! key. What is left lies between two positions (block, index), and the walk is over when they meet; a range's own ends
+//! are only looked up in their blocks once the walk comes to these.
 //!
 //! Easy to get wrong: an end that stands in the other one's block must stop at the other one's position, not at the
 //! block's edge.
@@ -10,21 +11,31 @@ use std::sync::Arc;
 
 use crate::codec::Malformed;
 use crate::error::Result;
-use crate::types::{KeyRange, Slice};
+use crate::types::{KeyRange, Location, Slice, ValueDigest};
 
-use super::block::{Block, Layout};
-use super::entry::StoredHead;
+use super::block::{Block, Layout, PlacedHead};
+use super::entry::{HeadRef, StoredHead};
 use super::run::Run;
 
-/// A walk over a run. Makes keys in buffers that the caller gives.
+/// The ends of a walk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Front,
+    Back,
+}
+
+/// A walk over a run.
 #[derive(Debug)]
-pub(crate) struct RunCursor {
+pub(super) struct RunCursor {
     run: Arc<Run>,
-    range: KeyRange,
-    /// Where what is left begins and ends; `None` until the first step, for finding it can fail.
-    rest: Option<(Position, Position)>,
-    front: Option<HeldBlock>,
-    back: Option<HeldBlock>,
+    range: Arc<KeyRange>,
+    /// Whether `low` and `high` were looked up: not before the first step, for that can fail.
+    is_begun: bool,
+    /// Where what is left begins and ends.
+    low: Position,
+    high: Position,
+    front: Stand,
+    back: Stand,
 }
 
 /// Before entry `index` of a block. `None` stands for where the range begins or ends in it, not yet looked up.
@@ -34,7 +45,14 @@ struct Position {
     index: Option<usize>,
 }
 
-/// A block that one of the ends stands in.
+/// Where an end stands: its entry, and the block that this is in.
+#[derive(Debug, Default)]
+pub(super) struct Stand {
+    held: Option<HeldBlock>,
+    key: Vec<u8>,
+    head: PlacedHead,
+}
+
 #[derive(Debug)]
 struct HeldBlock {
     number: usize,
@@ -44,112 +62,172 @@ struct HeldBlock {
 
 impl RunCursor {
     /// A walk over `range`. Reads nothing yet.
-    pub(crate) fn new(run: Arc<Run>, range: &KeyRange) -> RunCursor {
-        RunCursor { run, range: range.clone(), rest: None, front: None, back: None }
-    }
-
-    /// Takes the least entry that is left: puts its key into `key` and returns its head.
-    ///
-    /// # Errors
-    /// `Corruption`, `Io`; the walk cannot go on.
-    pub(crate) fn next(&mut self, key: &mut Vec<u8>) -> Result<Option<StoredHead>> {
-        let (mut low, high) = self.rest()?;
-        loop {
-            let is_last = low.block >= high.block;
-            if is_last && high.index == Some(0) {
-                return Ok(None);
-            }
-            let held = hold(&self.run, &mut self.front, low.block)?;
-            let block = Block::resume(&held.bytes, held.layout);
-            let malformed = |malformed| self.run.malformed_block(held.number, malformed);
-            let index = start_in(&block, low, &self.range).map_err(malformed)?;
-            let limit =
-                if is_last { end_in(&block, high, &self.range).map_err(malformed)? } else { block.count() };
-            if index < limit {
-                low.index = Some(index + 1);
-                let high = if is_last { Position { index: Some(limit), ..high } } else { high };
-                self.rest = Some((low, high));
-                return block.entry(index, key, &held.bytes).map(Some).map_err(malformed);
-            }
-            if is_last {
-                return Ok(None);
-            }
-            low = Position { block: low.block + 1, index: Some(0) };
+    pub(super) fn new(run: Arc<Run>, range: Arc<KeyRange>) -> RunCursor {
+        let nowhere = Position { block: 0, index: Some(0) };
+        RunCursor {
+            run,
+            range,
+            is_begun: false,
+            low: nowhere,
+            high: nowhere,
+            front: Stand::default(),
+            back: Stand::default(),
         }
     }
 
-    /// Takes the greatest entry that is left, as [`RunCursor::next`].
+    /// Moves `end` to the outermost entry that is left there. `false` if there is none, and the end stands where it did.
     ///
     /// # Errors
     /// `Corruption`, `Io`; the walk cannot go on.
-    pub(crate) fn next_back(&mut self, key: &mut Vec<u8>) -> Result<Option<StoredHead>> {
-        let (low, mut high) = self.rest()?;
+    pub(super) fn step(&mut self, end: End) -> Result<bool> {
+        if !self.is_begun {
+            self.begin();
+        }
+        match end {
+            End::Front => self.next(),
+            End::Back => self.next_back(),
+        }
+    }
+
+    /// Where an end stands, after a step that was `true`.
+    pub(super) fn stand(&self, end: End) -> &Stand {
+        match end {
+            End::Front => &self.front,
+            End::Back => &self.back,
+        }
+    }
+
+    /// Lets each end stand where the other one does. Only once nothing is left between them.
+    pub(super) fn swap_ends(&mut self) {
+        std::mem::swap(&mut self.front, &mut self.back);
+    }
+
+    fn begin(&mut self) {
+        self.is_begun = true;
+        let beginning = Position { block: 0, index: Some(0) };
+        let find = |key: &[u8]| {
+            let block = self.run.find_block(key);
+            block.map_or(beginning, |block| Position { block, index: None })
+        };
+        if !self.range.is_empty() {
+            let past_the_last = Position { block: self.run.block_count(), index: Some(0) };
+            let high = self.range.end.as_deref().map_or(past_the_last, find);
+            (self.low, self.high) = (find(&self.range.start), high);
+        }
+    }
+
+    fn next(&mut self) -> Result<bool> {
+        let RunCursor { run, range, low, high, front, .. } = self;
+        loop {
+            let is_last = low.block >= high.block;
+            if is_last && high.index == Some(0) {
+                return Ok(false);
+            }
+            let number = low.block;
+            let block = hold(run, &mut front.held, number)?;
+            let malformed = |malformed| run.malformed_block(number, malformed);
+            let index = start_in(&block, low, range).map_err(malformed)?;
+            let limit = if is_last { end_in(&block, high, range).map_err(malformed)? } else { block.count() };
+            if index < limit {
+                block.place(index, &mut front.key, &mut front.head).map_err(malformed)?;
+                low.index = Some(index + 1);
+                return Ok(true);
+            }
+            if is_last {
+                return Ok(false);
+            }
+            *low = Position { block: low.block + 1, index: Some(0) };
+        }
+    }
+
+    fn next_back(&mut self) -> Result<bool> {
+        let RunCursor { run, range, low, high, back, .. } = self;
         loop {
             let is_last = high.block <= low.block;
             if high.index == Some(0) {
                 if is_last {
-                    return Ok(None);
+                    return Ok(false);
                 }
-                high = Position { block: high.block - 1, index: None };
+                let block = high.block - 1;
+                *high = Position { block, index: Some(hold(run, &mut back.held, block)?.count()) };
                 continue;
             }
-            let held = hold(&self.run, &mut self.back, high.block)?;
-            let block = Block::resume(&held.bytes, held.layout);
-            let malformed = |malformed| self.run.malformed_block(held.number, malformed);
-            let index = end_in(&block, high, &self.range).map_err(malformed)?;
-            let limit = if is_last { start_in(&block, low, &self.range).map_err(malformed)? } else { 0 };
+            let number = high.block;
+            let block = hold(run, &mut back.held, number)?;
+            let malformed = |malformed| run.malformed_block(number, malformed);
+            let index = end_in(&block, high, range).map_err(malformed)?;
+            let limit = if is_last { start_in(&block, low, range).map_err(malformed)? } else { 0 };
             if index > limit {
+                block.place(index - 1, &mut back.key, &mut back.head).map_err(malformed)?;
                 high.index = Some(index - 1);
-                let low = if is_last { Position { index: Some(limit), ..low } } else { low };
-                self.rest = Some((low, high));
-                return block.entry(index - 1, key, &held.bytes).map(Some).map_err(malformed);
+                return Ok(true);
             }
             if is_last {
-                return Ok(None);
+                return Ok(false);
             }
             high.index = Some(0);
         }
     }
+}
 
-    fn rest(&self) -> Result<(Position, Position)> {
-        if let Some(rest) = self.rest {
-            return Ok(rest);
-        }
-        let beginning = Position { block: 0, index: Some(0) };
-        if self.range.is_empty() {
-            return Ok((beginning, beginning));
-        }
-        let find = |key: &[u8]| {
-            let block = self.run.find_block(key)?;
-            Ok(block.map_or(beginning, |block| Position { block, index: None }))
-        };
-        let high = match &self.range.end {
-            Some(end) => find(end)?,
-            None => Position { block: self.run.block_count(), index: Some(0) },
-        };
-        Ok((find(&self.range.start)?, high))
+impl Stand {
+    pub(super) fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// The value, if it is in the block; else its place in the log.
+    pub(super) fn value(&self) -> Result<&[u8], (Location, ValueDigest)> {
+        let range = self.head.value()?;
+        Ok(self.held.as_ref().and_then(|held| held.bytes.get(range)).unwrap_or_default())
+    }
+
+    /// The value as a slice that pins the block. `None` if it is in the log.
+    pub(super) fn value_slice(&self) -> Option<Slice> {
+        self.held.as_ref()?.bytes.sub(self.head.value().ok()?)
+    }
+
+    pub(super) fn is_visible(&self, now_ms: u64) -> bool {
+        self.head.is_visible(now_ms)
+    }
+
+    /// The head, borrowed from the block.
+    pub(super) fn head_ref(&self) -> Option<HeadRef<'_>> {
+        Some(self.head.borrowed(&self.held.as_ref()?.bytes))
+    }
+
+    /// The head, which pins the block.
+    pub(super) fn head(&self) -> Option<StoredHead> {
+        let held = self.held.as_ref()?;
+        self.head.stored(|range| held.bytes.sub(range))
     }
 }
 
 /// The block `number`, which is read unless it is the one that is held.
-fn hold<'a>(run: &Run, held: &'a mut Option<HeldBlock>, number: usize) -> Result<&'a HeldBlock> {
+fn hold<'a>(run: &Run, held: &'a mut Option<HeldBlock>, number: usize) -> Result<Block<'a>> {
     if held.as_ref().is_none_or(|held| held.number != number) {
         let bytes = run.block(number)?;
         let layout =
             Block::parse(&bytes).map_err(|malformed| run.malformed_block(number, malformed))?.layout();
         *held = Some(HeldBlock { number, bytes, layout });
     }
-    Ok(held.as_ref().expect("held since just now"))
+    let held = held.as_ref().expect("held since just now");
+    Ok(Block::resume(&held.bytes, held.layout))
 }
 
-fn start_in(block: &Block<'_>, low: Position, range: &KeyRange) -> Result<usize, Malformed> {
-    low.index.map_or_else(|| block.count_below(&range.start), Ok)
+/// Where what is left begins in its block; looked up once.
+fn start_in(block: &Block<'_>, low: &mut Position, range: &KeyRange) -> Result<usize, Malformed> {
+    let index = low.index.map_or_else(|| block.count_below(&range.start), Ok)?;
+    low.index = Some(index);
+    Ok(index)
 }
 
-fn end_in(block: &Block<'_>, high: Position, range: &KeyRange) -> Result<usize, Malformed> {
-    match (high.index, &range.end) {
-        (Some(index), _) => Ok(index),
-        (None, Some(end)) => block.count_below(end),
-        (None, None) => Ok(block.count()),
-    }
+/// Where what is left ends in its block; looked up once.
+fn end_in(block: &Block<'_>, high: &mut Position, range: &KeyRange) -> Result<usize, Malformed> {
+    let index = match (high.index, &range.end) {
+        (Some(index), _) => index,
+        (None, Some(end)) => block.count_below(end)?,
+        (None, None) => block.count(),
+    };
+    high.index = Some(index);
+    Ok(index)
 }

@@ -59,24 +59,6 @@ impl StoredHead {
         }
     }
 
-    /// The value's place in the log, if it is there.
-    pub(super) fn log_location(&self) -> Option<Location> {
-        match self.value {
-            StoredValue::Digested(ValueRef::Staged { location, .. } | ValueRef::Log(location), _) => {
-                Some(location)
-            }
-            StoredValue::Digested(ValueRef::Inline(_), _) | StoredValue::Undigested(_) => None,
-        }
-    }
-
-    /// Length of the value if a run carries it beside the head.
-    pub(super) fn inline_len(&self) -> usize {
-        match &self.value {
-            StoredValue::Undigested(value) | StoredValue::Digested(ValueRef::Inline(value), _) => value.len(),
-            StoredValue::Digested(ValueRef::Staged { .. } | ValueRef::Log(_), _) => 0,
-        }
-    }
-
     /// Whether reads at wall time `now_ms` show a value for this entry, as [`Head::is_visible`].
     pub(crate) fn is_visible(&self, now_ms: u64) -> bool {
         self.kind == Kind::Put && (self.expires_at == 0 || self.expires_at > now_ms)
@@ -93,5 +75,48 @@ impl From<Head> for StoredHead {
             meta: head.meta,
             value: StoredValue::Digested(head.value, head.digest),
         }
+    }
+}
+
+/// A head as a run stores it, borrowed from wherever it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HeadRef<'a> {
+    pub(crate) seqno: SeqNo,
+    pub(crate) stamp: Stamp,
+    pub(crate) kind: Kind,
+    pub(crate) expires_at: u64,
+    pub(crate) meta: &'a [u8],
+    pub(crate) value: RunValue<'a>,
+}
+
+/// What a run keeps of a value.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum RunValue<'a> {
+    /// The value itself. A tombstone has the empty one.
+    Inline(&'a [u8]),
+    /// Its place in the log, and its digest.
+    Log(Location, ValueDigest),
+}
+
+impl<'a> RunValue<'a> {
+    /// The bytes that the run carries; none if the value is in the log.
+    pub(super) fn inline(&self) -> &'a [u8] {
+        match self {
+            RunValue::Inline(value) => value,
+            RunValue::Log(..) => &[],
+        }
+    }
+}
+
+impl<'a> From<&'a Head> for HeadRef<'a> {
+    fn from(head: &'a Head) -> HeadRef<'a> {
+        let value = match &head.value {
+            ValueRef::Inline(value) => RunValue::Inline(value),
+            ValueRef::Staged { location, .. } | ValueRef::Log(location) => {
+                RunValue::Log(*location, head.digest)
+            }
+        };
+        let &Head { seqno, stamp, kind, expires_at, ref meta, .. } = head;
+        HeadRef { seqno, stamp, kind, expires_at, meta, value }
     }
 }

@@ -1,34 +1,31 @@
-//! The block index of a run: fence keys and the places of what begins at them, searched where they lie in the file.
+//! The block index of a run: a fence key for each block and where the block lies.
 //!
-//! A block's *fence* is a key at or below its first key and above every key of the block before. Fences lie in pages of
-//! [`PAGE_LEN`], and a directory holds the first fence of each page; page and directory have the same form:
+//! A block's *fence* is a key at or below its first key and above every key of the block before.
 //!
 //! ```text
-//! table = count u32 | length of the common prefix u32
-//!       | places: u64 each, count + 1, the last one being where the last thing ends
-//!       | heads: 8 each, big-endian: the first bytes of a key beyond the common prefix, filled up with zeros
-//!       | starts: u32 each, count + 1: where the rest of a key lies among the rests, and where the last one ends
-//!       | common prefix | rests of the keys beyond the common prefix, one after the other
+//! fences = for each block: length of the block varint | bytes of its fence that the fence before begins with varint
+//!        | rest of its fence: length varint, bytes
 //! ```
 //!
-//! The places of a page are those of blocks in the file, the places of the directory those of pages in the index. A search
-//! compares heads as numbers and looks at rests only where heads agree; taking the common prefix away first is what makes
-//! heads differ, for all keys of a keyspace begin with the same nine bytes.
+//! Blocks lie one after the other, so lengths tell places. The index is read once, when the run is opened, into a form in
+//! which a search costs two or three cache misses of the processor: eight bytes of each fence as a number, and a table
+//! that tells which few of these numbers come into question. The fences of a keyspace begin with the same bytes, which
+//! are taken away first, so that the eight bytes beyond differ.
 //!
-//! Easy to get wrong: the bytes have passed a checksum, and still every read of them is bounded.
+//! Easy to get wrong: the bytes have passed a checksum, and still every read of them is bounded; and a fence may be much
+//! longer than its entry in the index, so what it takes in memory is bounded by its block.
 
 use std::cmp::Ordering;
 use std::ops::Range;
 
-use crate::codec::{Malformed, Reader};
-
-/// Fences per page: all pages but the last one have exactly so many.
-pub(super) const PAGE_LEN: usize = 128;
+use crate::codec::{Malformed, Reader, put_len_bytes, put_varint};
+use crate::hash::PREFIX_LEN;
 
 /// The least bytes that the index spends on a block, by which a number of blocks can be checked before it is believed.
-pub(super) const FENCE_LEN_MIN: u64 = 20;
+pub(super) const FENCE_LEN_MIN: u64 = 3;
 
-const MALFORMED: Malformed = Malformed { at: 0 };
+/// Bytes of a key that a head holds.
+const HEAD_LEN: usize = 8;
 
 /// The shortest key above `before` and not above `first`. `before` is below `first`.
 pub(super) fn separator<'a>(before: &[u8], first: &'a [u8]) -> &'a [u8] {
@@ -41,196 +38,245 @@ pub(super) fn common_len(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
-/// Collects fences in key order. Holds the finished pages, a few bytes for each block of the run.
+/// Collects fences in key order: a few bytes for each block of the run.
 #[derive(Debug, Default)]
 pub(super) struct FencesBuilder {
-    pages: Vec<u8>,
-    page: TableBuilder,
-    directory: TableBuilder,
+    bytes: Vec<u8>,
+    last: Vec<u8>,
 }
 
 impl FencesBuilder {
-    /// Adds the fence of a block that begins at `offset` in the file, where the block before it ends.
-    pub(super) fn push(&mut self, fence: &[u8], offset: u64) {
-        if self.page.keys.len() == PAGE_LEN {
-            self.close_page(offset);
-        }
-        self.page.push(fence, offset);
+    /// Adds the fence of a block of `len` bytes.
+    pub(super) fn push(&mut self, fence: &[u8], len: u64) {
+        let shared = common_len(&self.last, fence);
+        put_varint(&mut self.bytes, len);
+        put_varint(&mut self.bytes, shared as u64);
+        put_len_bytes(&mut self.bytes, &fence[shared..]);
+        self.last.truncate(shared);
+        self.last.extend_from_slice(&fence[shared..]);
     }
 
-    fn close_page(&mut self, blocks_end: u64) {
-        let page = std::mem::take(&mut self.page);
-        if let Some(first) = page.keys.first() {
-            self.directory.push(first, self.pages.len() as u64);
-            page.finish(blocks_end, &mut self.pages);
-        }
-    }
-
-    /// The bytes of the pages and of the directory, the last block of the run ending at `blocks_end` in the file.
-    pub(super) fn finish(mut self, blocks_end: u64) -> (Vec<u8>, Vec<u8>) {
-        self.close_page(blocks_end);
-        let mut directory = Vec::new();
-        self.directory.finish(self.pages.len() as u64, &mut directory);
-        (self.pages, directory)
+    /// The index's bytes.
+    pub(super) fn finish(self) -> Vec<u8> {
+        self.bytes
     }
 }
 
-#[derive(Debug, Default)]
-struct TableBuilder {
-    keys: Vec<Vec<u8>>,
-    places: Vec<u64>,
+/// Reads fences one after the other.
+struct FencesReader<'a> {
+    reader: Reader<'a>,
+    fence: Vec<u8>,
 }
 
-impl TableBuilder {
-    fn push(&mut self, key: &[u8], place: u64) {
-        self.keys.push(key.to_vec());
-        self.places.push(place);
+impl<'a> FencesReader<'a> {
+    fn new(bytes: &'a [u8]) -> FencesReader<'a> {
+        FencesReader { reader: Reader::new(bytes), fence: Vec::new() }
     }
 
-    fn finish(self, end: u64, out: &mut Vec<u8>) {
-        let prefix_len = match (self.keys.first(), self.keys.last()) {
-            (Some(first), Some(last)) => common_len(first, last),
-            _ => 0,
+    /// The length of the next block; then `fence` is its fence. Fences rise, and none is longer than its block.
+    fn next(&mut self, is_first: bool) -> Result<u64, Malformed> {
+        let len = self.reader.varint()?;
+        let shared = self.reader.len(self.fence.len())?;
+        let rest = self.reader.len_bytes(self.reader.remaining())?;
+        let is_above = self.fence.get(shared..).is_some_and(|before| before < rest);
+        self.fence.truncate(shared);
+        self.fence.extend_from_slice(rest);
+        if (is_above || is_first) && self.fence.len() as u64 <= len {
+            Ok(len)
+        } else {
+            Err(self.reader.malformed())
+        }
+    }
+}
+
+/// The block index of a run, open for searching. Takes about 30 bytes of memory for each block.
+#[derive(Debug)]
+pub(super) struct Fences {
+    blocks: Vec<BlockFence>,
+    /// Where the last block ends.
+    end: u64,
+    /// What fences have beyond their heads, one after the other. Fences are short, so that is little.
+    tails: Vec<u8>,
+    sections: Vec<Section>,
+    buckets: Vec<u32>,
+}
+
+/// A block, and its fence but for the prefix of its section.
+#[derive(Debug)]
+struct BlockFence {
+    /// The first bytes as a number that orders as they do, filled up with zeros.
+    head: u64,
+    /// Where the block begins in the file.
+    start: u64,
+    /// Length of the fence without the prefix.
+    len: u32,
+    /// Where what lies beyond the head begins in [`Fences::tails`].
+    tail_at: u32,
+}
+
+/// Neighbouring blocks whose fences begin with as many equal bytes as the keys of a keyspace, or more. The range of their
+/// heads is cut into equal *buckets*, about one for each block.
+#[derive(Debug)]
+struct Section {
+    first_fence: Vec<u8>,
+    prefix_len: usize,
+    blocks: Range<usize>,
+    head_min: u64,
+    /// A head less the least one, shifted right by this, is the number of its bucket.
+    shift: u32,
+    /// Places in [`Fences::buckets`]: for each bucket the first block in it or beyond, and where the section ends.
+    buckets: Range<usize>,
+}
+
+impl Fences {
+    /// The index of `count` blocks, the first of which begins at `start` in the file. `count` was found possible.
+    pub(super) fn open(bytes: &[u8], count: usize, start: u64) -> Result<Fences, Malformed> {
+        let sections = sections(bytes, count)?;
+        let mut reader = FencesReader::new(bytes);
+        let mut fences = Fences {
+            blocks: Vec::with_capacity(count),
+            end: start,
+            tails: vec![],
+            sections,
+            buckets: vec![],
         };
-        out.extend_from_slice(&(self.keys.len() as u32).to_le_bytes());
-        out.extend_from_slice(&(prefix_len as u32).to_le_bytes());
-        for place in self.places.iter().chain([&end]) {
-            out.extend_from_slice(&place.to_le_bytes());
-        }
-        let rests = || self.keys.iter().filter_map(|key| key.get(prefix_len..));
-        for rest in rests() {
-            out.extend_from_slice(&head(rest).to_be_bytes());
-        }
-        let mut start = 0u32;
-        for len in rests().map(<[u8]>::len).chain([0]) {
-            out.extend_from_slice(&start.to_le_bytes());
-            start += len as u32;
-        }
-        out.extend_from_slice(self.keys.first().and_then(|key| key.get(..prefix_len)).unwrap_or_default());
-        rests().for_each(|rest| out.extend_from_slice(rest));
-    }
-}
-
-/// The first eight bytes as a number that orders as they do.
-fn head(rest: &[u8]) -> u64 {
-    let mut head = [0; 8];
-    head.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-    u64::from_be_bytes(head)
-}
-
-/// A page or the directory, where it lies.
-#[derive(Debug, Clone, Copy)]
-struct Table<'a> {
-    places: &'a [[u8; 8]],
-    heads: &'a [[u8; 8]],
-    starts: &'a [[u8; 4]],
-    prefix: &'a [u8],
-    rests: &'a [u8],
-}
-
-impl<'a> Table<'a> {
-    fn parse(bytes: &'a [u8]) -> Result<Table<'a>, Malformed> {
-        let mut reader = Reader::new(bytes);
-        let (count, prefix_len) = (reader.u32()? as usize, reader.u32()? as usize);
-        // Checked before it is multiplied: every key takes more bytes than one.
-        if count > bytes.len() {
-            return Err(MALFORMED);
-        }
-        let places = reader.bytes(8 * (count + 1))?.as_chunks().0;
-        let heads = reader.bytes(8 * count)?.as_chunks().0;
-        let starts = reader.bytes(4 * (count + 1))?.as_chunks().0;
-        let prefix = reader.bytes(prefix_len)?;
-        let rests = reader.bytes(reader.remaining())?;
-        Ok(Table { places, heads, starts, prefix, rests })
-    }
-
-    fn count(&self) -> usize {
-        self.heads.len()
-    }
-
-    /// Where thing `index` begins and ends.
-    fn place(&self, index: usize) -> Result<Range<u64>, Malformed> {
-        match self.places.get(index..).unwrap_or_default() {
-            [start, end, ..] => Ok(u64::from_le_bytes(*start)..u64::from_le_bytes(*end)),
-            _ => Err(MALFORMED),
-        }
-    }
-
-    fn rest(&self, index: usize) -> Result<&'a [u8], Malformed> {
-        match self.starts.get(index..).unwrap_or_default() {
-            [start, end, ..] => {
-                let range = u32::from_le_bytes(*start) as usize..u32::from_le_bytes(*end) as usize;
-                self.rests.get(range).ok_or(MALFORMED)
+        for section in &mut fences.sections {
+            for number in section.blocks.clone() {
+                let len = reader.next(number == 0)?;
+                let rest = reader.fence.get(section.prefix_len..).unwrap_or_default();
+                let (Ok(len_u32), Ok(tail_at), Some(end)) =
+                    (rest.len().try_into(), fences.tails.len().try_into(), fences.end.checked_add(len))
+                else {
+                    return Err(reader.reader.malformed());
+                };
+                fences.blocks.push(BlockFence { head: head(rest), start: fences.end, len: len_u32, tail_at });
+                fences.tails.extend_from_slice(rest.get(HEAD_LEN..).unwrap_or_default());
+                fences.end = end;
             }
-            _ => Err(MALFORMED),
+            section.cut_buckets(&fences.blocks, &mut fences.buckets);
         }
+        if reader.reader.is_at_end() { Ok(fences) } else { Err(reader.reader.malformed()) }
     }
 
-    /// Number of keys at or below `key`.
-    fn count_through(&self, key: &[u8]) -> Result<usize, Malformed> {
-        let Some(wanted) = key.strip_prefix(self.prefix) else {
-            return Ok(if key < self.prefix { 0 } else { self.count() });
+    /// Where the last block ends.
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// The number of the block that holds `key` if the run does: the last one whose fence is at or below it. `None` if
+    /// the key is below every fence.
+    pub(super) fn find(&self, key: &[u8]) -> Option<usize> {
+        let after = self.sections.partition_point(|section| section.first_fence.as_slice() <= key);
+        let section = self.sections.get(after.checked_sub(1)?)?;
+        let Some(wanted) = key.strip_prefix(section.prefix()) else {
+            // It is not below the section's first fence, so it is above all of them.
+            return section.blocks.end.checked_sub(1);
         };
         let wanted_head = head(wanted);
-        let (mut low, mut high) = (0, self.count());
+        let (mut low, mut high) = section.bucket(wanted_head, &self.buckets)?;
         while low < high {
             let middle = low + (high - low) / 2;
-            let head = self.heads.get(middle).map_or(0, |head| u64::from_be_bytes(*head));
-            let order = match head.cmp(&wanted_head) {
-                Ordering::Equal => self.rest(middle)?.cmp(wanted),
-                order => order,
-            };
-            if order == Ordering::Greater {
+            if self.is_above(self.blocks.get(middle)?, wanted_head, wanted) {
                 high = middle;
             } else {
                 low = middle + 1;
             }
         }
-        Ok(low)
+        low.checked_sub(1)
+    }
+
+    fn is_above(&self, block: &BlockFence, wanted_head: u64, wanted: &[u8]) -> bool {
+        let order = block.head.cmp(&wanted_head).then_with(|| {
+            // Of two keys that are equal but for zeros that fill up the head, the shorter one is less.
+            let len = (block.len as usize).min(HEAD_LEN).cmp(&wanted.len().min(HEAD_LEN));
+            len.then_with(|| self.tail(block).cmp(wanted.get(HEAD_LEN..).unwrap_or_default()))
+        });
+        order == Ordering::Greater
+    }
+
+    fn tail(&self, block: &BlockFence) -> &[u8] {
+        let (start, len) = (block.tail_at as usize, (block.len as usize).saturating_sub(HEAD_LEN));
+        self.tails.get(start..start + len).unwrap_or_default()
+    }
+
+    /// Where block `number` lies in the file, if there is one.
+    pub(super) fn place(&self, number: usize) -> Option<Range<u64>> {
+        let start = self.blocks.get(number)?.start;
+        Some(start..self.blocks.get(number + 1).map_or(self.end, |next| next.start))
+    }
+
+    /// The fence of block `number`, if there is one.
+    pub(super) fn fence(&self, number: usize) -> Option<Vec<u8>> {
+        let block = self.blocks.get(number)?;
+        let section =
+            self.sections.get(self.sections.partition_point(|section| section.blocks.end <= number))?;
+        let head = block.head.to_be_bytes();
+        let head = head.get(..(block.len as usize).min(HEAD_LEN)).unwrap_or_default();
+        Some([section.prefix(), head, self.tail(block)].concat())
     }
 }
 
-/// The block index of a run.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Fences<'a> {
-    pages: &'a [u8],
-    directory: &'a [u8],
+impl Section {
+    fn prefix(&self) -> &[u8] {
+        self.first_fence.get(..self.prefix_len).unwrap_or_default()
+    }
+
+    /// Cuts the heads of the section's blocks, which are the last ones of `blocks`, into buckets.
+    fn cut_buckets(&mut self, blocks: &[BlockFence], buckets: &mut Vec<u32>) {
+        let blocks = blocks.get(self.blocks.clone()).unwrap_or_default();
+        let (Some(first), Some(last)) = (blocks.first(), blocks.last()) else { return };
+        self.head_min = first.head;
+        let width = last.head.saturating_sub(first.head);
+        self.shift = (u64::BITS - width.leading_zeros()).saturating_sub(blocks.len().ilog2());
+        let start = buckets.len();
+        for (number, block) in (self.blocks.start as u32..).zip(blocks) {
+            // The block is the first one for the buckets up to its own that have none yet.
+            buckets.resize((start + self.bucket_of(block.head) + 1).max(buckets.len()), number);
+        }
+        buckets.push(self.blocks.end as u32);
+        self.buckets = start..buckets.len();
+    }
+
+    fn bucket_of(&self, head: u64) -> usize {
+        head.saturating_sub(self.head_min).checked_shr(self.shift).unwrap_or(0) as usize
+    }
+
+    /// The blocks in the bucket of `head`: those before are not above it, those behind are.
+    fn bucket(&self, head: u64, buckets: &[u32]) -> Option<(usize, usize)> {
+        let buckets = buckets.get(self.buckets.clone())?;
+        let bucket = self.bucket_of(head).min(buckets.len().checked_sub(2)?);
+        Some((*buckets.get(bucket)? as usize, *buckets.get(bucket + 1)? as usize))
+    }
 }
 
-impl<'a> Fences<'a> {
-    pub(super) fn new(pages: &'a [u8], directory: &'a [u8]) -> Fences<'a> {
-        Fences { pages, directory }
-    }
+/// The first bytes as a number that orders as they do.
+pub(super) fn head(rest: &[u8]) -> u64 {
+    let mut head = [0; HEAD_LEN];
+    head.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+    u64::from_be_bytes(head)
+}
 
-    /// The number of the block that holds `key` if the run does: the last one whose fence is at or below it. `None` if
-    /// the key is below every fence.
-    pub(super) fn find(&self, key: &[u8]) -> Result<Option<usize>, Malformed> {
-        let directory = Table::parse(self.directory)?;
-        let Some(page) = directory.count_through(key)?.checked_sub(1) else { return Ok(None) };
-        let index = self.page(&directory, page)?.count_through(key)?;
-        // The page was chosen because its first fence is at or below the key.
-        Ok(Some(page * PAGE_LEN + index.saturating_sub(1)))
+/// The sections of `count` fences, without buckets yet.
+fn sections(bytes: &[u8], count: usize) -> Result<Vec<Section>, Malformed> {
+    let mut sections: Vec<Section> = Vec::new();
+    let mut reader = FencesReader::new(bytes);
+    for number in 0..count {
+        reader.next(number == 0)?;
+        match sections.last_mut() {
+            Some(section) if common_len(&section.first_fence, &reader.fence) >= PREFIX_LEN => {
+                // Fences rise, so what the first one has in common with the last one, all have.
+                section.prefix_len = common_len(&section.first_fence, &reader.fence);
+                section.blocks.end = number + 1;
+            }
+            _ => sections.push(Section {
+                first_fence: reader.fence.clone(),
+                prefix_len: reader.fence.len(),
+                blocks: number..number + 1,
+                head_min: 0,
+                shift: 0,
+                buckets: 0..0,
+            }),
+        }
     }
-
-    /// Where block `number` lies in the file.
-    pub(super) fn place(&self, number: usize) -> Result<Range<u64>, Malformed> {
-        self.page_of(number)?.place(number % PAGE_LEN)
-    }
-
-    /// The fence of block `number`.
-    pub(super) fn fence(&self, number: usize) -> Result<Vec<u8>, Malformed> {
-        let page = self.page_of(number)?;
-        Ok([page.prefix, page.rest(number % PAGE_LEN)?].concat())
-    }
-
-    fn page_of(&self, number: usize) -> Result<Table<'a>, Malformed> {
-        self.page(&Table::parse(self.directory)?, number / PAGE_LEN)
-    }
-
-    fn page(&self, directory: &Table<'a>, page: usize) -> Result<Table<'a>, Malformed> {
-        let place = directory.place(page)?;
-        let range = usize::try_from(place.start).ok().zip(usize::try_from(place.end).ok());
-        let bytes = range.and_then(|(start, end)| self.pages.get(start..end)).ok_or(MALFORMED)?;
-        Table::parse(bytes)
-    }
+    Ok(sections)
 }

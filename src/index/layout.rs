@@ -4,15 +4,13 @@
 //! 0        16 file header, kind "RUNS"
 //! 16          blocks, one after the other (`block`)
 //!             filter, a whole number of lines of 64 bytes (`filter`)
-//!             pages of the block index (`fences`)
-//!             directory of the block index (`fences`)
+//!             block index (`fences`)
 //!             properties
-//! len - 52    trailer:
-//!              0  8 offset of the filter       32  4 checksum of the filter
-//!              8  8 offset of the pages        36  4 checksum of the pages
-//!             16  8 offset of the directory    40  4 checksum of the directory
-//!             24  8 offset of the properties   44  4 checksum of the properties
-//!                                              48  4 checksum of bytes 0..48
+//! len - 40    trailer:
+//!              0  8 offset of the filter       24  4 checksum of the filter
+//!              8  8 offset of the block index  28  4 checksum of the block index
+//!             16  8 offset of the properties   32  4 checksum of the properties
+//!                                              36  4 checksum of bytes 0..36
 //! ```
 //!
 //! Integers are little-endian. Every part ends where the next one begins. A checksum is the CRC-32 of (file number u64,
@@ -32,7 +30,7 @@ use crate::types::{FileId, Key, SegmentId, SeqNo};
 use super::fences::FENCE_LEN_MIN;
 
 /// Length of the trailer in bytes.
-pub(super) const TRAILER_LEN: usize = 52;
+pub(super) const TRAILER_LEN: usize = 40;
 
 /// The longest inner key.
 pub(super) const INNER_KEY_LEN_MAX: usize = PREFIX_LEN + Key::LEN_MAX;
@@ -57,14 +55,13 @@ pub(super) struct Part {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Trailer {
     pub(super) filter: Part,
-    pub(super) pages: Part,
-    pub(super) directory: Part,
+    pub(super) fences: Part,
     pub(super) properties: Part,
 }
 
 impl Trailer {
-    fn parts(&self) -> [&Part; 4] {
-        [&self.filter, &self.pages, &self.directory, &self.properties]
+    fn parts(&self) -> [&Part; 3] {
+        [&self.filter, &self.fences, &self.properties]
     }
 
     /// The trailer's bytes, in file `id`.
@@ -80,15 +77,15 @@ impl Trailer {
     /// The trailer in `bytes`, which lie at `offset` in file `id`.
     pub(super) fn decode(id: FileId, offset: u64, bytes: &[u8]) -> Result<Trailer, Malformed> {
         let mut reader = Reader::new(bytes);
-        let starts = [reader.u64()?, reader.u64()?, reader.u64()?, reader.u64()?, offset];
-        let checksums = [reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?];
+        let starts = [reader.u64()?, reader.u64()?, reader.u64()?, offset];
+        let checksums = [reader.u32()?, reader.u32()?, reader.u32()?];
         let sealed = bytes.get(..reader.position()).unwrap_or_default();
         let is_in_order = starts.is_sorted() && starts[0] >= HEADER_LEN as u64;
         if !is_in_order || reader.u32()? != checksum(id, offset, sealed) || !reader.is_at_end() {
             return Err(reader.malformed());
         }
         let part = |at: usize| Part { range: starts[at]..starts[at + 1], checksum: checksums[at] };
-        Ok(Trailer { filter: part(0), pages: part(1), directory: part(2), properties: part(3) })
+        Ok(Trailer { filter: part(0), fences: part(1), properties: part(2) })
     }
 }
 
@@ -135,9 +132,9 @@ impl Properties {
         out
     }
 
-    /// The properties in `bytes`, of a run with `blocks_len` bytes of blocks and `pages_len` of index pages. What they say
+    /// The properties in `bytes`, of a run with `blocks_len` bytes of blocks and a block index of `fences_len`. What they say
     /// of numbers is bounded by what the file could hold, so that later allocations by them are.
-    pub(super) fn decode(bytes: &[u8], blocks_len: u64, pages_len: u64) -> Result<Properties, Malformed> {
+    pub(super) fn decode(bytes: &[u8], blocks_len: u64, fences_len: u64) -> Result<Properties, Malformed> {
         let mut reader = Reader::new(bytes);
         let (blocks, entries, tombstones) = (reader.varint()?, reader.varint()?, reader.varint()?);
         let seqnos = (SeqNo(reader.varint()?), SeqNo(reader.varint()?));
@@ -149,7 +146,7 @@ impl Properties {
             let segment = u32::try_from(reader.varint()?).map_err(|_| reader.malformed())?;
             referenced.insert(SegmentId(segment), reader.varint()?);
         }
-        let is_possible = blocks <= pages_len / FENCE_LEN_MIN
+        let is_possible = blocks <= fences_len / FENCE_LEN_MIN
             && entries <= blocks_len
             && tombstones <= entries
             && (blocks == 0) == (entries == 0);

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::hash::KeyHash;
 use crate::types::{FileId, Head, SegmentId};
 
+use super::entry::StoredHead;
 use super::pick::pick;
 use super::run::Run;
 
@@ -35,15 +36,35 @@ impl Levels {
         self.runs.iter().map(|run| run.id()).collect()
     }
 
-    /// The newest entry of `key`, tombstones included. Costs one look at the filter of each run down to the one that holds
-    /// the key.
+    /// The newest entry of `key`, tombstones included. Costs one look at the filter of each run, and a search in the runs
+    /// whose filters let the key pass, down to the one that holds it.
     ///
     /// # Errors
     /// `Corruption`, `Io`: what is damaged might be the newest version, so no older one is looked for.
+    pub(crate) fn find(&self, key: &[u8], hash: KeyHash) -> Result<Option<StoredHead>> {
+        Ok(self.find_run(key, hash)?.map(|(_, head)| head))
+    }
+
+    /// As [`Levels::find`], with the value's digest.
+    ///
+    /// # Errors
+    /// As there.
     pub(crate) fn get(&self, key: &[u8], hash: KeyHash) -> Result<Option<Head>> {
-        for run in &*self.runs {
-            if let Some(head) = run.get(key, hash)? {
-                return Ok(Some(head));
+        let found = self.find_run(key, hash)?;
+        Ok(found.map(|(run, head)| head.into_head(|value| run.hasher().value(value))))
+    }
+
+    fn find_run(&self, key: &[u8], hash: KeyHash) -> Result<Option<(&Run, StoredHead)>> {
+        // All filters are asked before any run is searched: each answer is a miss of the processor's caches, and waiting
+        // for them one by one would take as long as all of them together.
+        for runs in self.runs.chunks(64) {
+            let passes = |(at, run): (usize, &Arc<Run>)| u64::from(run.may_contain(hash)) << at;
+            let mut passed = runs.iter().enumerate().map(passes).fold(0, |all, bit| all | bit);
+            while let Some(run) = runs.get(passed.trailing_zeros() as usize) {
+                if let Some(head) = run.find(key, hash)? {
+                    return Ok(Some((run, head)));
+                }
+                passed &= passed - 1;
             }
         }
         Ok(None)
@@ -72,9 +93,9 @@ impl Levels {
         sums
     }
 
-    /// The neighbouring runs to merge next; `None` if the list is good as it is.
-    pub(crate) fn pick(&self) -> Option<Vec<Arc<Run>>> {
-        let lens: Vec<u64> = self.runs.iter().map(|run| run.len()).collect();
-        self.runs.get(pick(&lens)?).map(<[_]>::to_vec)
+    /// The neighbours to merge next among the newest `count` runs; `None` if these are good as they are.
+    pub(crate) fn pick(&self, count: usize) -> Option<&[Arc<Run>]> {
+        let lens: Vec<u64> = self.runs.iter().take(count).map(|run| run.len()).collect();
+        self.runs.get(pick(&lens)?)
     }
 }

@@ -4,20 +4,29 @@
 //! from it a chain of versions, newest first. The order of keys is made when somebody walks: what was added since the
 //! last walk is sorted then, once for all later ones (`memtable_cursor`).
 //!
+//! A cell also keeps what its key counted for in the layers below when the key came in, so that the memtable knows what
+//! it changes in the sum of any range (`memtable_sums`), and a flush what it changes in each bucket.
+//!
 //! Easy to get wrong: versions are never taken out, because the durable sequence number may come to rest on any commit;
 //! memory is bounded by sealing the memtable when it is full. And [`Memtable::insert`] is for one thread at a time.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-use parking_lot::{RwLock, RwLockReadGuard};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use smallvec::SmallVec;
 
+use super::fences::{common_len, head};
+use super::memtable_sums::SumIndex;
 use super::slots::Slots;
 use crate::hash::KeyHash;
-use crate::types::{Head, SeqNo, ValueRef};
+use crate::types::{EntrySum, Head, SeqNo, Slice, ValueRef};
 
 /// What an entry costs beside its key, meta and value, in bytes: cell, version, hash slots, and what the allocator adds to
-/// key and value.
-const ENTRY_OVERHEAD: usize = 280;
+/// the bytes.
+const ENTRY_OVERHEAD: usize = 260;
+
+/// Keys that a walk over everything gathers at a time.
+const GATHERED: usize = 32;
 
 /// An ordered multi-version map of inner keys.
 pub(crate) struct Memtable {
@@ -26,19 +35,26 @@ pub(crate) struct Memtable {
     versions: boxcar::Vec<Version>,
     bytes: AtomicUsize,
     ordered: RwLock<Vec<u32>>,
+    pub(super) sums: Mutex<SumIndex>,
 }
 
-/// A key, and the number of its newest version.
+/// A key.
 #[derive(Debug)]
-struct Cell {
-    key: Box<[u8]>,
+pub(super) struct Cell {
+    pub(super) key: Slice,
+    /// What the layers below this memtable counted for the key, if they have an entry of it.
+    pub(super) below: Option<Box<EntrySum>>,
+    /// The number of its newest version.
     newest: AtomicU32,
 }
 
-/// A version of a key, and the number of the one before it; the first one names itself.
+/// A version of a key.
 #[derive(Debug)]
-struct Version {
-    head: Head,
+pub(super) struct Version {
+    pub(super) head: Head,
+    /// The number of its key's cell.
+    pub(super) cell: u32,
+    /// The number of the version before it; the first one names itself.
     before: u32,
 }
 
@@ -57,36 +73,41 @@ impl Memtable {
             versions: boxcar::Vec::new(),
             bytes: AtomicUsize::new(0),
             ordered: RwLock::default(),
+            sums: Mutex::default(),
         }
     }
 
-    /// Adds a version of a key, `hash` being the key's. Its sequence number is greater than that of any version of the key
-    /// that is there. One thread at a time.
-    pub(crate) fn insert(&self, key: &[u8], hash: KeyHash, head: Head) {
-        let value = match &head.value {
-            ValueRef::Inline(value) | ValueRef::Staged { value, .. } => value.len(),
-            ValueRef::Log(_) => 0,
-        };
-        let bytes = key.len() + head.meta.len() + value + ENTRY_OVERHEAD;
-        match self.cell(key, hash) {
-            Some(cell) => {
+    /// Adds a version of a key, `hash` being the key's. Its sequence number is greater than that of any version that is
+    /// there. `below` is what the layers below count for the key; it is looked at if the key is new here. One thread at a
+    /// time.
+    pub(crate) fn insert(&self, key: Slice, hash: KeyHash, head: Head, below: Option<EntrySum>) {
+        let bytes = key.len() + head.meta.len() + value(&head).len() + ENTRY_OVERHEAD;
+        match self.find(&key, hash) {
+            Some((number, cell)) => {
                 let before = cell.newest.load(Ordering::Relaxed);
-                let number = self.versions.push(Version { head, before });
-                cell.newest.store(number as u32, Ordering::Release);
+                let version = self.versions.push(Version { head, cell: number, before });
+                cell.newest.store(version as u32, Ordering::Release);
             }
             None => {
-                let first = self.versions.count() as u32;
-                self.versions.push(Version { head, before: first });
-                let cell = self.cells.push(Cell { key: key.into(), newest: AtomicU32::new(first) });
-                self.slots.insert(hash, cell as u32);
+                let (first, number) = (self.versions.count() as u32, self.cells.count() as u32);
+                self.versions.push(Version { head, cell: number, before: first });
+                let below = below.map(Box::new);
+                self.cells.push(Cell { key, below, newest: AtomicU32::new(first) });
+                self.slots.insert(hash, number);
             }
         }
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// The newest version of `key` among commits up to `at`. Costs the number of versions above `at`, of this key alone.
-    pub(crate) fn get(&self, key: &[u8], hash: KeyHash, at: SeqNo) -> Option<Head> {
-        self.version(self.cell(key, hash)?, at).cloned()
+    pub(crate) fn get(&self, key: &[u8], hash: KeyHash, at: SeqNo) -> Option<&Head> {
+        let (_, cell) = self.find(key, hash)?;
+        self.newest(cell, |_, head| head.seqno <= at)
+    }
+
+    /// Reads the word where the key's search begins, so that it is in the processor's cache when the search comes.
+    pub(crate) fn touch(&self, hash: KeyHash) -> u64 {
+        self.slots.touch(hash)
     }
 
     /// Bytes of memory that it takes, roughly.
@@ -104,16 +125,18 @@ impl Memtable {
         self.versions.count()
     }
 
-    fn cell(&self, key: &[u8], hash: KeyHash) -> Option<&Cell> {
-        let is_of_key = |number| self.cells.get(number as usize).is_some_and(|cell| *cell.key == *key);
-        self.cells.get(self.slots.find(hash, is_of_key)? as usize)
+    fn find(&self, key: &[u8], hash: KeyHash) -> Option<(u32, &Cell)> {
+        let cell = |number: u32| self.cells.get(number as usize);
+        let number = self.slots.find(hash, |number| cell(number).is_some_and(|cell| *cell.key == *key))?;
+        Some((number, cell(number)?))
     }
 
-    fn version(&self, cell: &Cell, at: SeqNo) -> Option<&Head> {
+    /// The newest version of a key for whose number and head `is_wanted` holds.
+    pub(super) fn newest(&self, cell: &Cell, is_wanted: impl Fn(u32, &Head) -> bool) -> Option<&Head> {
         let mut number = cell.newest.load(Ordering::Acquire);
         loop {
-            let Version { head, before } = self.versions.get(number as usize)?;
-            if head.seqno <= at {
+            let Version { head, before, .. } = self.versions.get(number as usize)?;
+            if is_wanted(number, head) {
                 return Some(head);
             }
             if *before == number {
@@ -123,8 +146,38 @@ impl Memtable {
         }
     }
 
+    pub(super) fn cell(&self, number: u32) -> Option<&Cell> {
+        self.cells.get(number as usize)
+    }
+
+    pub(super) fn version(&self, number: usize) -> Option<&Version> {
+        self.versions.get(number)
+    }
+
+    /// The head of the version before `version`, of the same key.
+    pub(super) fn before(&self, number: usize, version: &Version) -> Option<&Head> {
+        (version.before as usize != number)
+            .then(|| self.versions.get(version.before as usize))?
+            .map(|before| &before.head)
+    }
+
+    /// Number of versions of commits up to `at`: versions are numbered in the order of commits.
+    pub(super) fn count_through(&self, at: SeqNo) -> usize {
+        let (mut low, mut high) = (0, self.versions.count());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            // A version that is counted and not there yet is of a commit that nobody can name.
+            if self.versions.get(middle).is_some_and(|version| version.head.seqno <= at) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
     /// The keys in order: all that were inserted before this call, and perhaps later ones.
-    pub(super) fn in_order(&self) -> InOrder<'_> {
+    pub(crate) fn in_order(&self) -> InOrder<'_> {
         let count = self.cells.count();
         let ordered = self.ordered.read();
         if ordered.len() >= count {
@@ -139,14 +192,22 @@ impl Memtable {
     /// Sorts the cells that are not in `ordered` yet into it. The first `ordered.len()` cells are in it.
     fn order_new(&self, ordered: &mut Vec<u32>) {
         // A cell that is being pushed right now is counted and not there; it belongs to no commit that is visible.
-        let new = (ordered.len()..self.cells.count())
-            .map_while(|number| Some((self.cells.get(number)?, number as u32)));
-        let mut new: Vec<(&[u8], u32)> = new.map(|(cell, number)| (&*cell.key, number)).collect();
-        new.sort_unstable();
+        let new = ordered.len()..self.cells.count();
+        let keys = || new.clone().map_while(|number| Some(&self.cells.get(number)?.key[..]));
+        // Keys of one keyspace begin alike, so what is compared as a number begins where they differ.
+        let first = keys().next().unwrap_or_default();
+        let shared = keys().fold(first.len(), |shared, key| common_len(&first[..shared], key));
+        let mut new: Vec<(u64, u32)> =
+            keys().zip(new.start as u32..).map(|(key, number)| (head(&key[shared..]), number)).collect();
+        new.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| self.key(a.1).cmp(self.key(b.1))));
         let mut merged = Vec::with_capacity(ordered.len() + new.len());
         let mut rest = ordered.as_slice();
-        for (key, number) in new {
-            let (before, after) = rest.split_at(rest.partition_point(|&number| self.key(number) < key));
+        for (_, number) in new {
+            let before = match rest {
+                [] => 0,
+                rest => rest.partition_point(|&other| self.key(other) < self.key(number)),
+            };
+            let (before, after) = rest.split_at(before);
             merged.extend_from_slice(before);
             merged.push(number);
             rest = after;
@@ -161,12 +222,22 @@ impl Memtable {
 }
 
 /// The keys of a memtable in order. No further ones are sorted in while this is held.
-pub(super) struct InOrder<'a> {
+pub(crate) struct InOrder<'a> {
     memtable: &'a Memtable,
     cells: RwLockReadGuard<'a, Vec<u32>>,
 }
 
+/// A key, what [`Memtable::get`] would find of it, and what the layers below count for it.
+pub(crate) type Change<'a> = (&'a [u8], &'a Head, Option<&'a EntrySum>);
+
 impl InOrder<'_> {
+    /// The numbers of the cells from `start` to before `end`.
+    pub(super) fn cells(&self, start: &[u8], end: Option<&[u8]>) -> &[u32] {
+        let before = |key: &[u8]| self.cells.partition_point(|&cell| self.memtable.key(cell) < key);
+        let (first, last) = (before(start), end.map_or(self.cells.len(), before));
+        self.cells.get(first..last).unwrap_or_default()
+    }
+
     /// The keys from `start` to before `end`, with what [`Memtable::get`] would find of each.
     pub(super) fn range(
         &self,
@@ -174,12 +245,35 @@ impl InOrder<'_> {
         end: Option<&[u8]>,
         at: SeqNo,
     ) -> impl DoubleEndedIterator<Item = (&[u8], &Head)> {
-        let before = |key: &[u8]| self.cells.partition_point(|&cell| self.memtable.key(cell) < key);
-        let (first, last) = (before(start), end.map_or(self.cells.len(), before));
-        let cells = self.cells.get(first..last).unwrap_or_default();
-        cells.iter().filter_map(move |&cell| {
-            let cell = self.memtable.cells.get(cell as usize)?;
-            Some((&*cell.key, self.memtable.version(cell, at)?))
+        self.changes_of(self.cells(start, end), at).map(|(key, head, _)| (key, head))
+    }
+
+    /// Every key with what the memtable changes of it.
+    pub(crate) fn changes(&self) -> impl Iterator<Item = Change<'_>> {
+        // Neighbours in key order lie anywhere in memory. Gathered before they are worked on, their cache misses overlap.
+        let gathered = self.cells.chunks(GATHERED).map(|cells| {
+            let changes: SmallVec<[Change<'_>; GATHERED]> = self.changes_of(cells, SeqNo::MAX).collect();
+            for (key, head, _) in &changes {
+                std::hint::black_box((key.first().copied(), value(head).first().copied()));
+            }
+            changes
+        });
+        gathered.flatten()
+    }
+
+    fn changes_of<'a>(&'a self, cells: &'a [u32], at: SeqNo) -> impl DoubleEndedIterator<Item = Change<'a>> {
+        cells.iter().filter_map(move |&number| {
+            let cell = self.memtable.cell(number)?;
+            let head = self.memtable.newest(cell, |_, head| head.seqno <= at)?;
+            Some((&cell.key[..], head, cell.below.as_deref()))
         })
+    }
+}
+
+/// The bytes of a value that a memtable holds.
+fn value(head: &Head) -> &[u8] {
+    match &head.value {
+        ValueRef::Inline(value) | ValueRef::Staged { value, .. } => value,
+        ValueRef::Log(_) => &[],
     }
 }

@@ -11,33 +11,25 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::hash::SetHasher;
-use crate::types::{Head, KeyRange, SeqNo};
+use crate::types::{Head, KeyRange, Location, SeqNo, Slice, ValueDigest, ValueRef};
 
-use super::cursor::RunCursor;
-use super::entry::StoredHead;
+use super::cursor::{End, RunCursor};
+use super::entry::{HeadRef, StoredHead};
 use super::memtable::Memtable;
 use super::memtable_cursor::MemtableCursor;
 use super::run::Run;
 
 /// A double-ended walk over the newest version of every key in a range, tombstones included. Owned: it holds memtables,
-/// runs and the blocks it stands in. [`MergeCursor::advance`] walks without copies; as an iterator it yields owned keys and
-/// heads with digests.
+/// runs and the blocks it stands in. [`MergeCursor::advance`] lends keys and values from where they lie; as an iterator it
+/// yields owned keys and heads with digests.
 #[derive(Debug)]
 pub(crate) struct MergeCursor {
     sources: Vec<Source>,
-    /// Where the walk stands.
-    key: Vec<u8>,
-    head: Option<StoredHead>,
+    /// The source whose entry the walk stands at, and at which end of it.
+    current: Option<(usize, End)>,
     failed: Option<Error>,
     /// That of the runs, if there are any: memtables have their heads' digests.
     hasher: Option<Arc<SetHasher>>,
-}
-
-/// The ends of a walk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    Front,
-    Back,
 }
 
 impl MergeCursor {
@@ -48,13 +40,18 @@ impl MergeCursor {
         range: &KeyRange,
     ) -> MergeCursor {
         let memtables = memtables.into_iter().map(|(memtable, at)| MemtableCursor::new(memtable, range, at));
-        let mut sources: Vec<Source> = memtables.map(|walk| Source::new(Walk::Memtable(walk))).collect();
+        let walk = |cursor| Walk::Memtable(MemtableWalk { cursor, front: None, back: None });
+        let mut sources: Vec<Source> = memtables.map(|cursor| Source::new(walk(cursor))).collect();
         let mut hasher = None;
+        let shared = Arc::new(range.clone());
         for run in runs {
-            hasher = Some(run.hasher().clone());
-            sources.push(Source::new(Walk::Run(RunCursor::new(run.clone(), range))));
+            let (first, last) = &run.properties().keys;
+            if range.start <= *last && range.end.as_ref().is_none_or(|end| end > first) {
+                hasher = Some(run.hasher().clone());
+                sources.push(Source::new(Walk::Run(RunCursor::new(run.clone(), shared.clone()))));
+            }
         }
-        MergeCursor { sources, key: Vec::new(), head: None, failed: None, hasher }
+        MergeCursor { sources, current: None, failed: None, hasher }
     }
 
     /// Moves to the least key that is left. `false` if there is none.
@@ -73,56 +70,86 @@ impl MergeCursor {
         self.advance_from(End::Back)
     }
 
-    /// The key that the last advance moved to; empty before.
-    pub(crate) fn key(&self) -> &[u8] {
-        &self.key
+    /// Moves to the least key that is left, and returns it with its head.
+    ///
+    /// # Errors
+    /// As [`MergeCursor::advance`].
+    pub(crate) fn step(&mut self) -> Result<Option<(&[u8], HeadRef<'_>)>> {
+        self.advance()?;
+        Ok(self.current().and_then(|(source, end)| Some((source.key(end), source.head_ref(end)?))))
     }
 
-    /// Takes the head that the last advance moved to. `None` before it, at the end, and once it was taken.
-    pub(crate) fn take_head(&mut self) -> Option<StoredHead> {
-        self.head.take()
+    /// The key that the last advance moved to; empty before it and at the end.
+    pub(crate) fn key(&self) -> &[u8] {
+        self.current().map_or(&[], |(source, end)| source.key(end))
+    }
+
+    /// The value where the last advance moved to, if its bytes are at hand; else its place in the log. Empty before it and
+    /// at the end, and of a tombstone.
+    pub(crate) fn value(&self) -> Result<&[u8], (Location, ValueDigest)> {
+        self.current().map_or(Ok(&[]), |(source, end)| source.value(end))
+    }
+
+    /// The value as a slice that pins what it lies in. `None` if it is in the log, or nowhere.
+    pub(crate) fn value_slice(&self) -> Option<Slice> {
+        self.current().and_then(|(source, end)| source.value_slice(end))
+    }
+
+    /// Whether reads at wall time `now_ms` show the entry that the last advance moved to.
+    pub(crate) fn is_visible(&self, now_ms: u64) -> bool {
+        self.current().is_some_and(|(source, end)| source.is_visible(end, now_ms))
+    }
+
+    /// The head that the last advance moved to, owned: it pins the block or the value that it came from. `None` before it
+    /// and at the end.
+    pub(crate) fn head(&self) -> Option<StoredHead> {
+        self.current().and_then(|(source, end)| source.head(end))
+    }
+
+    fn current(&self) -> Option<(&Source, End)> {
+        let (at, end) = self.current?;
+        Some((self.sources.get(at)?, end))
     }
 
     fn advance_from(&mut self, end: End) -> Result<bool> {
         if let Some(failed) = &self.failed {
             return Err(failed.clone());
         }
-        self.head = None;
-        for source in &mut self.sources {
+        if let Some((at, end)) = self.current.take() {
+            self.sources[at].slot(end).is_filled = false;
+        }
+        let mut best: Option<usize> = None;
+        for at in 0..self.sources.len() {
+            let (before, rest) = self.sources.split_at_mut(at);
+            let Some(source) = rest.first_mut() else { break };
             if let Err(error) = source.fill(end) {
                 self.failed = Some(error.clone());
                 return Err(error);
             }
-        }
-        let mut best: Option<&mut Slot> = None;
-        for source in &mut self.sources {
-            let slot = source.slot(end);
-            if slot.head.is_none() {
+            if !source.slot(end).is_filled {
                 continue;
             }
-            let order = best.as_ref().map_or(Ordering::Less, |best| match end {
-                End::Front => slot.key.cmp(&best.key),
-                End::Back => best.key.cmp(&slot.key),
-            });
-            match order {
-                Ordering::Less => best = Some(slot),
+            let order = best.and_then(|best| before.get(best)).map(|best| source.cmp(best, end));
+            match (order, end) {
+                (None, _) | (Some(Ordering::Less), End::Front) | (Some(Ordering::Greater), End::Back) => {
+                    best = Some(at);
+                }
                 // A newer source has the key, so this version is shadowed, whichever key is taken in the end.
-                Ordering::Equal => slot.head = None,
-                Ordering::Greater => {}
+                (Some(Ordering::Equal), _) => source.slot(end).is_filled = false,
+                _ => {}
             }
         }
-        let Some(best) = best else { return Ok(false) };
-        std::mem::swap(&mut self.key, &mut best.key);
-        self.head = best.head.take();
-        Ok(true)
+        self.current = best.map(|at| (at, end));
+        Ok(best.is_some())
     }
 
     fn yielded(&mut self, advanced: Result<bool>) -> Option<Result<(Vec<u8>, Head)>> {
         match advanced {
             Ok(_) => {
+                let head = self.head()?;
                 let hasher = || self.hasher.as_ref().expect("only a run leaves digests out");
-                let head = self.head.take()?.into_head(|value| hasher().value(value));
-                Some(Ok((std::mem::take(&mut self.key), head)))
+                let head = head.into_head(|value| hasher().value(value));
+                Some(Ok((self.key().to_vec(), head)))
             }
             Err(error) => Some(Err(error)),
         }
@@ -145,7 +172,7 @@ impl DoubleEndedIterator for MergeCursor {
     }
 }
 
-/// One of the things that are merged, and what either end has fetched from it and not yet yielded.
+/// One of the things that are merged.
 #[derive(Debug)]
 struct Source {
     walk: Walk,
@@ -153,17 +180,55 @@ struct Source {
     back: Slot,
 }
 
+/// What is known of where an end of a source stands.
+#[derive(Debug, Clone, Copy, Default)]
+struct Slot {
+    /// Whether the entry there was fetched and neither yielded nor shadowed yet.
+    is_filled: bool,
+    /// The first bytes of its key, as a number that orders as they do.
+    order: u128,
+}
+
 #[derive(Debug)]
 enum Walk {
-    Memtable(MemtableCursor),
+    Memtable(MemtableWalk),
     Run(RunCursor),
 }
 
-/// An entry, or room for one.
-#[derive(Debug, Default)]
-struct Slot {
-    key: Vec<u8>,
-    head: Option<StoredHead>,
+/// A walk over a memtable, and what its ends stand at.
+#[derive(Debug)]
+struct MemtableWalk {
+    cursor: MemtableCursor,
+    front: Option<(Vec<u8>, Head)>,
+    back: Option<(Vec<u8>, Head)>,
+}
+
+impl MemtableWalk {
+    fn step(&mut self, end: End) -> bool {
+        let found = match end {
+            End::Front => self.cursor.next(),
+            End::Back => self.cursor.next_back(),
+        };
+        let is_found = found.is_some();
+        if is_found {
+            *self.stand_mut(end) = found;
+        }
+        is_found
+    }
+
+    fn stand(&self, end: End) -> Option<&(Vec<u8>, Head)> {
+        match end {
+            End::Front => self.front.as_ref(),
+            End::Back => self.back.as_ref(),
+        }
+    }
+
+    fn stand_mut(&mut self, end: End) -> &mut Option<(Vec<u8>, Head)> {
+        match end {
+            End::Front => &mut self.front,
+            End::Back => &mut self.back,
+        }
+    }
 }
 
 impl Source {
@@ -180,31 +245,100 @@ impl Source {
 
     /// Makes the slot of `end` hold the source's outermost entry there, unless nothing is left.
     fn fill(&mut self, end: End) -> Result<()> {
-        let (near, far) = match end {
-            End::Front => (&mut self.front, &mut self.back),
-            End::Back => (&mut self.back, &mut self.front),
-        };
-        if near.head.is_some() {
+        if self.slot(end).is_filled {
             return Ok(());
         }
-        near.head = match (&mut self.walk, end) {
-            (Walk::Run(walk), End::Front) => walk.next(&mut near.key)?,
-            (Walk::Run(walk), End::Back) => walk.next_back(&mut near.key)?,
-            (Walk::Memtable(walk), End::Front) => near.take(walk.next()),
-            (Walk::Memtable(walk), End::Back) => near.take(walk.next_back()),
-        };
-        if near.head.is_none() {
+        if self.step(end)? {
+            *self.slot(end) = Slot { is_filled: true, order: order(self.key(end)) };
+        } else {
             // What the other end has fetched is all that is left, and so the outermost entry on this side too.
-            std::mem::swap(near, far);
+            self.swap_ends();
         }
         Ok(())
     }
+
+    fn step(&mut self, end: End) -> Result<bool> {
+        match &mut self.walk {
+            Walk::Run(walk) => walk.step(end),
+            Walk::Memtable(walk) => Ok(walk.step(end)),
+        }
+    }
+
+    fn swap_ends(&mut self) {
+        std::mem::swap(&mut self.front, &mut self.back);
+        match &mut self.walk {
+            Walk::Run(walk) => walk.swap_ends(),
+            Walk::Memtable(walk) => std::mem::swap(&mut walk.front, &mut walk.back),
+        }
+    }
+
+    /// How the entries of two sources order, both slots being filled.
+    fn cmp(&self, other: &Source, end: End) -> Ordering {
+        let (order, others) = match end {
+            End::Front => (self.front.order, other.front.order),
+            End::Back => (self.back.order, other.back.order),
+        };
+        order.cmp(&others).then_with(|| self.key(end).cmp(other.key(end)))
+    }
+
+    fn key(&self, end: End) -> &[u8] {
+        match &self.walk {
+            Walk::Run(walk) => walk.stand(end).key(),
+            Walk::Memtable(walk) => walk.stand(end).map_or(&[], |(key, _)| key),
+        }
+    }
+
+    fn value(&self, end: End) -> Result<&[u8], (Location, ValueDigest)> {
+        match &self.walk {
+            Walk::Run(walk) => walk.stand(end).value(),
+            Walk::Memtable(walk) => match walk.stand(end).map(|(_, head)| (&head.value, head.digest)) {
+                Some((ValueRef::Inline(value) | ValueRef::Staged { value, .. }, _)) => Ok(value),
+                Some((ValueRef::Log(location), digest)) => Err((*location, digest)),
+                None => Ok(&[]),
+            },
+        }
+    }
+
+    fn value_slice(&self, end: End) -> Option<Slice> {
+        match &self.walk {
+            Walk::Run(walk) => walk.stand(end).value_slice(),
+            Walk::Memtable(walk) => match &walk.stand(end)?.1.value {
+                ValueRef::Inline(value) | ValueRef::Staged { value, .. } => Some(value.clone()),
+                ValueRef::Log(_) => None,
+            },
+        }
+    }
+
+    fn is_visible(&self, end: End, now_ms: u64) -> bool {
+        match &self.walk {
+            Walk::Run(walk) => walk.stand(end).is_visible(now_ms),
+            Walk::Memtable(walk) => walk.stand(end).is_some_and(|(_, head)| head.is_visible(now_ms)),
+        }
+    }
+
+    fn head_ref(&self, end: End) -> Option<HeadRef<'_>> {
+        match &self.walk {
+            Walk::Run(walk) => walk.stand(end).head_ref(),
+            Walk::Memtable(walk) => walk.stand(end).map(|(_, head)| head.into()),
+        }
+    }
+
+    fn head(&self, end: End) -> Option<StoredHead> {
+        match &self.walk {
+            Walk::Run(walk) => walk.stand(end).head(),
+            Walk::Memtable(walk) => walk.stand(end).map(|(_, head)| head.clone().into()),
+        }
+    }
 }
 
-impl Slot {
-    fn take(&mut self, found: Option<(Vec<u8>, Head)>) -> Option<StoredHead> {
-        let (key, head) = found?;
-        self.key = key;
-        Some(head.into())
+/// The first bytes of a key as a number that orders as they do: keys of one keyspace differ behind the ninth.
+fn order(key: &[u8]) -> u128 {
+    match key.first_chunk() {
+        Some(first) => u128::from_be_bytes(*first),
+        None => {
+            let mut first = [0; 16];
+            first.iter_mut().zip(key).for_each(|(to, from)| *to = *from);
+            u128::from_be_bytes(first)
+        }
     }
 }

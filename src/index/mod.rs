@@ -8,6 +8,7 @@
 //! merged, or an old version would shadow a newer one.
 
 mod block;
+mod block_builder;
 mod cursor;
 mod entry;
 mod fences;
@@ -16,6 +17,7 @@ mod layout;
 mod levels;
 mod memtable;
 mod memtable_cursor;
+mod memtable_sums;
 mod merge;
 mod pick;
 mod run;
@@ -23,11 +25,12 @@ mod slots;
 mod verify;
 mod writer;
 
-pub(crate) use entry::StoredHead;
+pub(crate) use entry::{HeadRef, RunValue, StoredHead};
 pub(crate) use layout::Properties;
 pub(crate) use levels::Levels;
 pub(crate) use memtable::Memtable;
 pub(crate) use merge::MergeCursor;
+pub(crate) use pick::RUNS_MAX;
 pub(crate) use run::Run;
 pub(crate) use writer::RunWriter;
 

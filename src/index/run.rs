@@ -15,10 +15,11 @@ use crate::codec::Malformed;
 use crate::error::{Error, Result};
 use crate::format::{FileKind, HEADER_LEN};
 use crate::hash::{KeyHash, SetHasher};
-use crate::types::{FileId, Head, Slice};
+use crate::types::{FileId, Slice};
 use crate::vfs::{ReadMode, ReadableFile, Vfs};
 
-use super::block::{Block, FRAME_LEN};
+use super::block::Block;
+use super::entry::StoredHead;
 use super::fences::Fences;
 use super::filter;
 use super::layout::{Part, Properties, TRAILER_LEN, Trailer, checksum};
@@ -31,11 +32,8 @@ pub(crate) struct Run {
     file: Arc<dyn ReadableFile>,
     hasher: Arc<SetHasher>,
     filter: Slice,
-    pages: Slice,
-    directory: Slice,
+    fences: Fences,
     properties: Properties,
-    /// Where the blocks end.
-    blocks_end: u64,
     /// One bit for each block whose checksum was right.
     checked: Box<[AtomicU64]>,
     /// Why the filter is not used, if it is damaged.
@@ -71,8 +69,7 @@ impl Run {
             let is_right = checksum(id, part.range.start, &bytes) == part.checksum;
             if is_right { Ok(bytes) } else { Err(Error::corruption(&path, part.range.start, what)) }
         };
-        let pages = part(&trailer.pages, "the run's block index is damaged")?;
-        let directory = part(&trailer.directory, "the run's block index is damaged")?;
+        let fences = part(&trailer.fences, "the run's block index is damaged")?;
         let properties = part(&trailer.properties, "the run's properties are damaged")?;
         let (filter, filter_damage) = match part(&trailer.filter, "the run's filter is damaged") {
             Ok(filter) => (filter, None),
@@ -80,24 +77,17 @@ impl Run {
         };
         let blocks_end = trailer.filter.range.start;
         let blocks_len = blocks_end.saturating_sub(HEADER_LEN as u64);
-        let properties = Properties::decode(&properties, blocks_len, pages.len() as u64).map_err(|_| {
+        let properties = Properties::decode(&properties, blocks_len, fences.len() as u64).map_err(|_| {
             Error::corruption(&path, trailer.properties.range.start, "the run's properties make no sense")
+        })?;
+        // Bounded by the length of the index just now.
+        let fences = Fences::open(&fences, properties.blocks as usize, HEADER_LEN as u64);
+        let fences = fences.ok().filter(|fences| fences.end() == blocks_end).ok_or_else(|| {
+            Error::corruption(&path, trailer.fences.range.start, "the run's block index makes no sense")
         })?;
         let words = properties.blocks.div_ceil(64);
         let checked = (0..words).map(|_| AtomicU64::new(0)).collect();
-        Ok(Run {
-            id,
-            path,
-            file,
-            hasher,
-            filter,
-            pages,
-            directory,
-            properties,
-            blocks_end,
-            checked,
-            filter_damage,
-        })
+        Ok(Run { id, path, file, hasher, filter, fences, properties, checked, filter_damage })
     }
 
     /// The run's number.
@@ -125,22 +115,19 @@ impl Run {
         &self.properties
     }
 
-    /// The entry of `key`, tombstones included. Costs, if the filter lets the key pass, one search of the block index and
-    /// one of a block.
+    /// The entry of `key`, tombstones included, whatever the filter says. Costs one search of the block index and one of a
+    /// block.
     ///
     /// # Errors
     /// `Corruption`, `Io`.
-    pub(crate) fn get(&self, key: &[u8], hash: KeyHash) -> Result<Option<Head>> {
-        if !filter::may_contain(&self.filter, hash) {
-            return Ok(None);
-        }
-        let Some(number) = self.find_block(key)? else { return Ok(None) };
+    pub(super) fn find(&self, key: &[u8], hash: KeyHash) -> Result<Option<StoredHead>> {
+        let Some(number) = self.find_block(key) else { return Ok(None) };
         let frame = self.frame(number)?;
         let malformed = |malformed| self.malformed_block(number, malformed);
+        touch_head(frame.bytes());
         let block = Block::parse(frame.bytes()).map_err(malformed)?;
         let Some(index) = block.find(key, hash).map_err(malformed)? else { return Ok(None) };
-        let head = block.head(index, |range| frame.slice(range)).map_err(malformed)?;
-        Ok(Some(head.into_head(|value| self.hasher.value(value))))
+        block.head(index, |range| frame.slice(range)).map(Some).map_err(malformed)
     }
 
     /// Why the filter is not used, if it was found damaged. The run answers rightly without it, but slower.
@@ -155,36 +142,13 @@ impl Run {
     }
 
     /// The number of the block that holds `key` if any does.
-    ///
-    /// # Errors
-    /// `Corruption`.
-    pub(super) fn find_block(&self, key: &[u8]) -> Result<Option<usize>> {
-        let found = self.fences().find(key).map_err(|_| self.malformed_index())?;
-        match found {
-            Some(number) if number >= self.block_count() => Err(self.malformed_index()),
-            found => Ok(found),
-        }
+    pub(super) fn find_block(&self, key: &[u8]) -> Option<usize> {
+        self.fences.find(key)
     }
 
     /// The fence of block `number`: a key at or below all of its keys and above those of the block before.
-    ///
-    /// # Errors
-    /// `Corruption`.
-    pub(super) fn fence(&self, number: usize) -> Result<Vec<u8>> {
-        self.fences().fence(number).map_err(|_| self.malformed_index())
-    }
-
-    fn fences(&self) -> Fences<'_> {
-        Fences::new(&self.pages, &self.directory)
-    }
-
-    /// Where block `number` lies in the file.
-    fn block_place(&self, number: usize) -> Result<Range<u64>> {
-        let place = self.fences().place(number).map_err(|_| self.malformed_index())?;
-        let is_within = place.start >= HEADER_LEN as u64
-            && place.end <= self.blocks_end
-            && place.end.checked_sub(place.start).is_some_and(|len| len >= FRAME_LEN as u64);
-        if is_within { Ok(place) } else { Err(self.malformed_index()) }
+    pub(super) fn fence(&self, number: usize) -> Option<Vec<u8>> {
+        self.fences.fence(number)
     }
 
     /// The bytes of block `number`, its checksum checked.
@@ -192,7 +156,7 @@ impl Run {
     /// # Errors
     /// `Corruption`, `Io`.
     pub(super) fn frame(&self, number: usize) -> Result<Frame<'_>> {
-        let place = self.block_place(number)?;
+        let place = self.fences.place(number).ok_or_else(|| self.no_block())?;
         let len = usize::try_from(place.end - place.start).unwrap_or(usize::MAX);
         let mapped = usize::try_from(place.start).ok().and_then(|start| {
             let bytes = self.file.mapped()?;
@@ -218,7 +182,7 @@ impl Run {
     /// As [`Run::frame`], to be held on to.
     pub(super) fn block(&self, number: usize) -> Result<Slice> {
         let frame = self.frame(number)?;
-        frame.slice(0..frame.bytes().len()).ok_or_else(|| self.malformed_index())
+        frame.slice(0..frame.bytes().len()).ok_or_else(|| self.no_block())
     }
 
     fn check(&self, offset: u64, bytes: &[u8]) -> Result<()> {
@@ -245,8 +209,8 @@ impl Run {
         self.corruption(offset, "a block with a valid checksum makes no sense")
     }
 
-    fn malformed_index(&self) -> Error {
-        self.corruption(self.blocks_end, "the block index makes no sense")
+    fn no_block(&self) -> Error {
+        self.corruption(self.fences.end(), "there is no such block")
     }
 
     /// Damage that was found at `offset`.
@@ -256,7 +220,7 @@ impl Run {
 
     /// Where block `number` begins in the file.
     pub(super) fn block_offset(&self, number: usize) -> u64 {
-        self.block_place(number).map_or(0, |place| place.start)
+        self.fences.place(number).map_or(0, |place| place.start)
     }
 
     /// Block `number` as it is on the medium now, its checksum checked again.
@@ -273,6 +237,14 @@ impl Run {
     pub(super) fn may_contain(&self, hash: KeyHash) -> bool {
         filter::may_contain(&self.filter, hash)
     }
+}
+
+/// Begins to fetch the first lines of a block all at once: what a search needs next lies in one after the other, and each
+/// would be waited for by itself.
+fn touch_head(block: &[u8]) {
+    let touched =
+        [64, 128, 192].into_iter().filter_map(|at| block.get(at)).fold(0, |touched, byte| touched ^ byte);
+    std::hint::black_box(touched);
 }
 
 /// The bytes of a block: borrowed from the map, or read.

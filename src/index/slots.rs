@@ -52,6 +52,13 @@ impl Slots {
         None
     }
 
+    /// The word where a search for the hash begins.
+    pub(super) fn touch(&self, hash: KeyHash) -> u64 {
+        let table = self.table(self.current.load(Ordering::Acquire)).unwrap_or_default();
+        let first = probes(tag(hash), table.len()).next().and_then(|at| table.get(at));
+        first.map_or(0, |word| word.load(Ordering::Relaxed))
+    }
+
     /// Stores a number under the hash. Only one thread inserts at a time.
     pub(super) fn insert(&self, hash: KeyHash, number: u32) {
         let mut current = self.current.load(Ordering::Relaxed);

@@ -4,8 +4,9 @@
 //! longer be compared.
 
 use crate::error::{Error, Result};
+use crate::types::{Location, ValueDigest};
 
-use super::block::Block;
+use super::block::{Block, PlacedHead};
 use super::layout::Properties;
 use super::run::Run;
 
@@ -27,19 +28,39 @@ impl Run {
         errors
     }
 
+    /// Checks block `number` as the medium has it now, tells `each` of the values in the log that its entries point to, and
+    /// returns its length in bytes.
+    ///
+    /// # Errors
+    /// `Corruption`, `Io`.
+    pub(crate) fn recheck(&self, number: u64, mut each: impl FnMut(Location, ValueDigest)) -> Result<u64> {
+        let number = usize::try_from(number).unwrap_or(usize::MAX);
+        let bytes = self.recheck_block(number)?;
+        let malformed = |malformed| self.malformed_block(number, malformed);
+        let block = Block::parse(&bytes).map_err(malformed)?;
+        let (mut key, mut head) = (Vec::new(), PlacedHead::default());
+        for index in 0..block.count() {
+            block.place(index, &mut key, &mut head).map_err(malformed)?;
+            if let Err((location, digest)) = head.value() {
+                each(location, digest);
+            }
+        }
+        Ok(bytes.len() as u64)
+    }
+
     fn verify_block(&self, number: usize, found: &mut Properties, last_key: &mut Vec<u8>) -> Result<()> {
         let bytes = self.recheck_block(number)?;
         let malformed = |malformed| self.malformed_block(number, malformed);
         let block = Block::parse(&bytes).map_err(malformed)?;
-        let fence = self.fence(number)?;
+        let fence = self.fence(number).unwrap_or_default();
         if found.entries > 0 && *fence <= **last_key {
             return Err(
                 self.corruption(self.block_offset(number), "a fence is not above the block before it")
             );
         }
-        let mut key = Vec::new();
+        let (mut key, mut head) = (Vec::new(), PlacedHead::default());
         for index in 0..block.count() {
-            let head = block.entry(index, &mut key, &bytes).map_err(malformed)?;
+            block.place(index, &mut key, &mut head).map_err(malformed)?;
             let is_above = if found.entries > 0 { *last_key < key } else { true };
             let hash = self.hasher().key(&key);
             let what = if !is_above || key < fence {
@@ -49,7 +70,7 @@ impl Run {
             } else if !self.may_contain(hash) {
                 "the filter lacks a key"
             } else {
-                found.add(&key, &head);
+                found.add(&key, &head.borrowed(&bytes));
                 std::mem::swap(last_key, &mut key);
                 continue;
             };

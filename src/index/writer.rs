@@ -1,6 +1,6 @@
 //! [`RunWriter`]: writes a new run from entries in key order, in one pass.
 //!
-//! Memory: one block, a buffer of [`BUFFER_LEN`], the block index (about 25 bytes per block) and the filter, which is sized
+//! Memory: one block, a buffer of [`BUFFER_LEN`], the block index (about 8 bytes per block) and the filter, which is sized
 //! by an upper bound of the number of entries and folded at the end, so that no list of hashes is kept (`filter`).
 //!
 //! Easy to get wrong: the file is durable when [`RunWriter::finish`] returns, its name is not: fsync the folder, and only
@@ -15,8 +15,8 @@ use crate::hash::KeyHash;
 use crate::types::{FileId, Kind, SeqNo};
 use crate::vfs::{Vfs, WritableFile};
 
-use super::block::BlockBuilder;
-use super::entry::StoredHead;
+use super::block_builder::BlockBuilder;
+use super::entry::{HeadRef, RunValue};
 use super::fences::{FencesBuilder, separator};
 use super::filter::FilterBuilder;
 use super::layout::{Part, Properties, Trailer, checksum};
@@ -69,13 +69,13 @@ impl RunWriter {
     ///
     /// # Errors
     /// `Io`; the writer is of no more use.
-    pub(crate) fn push(&mut self, key: &[u8], hash: KeyHash, head: StoredHead) -> Result<()> {
+    pub(crate) fn push(&mut self, key: &[u8], hash: KeyHash, head: HeadRef<'_>) -> Result<()> {
         debug_assert!(self.properties.entries == 0 || *self.last_key < *key, "keys rise strictly");
         if self.block.is_full_for(key, &head) {
             self.close_block()?;
         }
         if self.block.is_empty() {
-            // The very first fence is the whole key: shortened it would be empty, and its page could not share a prefix.
+            // The very first fence is the whole key: shortened it would be a byte long, and a section of its own.
             let is_first = self.properties.entries == 0;
             let fence = if is_first { key } else { separator(&self.last_key, key) };
             self.fence.clear();
@@ -85,7 +85,7 @@ impl RunWriter {
         self.filter.insert(hash);
         self.last_key.clear();
         self.last_key.extend_from_slice(key);
-        self.block.push(key, hash, head);
+        self.block.push(key, hash, &head);
         Ok(())
     }
 
@@ -96,12 +96,12 @@ impl RunWriter {
 
     fn close_block(&mut self) -> Result<()> {
         let offset = self.len();
-        self.fences.push(&self.fence, offset);
         self.properties.blocks += 1;
         let start = self.buffer.len();
         self.block.finish(&mut self.buffer);
         let checksum = checksum(self.id, offset, self.buffer.get(start..).unwrap_or_default());
         self.buffer.extend_from_slice(&checksum.to_le_bytes());
+        self.fences.push(&self.fence, self.len() - offset);
         if self.buffer.len() >= BUFFER_LEN { self.write_buffer() } else { Ok(()) }
     }
 
@@ -129,13 +129,12 @@ impl RunWriter {
             self.close_block()?;
         }
         self.properties.keys.1 = std::mem::take(&mut self.last_key);
-        let (pages, directory) = std::mem::take(&mut self.fences).finish(self.len());
+        let fences = std::mem::take(&mut self.fences).finish();
         let filter = std::mem::replace(&mut self.filter, FilterBuilder::new(0)).finish();
         let properties = self.properties.encode();
         let trailer = Trailer {
             filter: self.put_part(&filter)?,
-            pages: self.put_part(&pages)?,
-            directory: self.put_part(&directory)?,
+            fences: self.put_part(&fences)?,
             properties: self.put_part(&properties)?,
         };
         self.put_part(&trailer.encode(self.id))?;
@@ -146,7 +145,7 @@ impl RunWriter {
 
 impl Properties {
     /// Counts an entry; keys come in rising order.
-    pub(super) fn add(&mut self, key: &[u8], head: &StoredHead) {
+    pub(super) fn add(&mut self, key: &[u8], head: &HeadRef<'_>) {
         if self.entries == 0 {
             self.keys.0 = key.to_vec();
             self.seqnos = (SeqNo::MAX, SeqNo::ZERO);
@@ -155,7 +154,7 @@ impl Properties {
         self.tombstones += u64::from(head.kind == Kind::Tombstone);
         self.seqnos = (self.seqnos.0.min(head.seqno), self.seqnos.1.max(head.seqno));
         self.clock_max = self.clock_max.max(head.stamp.hlc);
-        if let Some(location) = head.log_location() {
+        if let RunValue::Log(location, _) = head.value {
             *self.referenced.entry(location.segment).or_default() += u64::from(location.len);
         }
     }

@@ -3,12 +3,14 @@
 //!
 //! `record` is what a commit looks like in bytes, `frame` how records lie in a segment, `segment` makes new ones, `writer`
 //! appends through the staging ring, `scan` reads frames, `replay` what a stop left, `values` large values out of sealed
-//! segments.
+//! segments, `moved` writes those that a merge moves, `commits` reads whole commits of one segment for the change feed.
 //!
 //! Easy to get wrong: a segment is sealed and fsynced before the first record of the next, and an opening never appends
 //! to an old file. Both together make "what is there is a prefix" true.
 
+mod commits;
 mod frame;
+mod moved;
 mod record;
 mod replay;
 mod scan;
@@ -19,7 +21,10 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use commits::SegmentCommits;
+pub(crate) use moved::MovedValuesWriter;
 pub(crate) use record::{Commit, LogEntry};
 pub(crate) use replay::{Plan, read};
+pub(crate) use segment::begin_log;
 pub(crate) use values::ValueSegments;
 pub(crate) use writer::{LogWriter, RING_LEN};

@@ -16,6 +16,8 @@
 //!
 //! Easy to get wrong: an unlisted type or flag is malformed, for a reader must not guess what it skips.
 
+use smallvec::SmallVec;
+
 use crate::codec::{Malformed, Reader, put_len_bytes, put_varint};
 use crate::hash::PREFIX_LEN;
 use crate::types::{Key, Kind, SegmentId, SeqNo, Stamp};
@@ -27,7 +29,8 @@ const OWN_STAMP: u8 = 8;
 
 /// Type of a commit record, the first byte of its payload.
 pub(super) const COMMIT: u8 = 1;
-const FOOTER: u8 = 2;
+/// Type of a segment's last record.
+pub(super) const FOOTER: u8 = 2;
 const SEGMENT_HEADER: u8 = 3;
 
 /// One commit. Borrows keys and values from whoever commits, or from the log's bytes.
@@ -38,8 +41,11 @@ pub(crate) struct Commit<'a> {
     pub(crate) durable: SeqNo,
     /// Stamp of the entries that have none of their own.
     pub(crate) stamp: Stamp,
-    pub(crate) entries: Vec<LogEntry<'a>>,
+    pub(crate) entries: LogEntries<'a>,
 }
+
+/// Entries of a commit: most often one, which needs no allocation.
+pub(crate) type LogEntries<'a> = SmallVec<[LogEntry<'a>; 1]>;
 
 /// One entry of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +58,13 @@ pub(crate) struct LogEntry<'a> {
     pub(crate) value: &'a [u8],
     /// Where the value begins in the payload. Set by decoding, passed over by encoding.
     pub(crate) value_at: u32,
+}
+
+impl LogEntry<'_> {
+    /// Bytes of key, meta and value.
+    pub(crate) fn len(&self) -> u64 {
+        (self.key.len() + self.meta.len() + self.value.len()) as u64
+    }
 }
 
 /// What a frame's payload is.
@@ -125,7 +138,7 @@ impl<'a> Commit<'a> {
     }
 
     /// The commit in a payload of the log.
-    pub(super) fn decode(payload: &'a [u8]) -> Result<Commit<'a>, Malformed> {
+    pub(crate) fn decode(payload: &'a [u8]) -> Result<Commit<'a>, Malformed> {
         match decode(payload)? {
             Record::Commit(commit) => Ok(commit),
             _ => Err(Malformed { at: 0 }),

@@ -32,6 +32,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) log_ends: &'a BTreeMap<SegmentId, u64>,
     /// Commits up to here are in the runs and are passed over.
     pub(crate) flushed: SeqNo,
+    /// A writer is known to be at work, so the tail is whole up to the ring's base and is read no further.
+    pub(crate) is_being_written: bool,
 }
 
 /// What the log holds beyond the last flush. Holds files open, not their bytes, but for those of the ring.
@@ -68,6 +70,11 @@ struct Stretch {
 }
 
 impl Contents {
+    /// Bytes of all its records.
+    pub(crate) fn len(&self) -> u64 {
+        self.proven.iter().chain(&self.unproven).map(|stretch| stretch.end - stretch.start).sum()
+    }
+
     /// Removes what an opening that was cut off left, copies the commits that are not proven durable to a fresh segment,
     /// and makes it durable. Tells where it put them. The log's end is there once the manifest has closed the tail.
     ///
@@ -172,11 +179,15 @@ pub(crate) fn read(
     let numbers = names.iter().filter_map(|name| FileKind::Segment.id_in(name));
     let ids = numbers.filter_map(|id| u32::try_from(id).ok()).map(SegmentId);
     let ids: Vec<SegmentId> = ids.filter(|id| *id >= plan.log_start).collect();
-    let unused = ids.last().map_or(Some(plan.log_start.0), |last| last.0.checked_add(1));
+    let unused = ids
+        .last()
+        .map_or(Some(plan.log_start.0), |last| last.0.checked_add(1))
+        .filter(|next| next & SegmentId::MOVED == 0);
     let next_segment =
         SegmentId(unused.ok_or_else(|| Error::corruption(dir, 0, "no segment number is left"))?);
     let contents = empty(plan, next_segment);
-    let mut scan = Scan { vfs, dir, mode, durable: plan.flushed, sealed: None, contents };
+    let is_being_written = plan.is_being_written;
+    let mut scan = Scan { vfs, dir, mode, is_being_written, durable: plan.flushed, sealed: None, contents };
 
     let is_new = ids.is_empty() && plan.flushed == SeqNo::ZERO && plan.log_ends.is_empty();
     if ids.first() != Some(&plan.log_start) && !is_new {
@@ -193,7 +204,7 @@ pub(crate) fn read(
                     source.corruption(end, "the segment that a recovery put behind this one is missing")
                 );
             }
-            (None, Some(next)) if scan.header(&next)?.0.sealed.is_some() => scan.sealed(source)?,
+            (None, Some(next)) if header(&next)?.0.sealed.is_some() => scan.sealed(source)?,
             (None, _) => {
                 scan.tail(source, ring)?;
                 scan.contents.leftovers = later.iter().map(|&id| scan.path(id)).collect();
@@ -224,6 +235,7 @@ struct Scan<'a> {
     vfs: &'a dyn Vfs,
     dir: &'a Path,
     mode: ReadMode,
+    is_being_written: bool,
     /// The greatest watermark seen.
     durable: SeqNo,
     /// What the footer of the segment before said, if it had one.
@@ -253,20 +265,6 @@ impl Scan<'_> {
         Ok(Source { segment: id, path, base: 0, end, bytes: Bytes::File(file) })
     }
 
-    /// The header of a segment, and where it ends.
-    fn header(&self, source: &Source) -> Result<(SegmentHeader, u64)> {
-        FileKind::Segment
-            .check(&source.path, &source.read(0, source.end.min(HEADER_LEN as u64) as usize)?)?;
-        let offset = HEADER_LEN as u64;
-        let frame = FrameReader::new(source).frame(offset)?;
-        // A segment gets its name after its header is durable, so a bad one is damage wherever it is found.
-        let frame = frame.ok_or_else(|| source.corruption(offset, "the segment's header is damaged"))?;
-        match record::decode(&frame.payload) {
-            Ok(Record::SegmentHeader(header)) if header.segment == source.segment => Ok((header, frame.next)),
-            _ => Err(source.corruption(offset, "the segment's header is another one's")),
-        }
-    }
-
     /// A segment that another one follows: it must be whole and end in a footer.
     fn sealed(&mut self, source: Source) -> Result<()> {
         let Walked { start, end, footer_end } = self.segment(&source)?;
@@ -292,7 +290,11 @@ impl Scan<'_> {
     }
 
     /// The last segment: it ends where its records end, and goes on in the ring.
-    fn tail(&mut self, source: Source, ring: &dyn Staging) -> Result<()> {
+    fn tail(&mut self, mut source: Source, ring: &dyn Staging) -> Result<()> {
+        let (segment, base) = parse_word(ring.word());
+        if self.is_being_written && segment == source.segment {
+            source.end = source.end.min(u64::from(base));
+        }
         let walked = self.segment(&source)?;
         let in_file = self.contents.last;
         let mut end = walked.footer_end.unwrap_or(walked.end);
@@ -378,7 +380,7 @@ impl Scan<'_> {
 
     /// Walks the records of a segment's file, up to the first that is not whole.
     fn segment(&mut self, source: &Source) -> Result<Walked> {
-        let (header, start) = self.header(source)?;
+        let (header, start) = header(source)?;
         if header.previous > self.contents.last {
             return Err(source.corruption(HEADER_LEN as u64, "commits before this segment are missing"));
         }
@@ -414,5 +416,18 @@ impl Scan<'_> {
     fn take(&mut self, commit: &Commit<'_>) {
         self.durable = self.durable.max(commit.durable);
         self.contents.last = self.contents.last.max(commit.seqno);
+    }
+}
+
+/// The header of a segment, and where it ends.
+pub(super) fn header(source: &Source) -> Result<(SegmentHeader, u64)> {
+    FileKind::Segment.check(&source.path, &source.read(0, source.end.min(HEADER_LEN as u64) as usize)?)?;
+    let offset = HEADER_LEN as u64;
+    let frame = FrameReader::new(source).frame(offset)?;
+    // A segment gets its name after its header is durable, so a bad one is damage wherever it is found.
+    let frame = frame.ok_or_else(|| source.corruption(offset, "the segment's header is damaged"))?;
+    match record::decode(&frame.payload) {
+        Ok(Record::SegmentHeader(header)) if header.segment == source.segment => Ok((header, frame.next)),
+        _ => Err(source.corruption(offset, "the segment's header is another one's")),
     }
 }

@@ -63,8 +63,8 @@ impl Source {
 
 /// A window that moves over a source.
 #[derive(Debug)]
-pub(super) struct FrameReader<'a> {
-    source: &'a Source,
+pub(super) struct FrameReader {
+    source: Source,
     window: Slice,
     window_at: u64,
 }
@@ -78,9 +78,13 @@ pub(super) struct Frame {
     pub(super) next: u64,
 }
 
-impl<'a> FrameReader<'a> {
-    pub(super) fn new(source: &'a Source) -> FrameReader<'a> {
-        FrameReader { source, window: Slice::empty(), window_at: 0 }
+impl FrameReader {
+    pub(super) fn new(source: &Source) -> FrameReader {
+        FrameReader { source: source.clone(), window: Slice::empty(), window_at: 0 }
+    }
+
+    pub(super) fn source(&self) -> &Source {
+        &self.source
     }
 
     /// The frame at `offset`, or `None` if no whole and right one begins there.

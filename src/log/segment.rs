@@ -30,6 +30,23 @@ pub(crate) struct FreshSegment {
     pub(super) summary: Summary,
 }
 
+impl FreshSegment {
+    /// Its number.
+    pub(crate) fn id(&self) -> SegmentId {
+        self.id
+    }
+}
+
+/// Makes the first segment of a folder that holds commits up to `previous` in its runs and none in its log.
+///
+/// # Errors
+/// `Io`.
+pub(crate) fn begin_log(vfs: &dyn Vfs, dir: &Path, segment: SegmentId, previous: SeqNo) -> Result<()> {
+    let header = SegmentHeader { segment, previous, sealed: None };
+    SegmentBuilder::begin(vfs, dir, header, 0)?.finish()?;
+    Ok(())
+}
+
 /// A segment while it is made, by plain writes: the staging ring is not touched. Dropped unfinished, it leaves a file that
 /// nothing refers to.
 #[derive(Debug)]

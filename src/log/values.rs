@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use crate::error::{Error, Result};
-use crate::format::FileKind;
+use crate::format::segment_name;
 use crate::types::{Location, SegmentId, Slice};
 use crate::vfs::{ReadMode, ReadableFile, Vfs};
 
@@ -63,6 +63,14 @@ impl ValueSegments {
         Ok(left)
     }
 
+    /// Opens all of them now, for somebody else may remove their names at any time.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(crate) fn open_all(&self) -> Result<()> {
+        self.segments.iter().try_for_each(|(&id, segment)| self.file(id, segment).map(drop))
+    }
+
     /// Numbers and lengths in bytes.
     pub(crate) fn lens(&self) -> impl Iterator<Item = (SegmentId, u64)> {
         self.segments.iter().map(|(&id, segment)| (id, segment.len))
@@ -73,7 +81,7 @@ impl ValueSegments {
     /// # Errors
     /// `Corruption` if the segment is not there or ends before, `Io`.
     pub(crate) fn read(&self, location: Location) -> Result<Slice> {
-        let path = || self.dir.join(FileKind::Segment.name(u64::from(location.segment.0)));
+        let path = || self.path(location.segment);
         let missing = || {
             Error::corruption(&path(), u64::from(location.offset), "a value lies where no segment has one")
         };
@@ -105,5 +113,5 @@ impl ValueSegments {
 }
 
 fn path(dir: &Path, id: SegmentId) -> PathBuf {
-    dir.join(FileKind::Segment.name(u64::from(id.0)))
+    dir.join(segment_name(id))
 }

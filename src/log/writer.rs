@@ -11,6 +11,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use smallvec::SmallVec;
+
 use super::frame::{FRAME_LEN, FrameHead, SEGMENT_LEN_MAX};
 use super::record::{self, Commit, SegmentHeader};
 use super::segment::{FreshSegment, SegmentBuilder};
@@ -81,7 +83,7 @@ impl LogWriter {
     /// # Errors
     /// `CommitTooLarge`, `Poisoned`: nothing happened. `Io`: the writer takes no more; whether the commit is found at the
     /// next open is open.
-    pub(crate) fn append(&mut self, commit: &Commit<'_>) -> Result<Vec<Location>> {
+    pub(crate) fn append(&mut self, commit: &Commit<'_>) -> Result<SmallVec<[Location; 1]>> {
         self.check()?;
         let (len, max) = (commit.encoded_len_max() + FRAME_LEN as u64, SEGMENT_LEN_MAX - self.end());
         if len > max {
@@ -92,7 +94,7 @@ impl LogWriter {
         frame.clear();
         frame.extend_from_slice(&[0; FRAME_LEN]);
         let segment = self.segment.id;
-        let mut locations = Vec::with_capacity(commit.entries.len());
+        let mut locations = SmallVec::with_capacity(commit.entries.len());
         commit.encode(&mut frame, |at, len| {
             locations.push(Location { segment, offset: offset + FRAME_LEN as u32 + at, len });
         });
@@ -143,8 +145,25 @@ impl LogWriter {
         Ok(header.segment)
     }
 
-    /// Where the next frame goes.
-    fn end(&self) -> u64 {
+    /// Writes what the ring holds and gives back what was reserved beyond it, so that the next opening need not look there
+    /// for records.
+    ///
+    /// # Errors
+    /// `Io`, `Poisoned`: the writer takes no more.
+    pub(crate) fn trim(&mut self) -> Result<()> {
+        self.check()?;
+        self.write_pending()?;
+        let truncated = self.segment.file.truncate(u64::from(self.segment.len));
+        self.note(truncated, "truncate")
+    }
+
+    /// The active segment, and where its next frame goes: what lies before is in the file once it is drained.
+    pub(crate) fn position(&self) -> (SegmentId, u64) {
+        (self.segment.id, self.end())
+    }
+
+    /// Where in the active segment the next frame goes.
+    pub(crate) fn end(&self) -> u64 {
         u64::from(self.segment.len) + self.pending as u64
     }
 

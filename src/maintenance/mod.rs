@@ -1,23 +1,52 @@
-//! Background work: when to flush, compact and collect. [`Maintenance::step`] does one bounded piece of it; a thread
-//! calls it in production, tests call it themselves.
+//! Background work: when to flush, compact and collect. [`Maintenance::step`] does one bounded piece of it; threads do it in
+//! production, one for flushes and one for merges, and tests call it themselves.
 //!
-//! Easy to get wrong: flush comes before merge, or writers wait behind a long merge for room; and a commit that finds no
-//! room does the flush itself, so that a store without a thread cannot stand still.
+//! Commits that come in faster than flushes can take them are slowed down a little, long before there is no room (see
+//! `pressure`); the same if merges lag so far behind that runs pile up.
+//!
+//! Easy to get wrong: a flush waits for no merge, or writers would wait for it too; a merge gives way to shorter ones among
+//! the runs that came in since it began, or they would pile up meanwhile; and a commit that finds no room at all does the
+//! flush itself, so that a store without threads cannot stand still.
+
+mod pressure;
+mod worker;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use crate::compaction::{Merge, flush_oldest};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gc;
-use crate::store::Store;
+use crate::index::RUNS_MAX;
+use crate::store::{Backlog, Store};
+use crate::types::FileId;
+use pressure::Pressure;
+use worker::Worker;
 
-/// Sealed memtables beyond which commits wait for a flush.
+/// Sealed memtables beside which the active one may not be filled up.
 const SEALED_MAX: usize = 2;
 
-/// Bytes of runs that one step of a merge reads.
+/// Runs beyond which commits are slowed down: the inputs of a long merge and of shorter ones beside it stand all together.
+const RUNS_FREE: usize = 2 * RUNS_MAX;
+
+/// Bytes that one step of a merge writes, unless a memtable is smaller.
 const MERGE_STEP_BYTES: u64 = 1 << 20;
+
+/// Waits shorter than this, in nanoseconds, are put off until together they are longer: nobody can sleep for less.
+const WAIT_MIN: u64 = 1_000_000;
+
+/// The longest time, in nanoseconds, after which a limited merge looks again whether it may still take its time.
+const PAUSE_MAX: u64 = 20_000_000;
+
+/// What one thread does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    Flush,
+    Merge,
+}
 
 /// The background work of one store.
 #[derive(Debug)]
@@ -25,16 +54,16 @@ pub(crate) struct Maintenance {
     store: Arc<Store>,
     /// One flush at a time.
     flushing: Mutex<()>,
-    /// The merge under way.
-    merging: Mutex<Option<Merge>>,
-    signal: Mutex<Signal>,
-    wake: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Signal {
-    is_pending: bool,
-    is_stopping: bool,
+    /// The merges under way, each among newer runs than the one before. The last one goes on.
+    merging: Mutex<Vec<Merge>>,
+    /// One merge of everything at a time.
+    compacting: Mutex<()>,
+    flusher: Worker,
+    merger: Worker,
+    /// Where writers wait.
+    room: Worker,
+    /// Nanoseconds that writers are to wait and have not yet.
+    owed: AtomicU64,
 }
 
 impl Maintenance {
@@ -42,9 +71,12 @@ impl Maintenance {
         Maintenance {
             store,
             flushing: Mutex::new(()),
-            merging: Mutex::new(None),
-            signal: Mutex::default(),
-            wake: Condvar::new(),
+            merging: Mutex::default(),
+            compacting: Mutex::new(()),
+            flusher: Worker::default(),
+            merger: Worker::default(),
+            room: Worker::default(),
+            owed: AtomicU64::new(0),
         }
     }
 
@@ -53,65 +85,121 @@ impl Maintenance {
     /// # Errors
     /// What the work met; the store is poisoned if files may have changed.
     pub(crate) fn step(&self) -> Result<bool> {
-        if self.flush_one()? {
-            return Ok(true);
-        }
-        let mut merging = self.merging.lock();
-        if merging.is_none() {
-            *merging = Merge::begin(&self.store)?;
-        }
-        let Some(merge) = merging.as_mut() else { return Ok(false) };
-        if merge.step(&self.store, MERGE_STEP_BYTES)? {
-            *merging = None;
-            drop(merging);
-            self.remove_dead_segments()?;
-        }
-        Ok(true)
+        Ok(self.flush_one()? || self.merge_step()?)
     }
 
     /// Flushes the oldest sealed memtable, if there is one.
-    pub(crate) fn flush_one(&self) -> Result<bool> {
+    fn flush_one(&self) -> Result<bool> {
+        self.flush_if(|backlog| backlog.sealed > 0)
+    }
+
+    /// Flushes the oldest sealed memtable, if that is still wanted once no other flush is under way.
+    fn flush_if(&self, is_wanted: impl Fn(&Backlog) -> bool) -> Result<bool> {
         let _flushing = self.flushing.lock();
-        if self.store.sealed_count() == 0 {
+        if !is_wanted(&self.store.backlog()) {
             return Ok(false);
         }
         flush_oldest(&self.store)?;
         gc::remove_superseded(&self.store)?;
+        self.merger.wake();
+        self.room.end_pauses();
         Ok(true)
     }
 
-    /// Returns when a commit may add to the active memtable: memory stays bounded because whoever fills it waits here,
-    /// or does the flush.
-    pub(crate) fn make_room(&self) -> Result<()> {
-        match self.store.sealed_count() {
-            0 => {}
-            count => {
-                self.wake();
-                if count >= SEALED_MAX {
-                    self.flush_one()?;
+    /// Goes on with the shortest merge under way, or begins one. `false` if none is worth it.
+    fn merge_step(&self) -> Result<bool> {
+        let mut merging = self.merging.lock();
+        if let Some(merge) = Merge::begin(&self.store, merging.last())? {
+            merging.push(merge);
+        }
+        let Some(merge) = merging.last_mut() else { return Ok(false) };
+        if merge.step(&self.store, self.merge_step_bytes())? {
+            merging.pop();
+            drop(merging);
+            self.remove_dead_segments()?;
+            self.room.end_pauses();
+        }
+        Ok(true)
+    }
+
+    fn merge_step_bytes(&self) -> u64 {
+        MERGE_STEP_BYTES.min(self.store.options.memtable_bytes as u64)
+    }
+
+    /// Returns when a commit of so many bytes may add to the active memtable: memory and runs stay bounded because whoever
+    /// adds to them waits here, or does the flush. Costs next to nothing if nothing lags behind.
+    ///
+    /// # Errors
+    /// What a flush met.
+    pub(crate) fn make_room(&self, bytes: impl FnOnce() -> u64) -> Result<()> {
+        let backlog = self.store.backlog();
+        if backlog.sealed == 0 && backlog.runs <= RUNS_FREE {
+            return Ok(());
+        }
+        if backlog.sealed > 0 {
+            self.flusher.wake();
+        }
+        if self.store.options.background {
+            self.slow_down(self.pressure(&backlog).wait(bytes()));
+        }
+        let is_full = |backlog: &Backlog| {
+            backlog.sealed >= SEALED_MAX && backlog.active >= self.store.options.memtable_bytes
+        };
+        while is_full(&self.store.backlog()) {
+            self.flush_if(is_full)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the caller wait for what all writers together owe, if that is long enough to be waited for.
+    fn slow_down(&self, nanos: u64) {
+        let owed = self.owed.fetch_add(nanos, Ordering::Relaxed).saturating_add(nanos);
+        if owed >= WAIT_MIN {
+            let taken = self.owed.swap(0, Ordering::Relaxed);
+            self.room.pause(Duration::from_nanos(taken));
+        }
+    }
+
+    fn pressure(&self, backlog: &Backlog) -> Pressure {
+        let memtable_bytes = self.store.options.memtable_bytes;
+        Pressure {
+            memory: backlog.active + backlog.sealed * memtable_bytes,
+            memory_max: (SEALED_MAX + 1) * memtable_bytes,
+            runs: backlog.runs,
+            runs_free: RUNS_FREE,
+        }
+    }
+
+    /// Flushes everything that is in memory and merges all runs into one.
+    ///
+    /// # Errors
+    /// `Aborted` if `go_on`, which is asked after every step, says so; what the work met.
+    pub(crate) fn compact_all(&self, mut go_on: impl FnMut() -> bool) -> Result<()> {
+        let _compacting = self.compacting.lock();
+        self.flush_all()?;
+        let Some(id) = self.begin_merge_of_all()? else { return self.remove_dead_segments() };
+        let place = |merging: &[Merge]| merging.iter().position(|merge| merge.id() == id);
+        while place(&self.merging.lock()).is_some() {
+            self.merge_step()?;
+            if !go_on() {
+                let mut merging = self.merging.lock();
+                if let Some(place) = place(&merging) {
+                    merging.remove(place).abandon(&self.store)?;
+                    return Err(Error::Aborted);
                 }
             }
         }
         Ok(())
     }
 
-    /// Flushes everything that is in memory and merges all runs into one.
-    pub(crate) fn compact_all(&self, mut go_on: impl FnMut() -> bool) -> Result<()> {
-        self.flush_all()?;
+    /// The number of the run that is to hold everything, unless one does.
+    fn begin_merge_of_all(&self) -> Result<Option<FileId>> {
         let mut merging = self.merging.lock();
-        if let Some(merge) = merging.take() {
+        for merge in merging.drain(..) {
             merge.abandon(&self.store)?;
         }
-        if let Some(mut merge) = Merge::of_all(&self.store)? {
-            while !merge.step(&self.store, MERGE_STEP_BYTES)? {
-                if !go_on() {
-                    merge.abandon(&self.store)?;
-                    return Err(crate::error::Error::Aborted);
-                }
-            }
-        }
-        drop(merging);
-        self.remove_dead_segments()
+        merging.extend(Merge::of_all(&self.store)?);
+        Ok(merging.first().map(Merge::id))
     }
 
     /// Not beside a flush, which removes segments too.
@@ -121,37 +209,60 @@ impl Maintenance {
     }
 
     /// Flushes everything that is in memory.
+    ///
+    /// # Errors
+    /// What a flush met.
     pub(crate) fn flush_all(&self) -> Result<()> {
         self.store.seal()?;
         while self.flush_one()? {}
         Ok(())
     }
 
-    /// Tells the thread that there may be work.
-    fn wake(&self) {
-        self.signal.lock().is_pending = true;
-        self.wake.notify_one();
+    /// Leaves nothing to replay and nothing half done. For the end, when no thread works and no commit comes any more.
+    ///
+    /// # Errors
+    /// `Poisoned`, `Io`: the log has whatever was not flushed.
+    pub(crate) fn close(&self) -> Result<()> {
+        self.flush_all()?;
+        for merge in self.merging.lock().drain(..) {
+            merge.abandon(&self.store)?;
+        }
+        self.store.trim_log()
     }
 
-    /// The thread's life: work while there is some, sleep until woken, end when stopped. After an error the store is
-    /// poisoned, and there is nothing more to do until it is reopened.
-    pub(crate) fn run(&self) {
-        loop {
-            let worked = self.step().unwrap_or(false);
-            let mut signal = self.signal.lock();
-            while !worked && !signal.is_pending && !signal.is_stopping {
-                self.wake.wait(&mut signal);
-            }
-            if signal.is_stopping {
-                return;
-            }
-            signal.is_pending = false;
+    /// A thread's life, until [`Maintenance::stop`]. After an error the store is poisoned, or something in it cannot be read;
+    /// then the thread sleeps until there is new work, and whoever needs its work meets the error.
+    pub(crate) fn run(&self, work: Work) {
+        match work {
+            Work::Flush => self.flusher.run(|| self.flush_one().unwrap_or(false)),
+            Work::Merge => self.merger.run(|| {
+                let worked = self.merge_step().unwrap_or(false);
+                if worked {
+                    self.keep_to_limit();
+                }
+                worked
+            }),
         }
     }
 
-    /// Ends [`Maintenance::run`] after its present step.
+    /// Lets the time pass that a step of a merge has to take if there is a limit, as long as nothing piles up.
+    fn keep_to_limit(&self) {
+        let Some(limit) = self.store.options.background_bytes_per_second else { return };
+        let mut left = self.merge_step_bytes() * 1_000_000_000 / limit;
+        while left > 0 {
+            let patience = self.pressure(&self.store.backlog()).patience();
+            let pause = ((left as f64 * patience) as u64).min(PAUSE_MAX);
+            if pause == 0 || self.merger.is_stopping() {
+                return;
+            }
+            self.merger.pause(Duration::from_nanos(pause));
+            left = left.saturating_sub((pause as f64 / patience) as u64);
+        }
+    }
+
+    /// Ends the threads after what they are doing.
     pub(crate) fn stop(&self) {
-        self.signal.lock().is_stopping = true;
-        self.wake.notify_all();
+        self.flusher.stop();
+        self.merger.stop();
     }
 }

@@ -13,12 +13,17 @@
 //!   8 Runs           count varint | file number varint each, newest first
 //!   9 Merkle         count varint | file number varint each, full file first
 //!  10 NextFile       file number varint
+//!  11 Written        committed varint | logged varint | flushed varint | merged varint
+//!  12 RetainLog      bytes varint
+//!  13 Retained       segment varint | end varint | file length varint
+//!  14 RetainedFrom   segment varint
 //! ```
 //!
 //! A tag that is not listed makes the edit malformed: a reader must not guess what it skipped.
 
+use super::state::Retained;
 use crate::codec::{Malformed, Reader, put_varint};
-use crate::types::{FileId, NodeId, SegmentId, SeqNo};
+use crate::types::{FileId, NodeId, SegmentId, SeqNo, Written};
 
 /// One change of the manifest's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +48,14 @@ pub(crate) enum Change {
     Merkle(Vec<FileId>),
     /// Numbers below this one have been given out.
     NextFile(FileId),
+    /// Flushed segments are kept for the change feed up to this many bytes.
+    RetainLog(u64),
+    /// A segment below the log's start stays for the change feed.
+    Retained { segment: SegmentId, retained: Retained },
+    /// The segments before this one stay for it no more.
+    RetainedFrom(SegmentId),
+    /// Bytes written until now, for statistics.
+    Written(Written),
 }
 
 /// The bytes of an edit.
@@ -75,6 +88,22 @@ pub(crate) fn encode(changes: &[Change]) -> Vec<u8> {
                 out.push(10);
                 put_varint(&mut out, next.0);
             }
+            Change::RetainLog(bytes) => {
+                out.push(12);
+                put_varint(&mut out, *bytes);
+            }
+            Change::Retained { segment, retained } => {
+                put_segment(&mut out, 13, *segment, Some(retained.end));
+                put_varint(&mut out, retained.file_len);
+            }
+            Change::RetainedFrom(segment) => put_segment(&mut out, 14, *segment, None),
+            Change::Written(written) => {
+                out.push(11);
+                let Written { committed, logged, flushed, merged } = *written;
+                for bytes in [committed, logged, flushed, merged] {
+                    put_varint(&mut out, bytes);
+                }
+            }
         }
     }
     out
@@ -100,6 +129,18 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<Change>, Malformed> {
             8 => Change::Runs(files(&mut reader)?),
             9 => Change::Merkle(files(&mut reader)?),
             10 => Change::NextFile(FileId(reader.varint()?)),
+            12 => Change::RetainLog(reader.varint()?),
+            13 => Change::Retained {
+                segment: segment(&mut reader)?,
+                retained: Retained { end: reader.varint()?, file_len: reader.varint()? },
+            },
+            14 => Change::RetainedFrom(segment(&mut reader)?),
+            11 => Change::Written(Written {
+                committed: reader.varint()?,
+                logged: reader.varint()?,
+                flushed: reader.varint()?,
+                merged: reader.varint()?,
+            }),
             _ => return Err(reader.malformed()),
         });
     }

@@ -12,5 +12,5 @@ mod state;
 
 pub(crate) use edit::Change;
 pub(crate) use file::{Manifest, load};
-pub(crate) use state::State;
 pub use state::{ReplicaSet, SET_KEY_LEN};
+pub(crate) use state::{Retained, State};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::edit::Change;
-use crate::types::{FileId, NodeId, SegmentId, SeqNo};
+use crate::types::{FileId, NodeId, SegmentId, SeqNo, Written};
 
 /// Length of a replica set's hash key in bytes.
 pub const SET_KEY_LEN: usize = 32;
@@ -39,6 +39,15 @@ impl std::fmt::Debug for ReplicaSet {
     }
 }
 
+/// A flushed segment that is kept for the change feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Retained {
+    /// Where its records end.
+    pub(crate) end: u64,
+    /// Bytes that it takes on disk: more than `end` if a recovery closed it.
+    pub(crate) file_len: u64,
+}
+
 /// One state of the manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct State {
@@ -61,12 +70,19 @@ pub(crate) struct State {
     pub(crate) log_ends: BTreeMap<SegmentId, u64>,
     /// Segments below `log_start` that are kept for the large values in them, with their readable length in bytes.
     pub(crate) value_segments: BTreeMap<SegmentId, u64>,
+    /// Flushed segments are kept for the change feed up to this many bytes.
+    pub(crate) retain_log_bytes: u64,
+    /// Segments below `log_start` that are kept for the change feed; together they hold every commit from the first of
+    /// them on.
+    pub(crate) retained: BTreeMap<SegmentId, Retained>,
     /// Runs, newest first.
     pub(crate) runs: Vec<FileId>,
     /// Merkle files as of `flushed`: one full file, then deltas, oldest first.
     pub(crate) merkle: Vec<FileId>,
     /// The least number not yet given to a run or Merkle file.
     pub(crate) next_file: FileId,
+    /// Bytes written: committed and logged as of `flushed`.
+    pub(crate) written: Written,
 }
 
 impl State {
@@ -83,9 +99,12 @@ impl State {
             log_start: SegmentId(1),
             log_ends: BTreeMap::new(),
             value_segments: BTreeMap::new(),
+            retain_log_bytes: 0,
+            retained: BTreeMap::new(),
             runs: Vec::new(),
             merkle: Vec::new(),
             next_file: FileId(1),
+            written: Written::default(),
         }
     }
 
@@ -117,6 +136,12 @@ impl State {
             Change::Runs(runs) => self.runs.clone_from(runs),
             Change::Merkle(files) => self.merkle.clone_from(files),
             Change::NextFile(next) => self.next_file = self.next_file.max(*next),
+            Change::RetainLog(bytes) => self.retain_log_bytes = *bytes,
+            Change::Retained { segment, retained } => {
+                self.retained.insert(*segment, *retained);
+            }
+            Change::RetainedFrom(segment) => self.retained = self.retained.split_off(segment),
+            Change::Written(written) => self.written = *written,
         }
     }
 
@@ -129,13 +154,19 @@ impl State {
             Change::Runs(self.runs.clone()),
             Change::Merkle(self.merkle.clone()),
             Change::NextFile(self.next_file),
+            Change::Written(self.written),
         ];
+        if self.retain_log_bytes != 0 {
+            changes.push(Change::RetainLog(self.retain_log_bytes));
+        }
         if self.is_copy {
             changes.push(Change::MarkedAsCopy);
         }
         changes.extend(self.log_ends.iter().map(|(&segment, &end)| Change::LogEnd { segment, end }));
         changes
             .extend(self.value_segments.iter().map(|(&segment, &len)| Change::ValueSegment { segment, len }));
+        let retained = self.retained.iter();
+        changes.extend(retained.map(|(&segment, &retained)| Change::Retained { segment, retained }));
         changes
     }
 }

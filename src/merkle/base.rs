@@ -1,21 +1,17 @@
 //! [`Base`]: the sums of all buckets as of one flush. Immutable, and cheap to clone; a change makes a new base that shares
 //! what it leaves alone.
 //!
-//! A flush makes the next base in three steps: [`Base::fold`] adds the memtable's differences, [`Base::pending_cuts`] says
+//! A flush makes the next base in three steps: a [`Fold`] adds what the memtable changed, [`Base::pending_cuts`] says
 //! which buckets the new fences lie in, and [`Base::cut`] replaces those by their parts, which the caller has summed up
 //! by reading the buckets' entries in the runs.
-//!
-//! Easy to get wrong: the differences of a memtable may be coarser than the base, where the base was cut after they were
-//! opened. Nobody can say which part of such a bucket a difference belongs to, so the fold takes the inner bounds out
-//! again and returns them, to be cut once more together with the new ones.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::COVERED_END;
 use super::bounds::{Bound, Bounds, Place, first_bound};
 use super::buckets::{Bucket, Buckets};
-use super::{COVERED_END, Differences};
-use crate::types::{EpochSums, KeyRange, RangeSum};
+use crate::types::{EntrySum, EpochSums, KeyRange, RangeSum};
 
 /// The sum of every bucket, in key order, over all replicated keys.
 #[derive(Debug, Clone)]
@@ -23,14 +19,13 @@ pub(crate) struct Base {
     pub(super) buckets: Arc<Buckets>,
 }
 
-/// A base with differences added.
+/// A base while changes are added to it, in key order.
 #[derive(Debug)]
-pub(crate) struct Folded {
-    /// The new base.
-    pub(crate) base: Base,
-    /// Bounds that had to be taken out of it, in key order. Leaving them out makes the digest no less right, but reads
-    /// dearer: cut them again.
-    pub(crate) dropped: Vec<Bound>,
+pub(crate) struct Fold {
+    buckets: Buckets,
+    /// The bucket that the last key lay in, and where it ends.
+    place: Place,
+    end: Vec<u8>,
 }
 
 /// A bucket that should be cut, and at what.
@@ -133,64 +128,9 @@ impl Base {
         }
     }
 
-    /// This base with `differences` added. O(chunks touched) where bounds agree.
-    pub(crate) fn fold(&self, differences: &Differences) -> Folded {
-        let dropped = self.finer_bounds(differences);
-        let mut base = self.without(&dropped);
-        // Now every difference lies in one bucket.
-        let buckets = Arc::make_mut(&mut base.buckets);
-        let theirs = differences.bounds().chunks().iter().zip(differences.buckets.chunks());
-        for (bounds, sums) in theirs.filter_map(|(bounds, sums)| Some((bounds, sums.as_deref()?))) {
-            if let Some(chunk) = buckets.bounds().shared_chunk(bounds) {
-                buckets.add_chunk(chunk, sums);
-                continue;
-            }
-            for index in 0..bounds.len() {
-                buckets.add(buckets.bounds().locate(bounds.key(index)), &sums.bucket(index));
-            }
-        }
-        Folded { base, dropped }
-    }
-
-    /// The bounds of this base that lie inside a bucket of `differences` which holds any.
-    fn finer_bounds(&self, differences: &Differences) -> Vec<Bound> {
-        let mut finer = Vec::new();
-        let theirs = differences.bounds();
-        for (chunk, (bounds, sums)) in theirs.chunks().iter().zip(differences.buckets.chunks()).enumerate() {
-            let Some(sums) = sums else { continue };
-            if self.bounds().shared_chunk(bounds).is_some() {
-                continue;
-            }
-            for index in (0..bounds.len()).filter(|&index| sums.bucket(index) != EpochSums::default()) {
-                let end = theirs.key(theirs.after(Place { chunk, index })).to_vec();
-                let range = KeyRange::new(bounds.key(index), Some(end));
-                let inside = self.bounds().fences(&range, 0);
-                finer.extend(inside.map(|(key, level)| Bound { key: key.to_vec(), level }));
-            }
-        }
-        finer
-    }
-
-    /// This base with the buckets at `bounds`, in key order, merged into the ones before them.
-    fn without(&self, bounds: &[Bound]) -> Base {
-        let mut replacements: BTreeMap<Place, Vec<Bucket>> = BTreeMap::new();
-        let mut target = None;
-        for bound in bounds {
-            let place = self.bounds().locate(&bound.key);
-            let before = self.bounds().before(place);
-            if self.bounds().key(place) != bound.key || place == before {
-                continue;
-            }
-            let into = match target {
-                Some((last, into)) if last == before => into,
-                _ => before,
-            };
-            let merged = replacements.entry(into).or_insert_with(|| vec![self.buckets.bucket(into)]);
-            merged.iter_mut().for_each(|bucket| bucket.sums.add(&self.buckets.sums(place)));
-            replacements.insert(place, Vec::new());
-            target = Some((place, into));
-        }
-        if replacements.is_empty() { self.clone() } else { Base::of(self.buckets.replace(replacements)) }
+    /// Begins the base that comes after this one. O(chunks).
+    pub(crate) fn fold(&self) -> Fold {
+        Fold { buckets: (*self.buckets).clone(), place: Place::FIRST, end: Vec::new() }
     }
 
     /// The buckets that `bounds`, in key order, lie in. Those that are bounds of that level already are left out, and so
@@ -236,5 +176,27 @@ impl Base {
             replacements.insert(place, cut.parts);
         }
         Ok(Base::of(self.buckets.replace(replacements)))
+    }
+}
+
+impl Fold {
+    /// Notes that `key`, a replicated inner key above all before, has the entry `added` in place of `removed`. Costs a
+    /// comparison, and a search once for each bucket.
+    pub(crate) fn add(&mut self, key: &[u8], added: Option<EntrySum>, removed: Option<EntrySum>) {
+        debug_assert!(super::covered().contains(key), "local keys are in no sum");
+        if key >= &self.end[..] {
+            let bounds = self.buckets.bounds();
+            self.place = bounds.locate(key);
+            let end = bounds.key(bounds.after(self.place));
+            self.end.clear();
+            self.end.extend_from_slice(end);
+        }
+        let changes = added.into_iter().chain(removed.map(|entry| -entry));
+        changes.for_each(|entry| self.buckets.add_entry(self.place, entry));
+    }
+
+    /// The base with everything that was added.
+    pub(crate) fn finish(self) -> Base {
+        Base::of(self.buckets)
     }
 }

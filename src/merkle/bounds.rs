@@ -1,10 +1,9 @@
-//! [`Bounds`]: where the buckets of a layer begin. A base has them, and the differences of a memtable keep those that
-//! stood when they were opened.
+//! [`Bounds`]: where the buckets of a base begin.
 //!
 //! Immutable and cheap to clone. Bounds lie in chunks, which neighbouring generations share as long as nothing in them
 //! was cut; a chunk knows its highest level, so that a search for high fences skips it.
 //!
-//! Easy to get wrong: two layers' bounds differ where one lags, so what is a bound here need not be one there.
+//! Easy to get wrong: bounds lag behind fences, so what is a fence by its hash need not be a bound yet.
 
 use std::sync::Arc;
 
@@ -133,12 +132,6 @@ impl Bounds {
             .filter(move |&(key, found)| found >= level && key > &range.start[..] && is_before_end(key))
     }
 
-    /// The number of the chunk that is shared with another list of bounds, if it is.
-    pub(super) fn shared_chunk(&self, chunk: &Arc<ChunkBounds>) -> Option<usize> {
-        let at = self.locate(chunk.key(0)).chunk;
-        self.0.chunks.get(at).filter(|ours| Arc::ptr_eq(ours, chunk)).map(|_| at)
-    }
-
     pub(super) fn chunks(&self) -> &[Arc<ChunkBounds>] {
         &self.0.chunks
     }
@@ -161,16 +154,6 @@ impl Bounds {
 
     pub(super) fn end(&self) -> Place {
         Place { chunk: self.0.chunks.len(), index: 0 }
-    }
-
-    /// The place before `place`; the first place has none and is returned.
-    pub(super) fn before(&self, place: Place) -> Place {
-        if let Some(index) = place.index.checked_sub(1) {
-            return Place { index, ..place };
-        }
-        let Some(chunk) = place.chunk.checked_sub(1) else { return place };
-        let len = self.0.chunks.get(chunk).map_or(0, |chunk| chunk.len());
-        Place { chunk, index: len.saturating_sub(1) }
     }
 
     /// The place after `place`.

@@ -1,5 +1,4 @@
-//! [`Buckets`]: a sum for each bucket of some bounds. A base and the differences of a memtable are both made of this; in
-//! differences the sums are what was added less what was taken away.
+//! [`Buckets`]: a sum for each bucket of some bounds. A base is made of this.
 //!
 //! Sums lie in chunks like the bounds, with a total for each chunk, so that the sum of a range costs the chunks in it
 //! and the buckets of two. A chunk that holds nothing takes no memory; generations share those that did not change.
@@ -66,11 +65,6 @@ impl ChunkSums {
         }
     }
 
-    fn add_all(&mut self, other: &ChunkSums) {
-        self.totals.iter_mut().zip(&other.totals).for_each(|(to, &sum)| *to += sum);
-        other.ending.iter().for_each(|(&(index, epoch), &sum)| self.add_ending(index, epoch, sum));
-    }
-
     fn add_total(&mut self, index: usize, sum: RangeSum) {
         if let Some(total) = self.totals.get_mut(index) {
             *total += sum;
@@ -97,17 +91,6 @@ pub(super) struct Buckets {
 }
 
 impl Buckets {
-    /// Empty buckets with these bounds.
-    pub(super) fn new(bounds: Bounds) -> Buckets {
-        let count = bounds.chunks().len();
-        Buckets {
-            bounds,
-            chunks: vec![None; count],
-            totals: vec![RangeSum::ZERO; count],
-            total: RangeSum::ZERO,
-        }
-    }
-
     fn of_chunks(chunks: Vec<(Arc<ChunkBounds>, Option<Arc<ChunkSums>>)>) -> Buckets {
         let (bounds, chunks): (_, Vec<Option<Arc<ChunkSums>>>) = chunks.into_iter().unzip();
         let total =
@@ -185,16 +168,6 @@ impl Buckets {
     /// Adds one entry to the bucket at `place`, or takes it away when negated.
     pub(super) fn add_entry(&mut self, place: Place, entry: EntrySum) {
         self.add_to_chunk(place.chunk, entry.sum, |chunk| chunk.add_entry(place.index, entry));
-    }
-
-    /// Adds `sums` to the bucket at `place`.
-    pub(super) fn add(&mut self, place: Place, sums: &EpochSums) {
-        self.add_to_chunk(place.chunk, sums.total, |chunk| chunk.add(place.index, sums));
-    }
-
-    /// Adds the sums of a chunk with the same bounds as chunk `chunk`.
-    pub(super) fn add_chunk(&mut self, chunk: usize, sums: &ChunkSums) {
-        self.add_to_chunk(chunk, sums.total(), |chunk| chunk.add_all(sums));
     }
 
     /// Changes a chunk by `add`, which adds `sum` to it in all.

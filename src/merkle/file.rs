@@ -21,7 +21,6 @@
 //! The store reads these files at opening only. Easy to get wrong: they are derived data. Damage is an error here and leads
 //! to a rebuild from the runs, never to a wrong sum.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -80,6 +79,14 @@ pub(crate) fn write_next(
     Ok(vec![id])
 }
 
+/// Bytes of the newest of these files.
+///
+/// # Errors
+/// `Io`.
+pub(crate) fn file_len(vfs: &dyn Vfs, dir: &Path, ids: &[FileId]) -> Result<u64> {
+    ids.last().map_or(Ok(0), |&id| open(vfs, &path(dir, id)).map(|file| file.len()))
+}
+
 /// Whether there is a full file among these, and the deltas to it are neither too many nor heavier than it.
 fn takes_delta(vfs: &dyn Vfs, dir: &Path, ids: &[FileId]) -> Result<bool> {
     let lens = ids.iter().map(|&id| open(vfs, &path(dir, id)).map(|file| file.len()));
@@ -94,22 +101,18 @@ fn takes_delta(vfs: &dyn Vfs, dir: &Path, ids: &[FileId]) -> Result<bool> {
 /// # Errors
 /// `Corruption` if a file is damaged or they do not belong together, `UnsupportedVersion`, `Io`.
 pub(crate) fn load(vfs: &dyn Vfs, dir: &Path, ids: &[FileId], flushed: SeqNo) -> Result<Base> {
-    let (mut full, mut changes) = (Vec::<Entry>::new(), BTreeMap::new());
-    let mut described = (SeqNo::ZERO, RangeSum::ZERO);
-    for (index, &id) in ids.iter().enumerate() {
+    let (mut entries, mut described) = (Vec::<Entry>::new(), None);
+    for (index, &id) in ids.iter().enumerate().rev() {
         let file = read(vfs, dir, id, if index == 0 { Form::Full } else { Form::Delta })?;
-        described = (file.flushed, file.total);
-        match index {
-            0 => full = file.entries,
-            _ => changes.extend(file.entries.into_iter().map(|entry| (entry.0.key.clone(), entry))),
-        }
+        described = described.or(Some((file.flushed, file.total)));
+        entries.extend(file.entries);
     }
-    full.retain(|(bound, _)| !changes.contains_key(&bound.key));
-    let entries = full.into_iter().chain(changes.into_values());
-    let buckets = entries.filter_map(|(bound, sums)| Some(Bucket { bound, sums: sums? }));
-    let mut buckets: Vec<Bucket> = buckets.collect();
-    buckets.sort_by(|a, b| a.bound.key.cmp(&b.bound.key));
-    let base = Base::new(buckets);
+    let described = described.unwrap_or((SeqNo::ZERO, RangeSum::ZERO));
+    // Every file is in order, so this only merges them; of one key the newest file's entry comes first and stays.
+    entries.sort_by(|(a, _), (b, _)| a.key.cmp(&b.key));
+    entries.dedup_by(|(later, _), (kept, _)| later.key == kept.key);
+    let buckets = entries.into_iter().filter_map(|(bound, sums)| Some(Bucket { bound, sums: sums? }));
+    let base = Base::new(buckets.collect());
     if described != (flushed, base.total()) {
         let file = path(dir, ids.last().copied().unwrap_or_default());
         let what = "the Merkle files do not hold the sums of the last flush";

@@ -1,12 +1,10 @@
 //! What a horizon takes out of sums: everything that ends in an epoch at or before it, without a look at any entry.
 //!
-//! Easy to get wrong: an entry that a sum no longer counts must not be subtracted when it is overwritten or dropped later,
-//! and layers expire together or not at all.
+//! Easy to get wrong: an entry that a sum no longer counts must not be subtracted when it is overwritten or dropped later.
 
 use super::base::Base;
 use super::bounds::Place;
 use super::buckets::Buckets;
-use super::differences::Differences;
 use crate::types::{EntrySum, Epoch, KeyRange, RangeSum};
 
 impl Base {
@@ -21,18 +19,6 @@ impl Base {
         let mut buckets = (*self.buckets).clone();
         buckets.expire(through);
         Base::of(buckets)
-    }
-}
-
-impl Differences {
-    /// As [`Base::ended`].
-    pub(crate) fn ended(&self, range: &KeyRange, through: Epoch) -> RangeSum {
-        self.buckets.ended(range, through)
-    }
-
-    /// Takes what ends in epoch `through` or before out of every sum.
-    pub(crate) fn expire(&mut self, through: Epoch) {
-        self.buckets.expire(through);
     }
 }
 

@@ -1,5 +1,5 @@
 //! The Merkle index: sums of entries by key range, cut into buckets at content-defined fences. The store keeps a [`Base`]
-//! as of the last flush and [`Differences`] of each memtable since, and adds them up.
+//! as of the last flush, which describes the runs; what memtables change since then they sum up themselves.
 //!
 //! A key is a *fence* if its keyed hash has `bucket_bits` trailing zero bits or more; the further ones are the fence's
 //! level. So one key in 2^(bucket_bits + level) is a fence of that level or above, and replicas with the same keys cut at
@@ -7,15 +7,14 @@
 //!
 //! Nothing here reads an entry. Where partial sums are needed, the caller reads the entries and hands the sums over.
 //!
-//! Easy to get wrong: any bound is legal and a missing one costs reads, not truth. Bounds lag behind fences, and one layer
-//! behind another, so ranges are summed where all layers have bounds ([`align`]).
+//! Easy to get wrong: any bound is legal and a missing one costs reads, not truth. Bounds lag behind fences, so a range is
+//! summed where there are bounds ([`align`]), and what sticks out is read.
 
 mod align;
 mod base;
 mod bounds;
 mod buckets;
 mod build;
-mod differences;
 mod file;
 #[cfg_attr(not(test), expect(dead_code, reason = "no horizon is raised yet"))]
 mod horizon;
@@ -23,12 +22,11 @@ mod keys;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use align::{align, cut_level, fences, surrounding};
-pub(crate) use base::{Base, Cut, Folded, PendingCut};
-pub(crate) use bounds::{Bound, Bounds};
+pub(crate) use align::{align, cut_level};
+pub(crate) use base::{Base, Cut, PendingCut};
+pub(crate) use bounds::Bound;
 pub(crate) use build::BucketBuilder;
-pub(crate) use differences::Differences;
-pub(crate) use file::{load, write_next};
+pub(crate) use file::{file_len, load, write_next};
 
 use crate::types::KeyRange;
 

@@ -9,10 +9,7 @@ use std::path::Path;
 
 use super::base::CutMismatch;
 use super::buckets::Bucket;
-use super::{
-    Base, Bound, Bounds, BucketBuilder, Cut, DECREED, Differences, align, covered, cut_level, fences, load,
-    surrounding, write_next,
-};
+use super::{Base, Bound, BucketBuilder, Cut, DECREED, align, covered, cut_level, load, write_next};
 use crate::error::Error;
 use crate::format::FileKind;
 use crate::hash::{KeyHash, SetHasher};
@@ -123,6 +120,19 @@ fn from_scratch(entries: &Entries) -> Base {
     builder.into_base()
 }
 
+/// The smallest range around `key` whose ends are bounds of both bases.
+fn surrounding(key: &[u8], a: &Base, b: &Base) -> KeyRange {
+    let settle = |mut key: Vec<u8>, step: fn(&Base, &[u8]) -> Vec<u8>| loop {
+        let stepped = step(b, &step(a, &key));
+        if stepped == key {
+            return key;
+        }
+        key = stepped;
+    };
+    let start = settle(key.to_vec(), |base, key| base.bounds().floor(key).to_vec());
+    KeyRange::new(start, Some(settle(successor(key), |base, key| base.bounds().ceil(key).to_vec())))
+}
+
 /// The ranges between neighbouring common bounds of two bases in which their sums differ.
 fn mismatches(a: &Base, b: &Base) -> Vec<KeyRange> {
     let sums = |base: &Base, range: &KeyRange| {
@@ -132,11 +142,10 @@ fn mismatches(a: &Base, b: &Base) -> Vec<KeyRange> {
             .for_each(|bucket| sums.add(&bucket.sums));
         sums
     };
-    let layers = [a.bounds(), b.bounds()];
     let (mut start, mut different) = (covered().start, Vec::new());
     while covered().contains(&start) {
-        let piece = surrounding(&start, &layers);
-        start = piece.end.clone().expect("layers end");
+        let piece = surrounding(&start, a, b);
+        start = piece.end.clone().expect("bases end");
         if sums(a, &piece) != sums(b, &piece) {
             different.push(piece);
         }
@@ -144,10 +153,19 @@ fn mismatches(a: &Base, b: &Base) -> Vec<KeyRange> {
     different
 }
 
-/// A memtable: what the newest write of each key left, `None` where the entry was taken away.
+/// A memtable: what the newest write of each key left, `None` where the entry was taken away, and what was below it.
 #[derive(Default)]
 struct Memtable {
-    writes: BTreeMap<Vec<u8>, Option<EntrySum>>,
+    writes: BTreeMap<Vec<u8>, (Option<EntrySum>, Option<EntrySum>)>,
+}
+
+impl Memtable {
+    /// What the writes changed in the sum of `range`.
+    fn sum(&self, range: &KeyRange) -> RangeSum {
+        let inside = self.writes.iter().filter(|(key, _)| range.contains(key));
+        let sum = |entry: Option<EntrySum>| entry.map_or(RangeSum::ZERO, |entry| entry.sum);
+        inside.map(|(_, (added, below))| sum(*added) - sum(*below)).sum()
+    }
 }
 
 struct Model {
@@ -157,7 +175,6 @@ struct Model {
     runs: Entries,
     memtables: Vec<Memtable>,
     base: Base,
-    differences: Vec<Differences>,
     vfs: MemoryVfs,
     files: Vec<FileId>,
     flushed: SeqNo,
@@ -170,7 +187,6 @@ struct Model {
 struct Reached {
     deltas: u64,
     full: u64,
-    dropped: u64,
     deferred: u64,
     whole: u64,
 }
@@ -184,7 +200,6 @@ impl Model {
             visible: Entries::new(),
             runs: Entries::new(),
             memtables: vec![Memtable::default()],
-            differences: vec![Differences::new(&base)],
             base,
             vfs: MemoryVfs::new(),
             files: Vec::new(),
@@ -202,13 +217,12 @@ impl Model {
             Some(added) => self.visible.insert(key.clone(), added),
             None => self.visible.remove(&key),
         };
-        self.differences.last_mut().expect("one is active").add(&key, added, removed);
-        self.memtables.last_mut().expect("one is active").writes.insert(key, added);
+        let writes = &mut self.memtables.last_mut().expect("one is active").writes;
+        writes.entry(key).or_insert((None, removed)).0 = added;
     }
 
     fn seal(&mut self) {
         self.memtables.push(Memtable::default());
-        self.differences.push(Differences::new(&self.base));
     }
 
     /// Flushes the oldest memtable; of the cuts that are due, only some are made if they may be deferred.
@@ -216,11 +230,9 @@ impl Model {
         if self.memtables.len() == 1 {
             self.seal();
         }
-        let (memtable, differences) = (self.memtables.remove(0), self.differences.remove(0));
-        let folded = self.base.fold(&differences);
-        self.reached.dropped += folded.dropped.len() as u64;
-        let mut bounds = folded.dropped;
-        for (key, write) in memtable.writes {
+        let (mut fold, mut bounds) = (self.base.fold(), Vec::new());
+        for (key, (write, below)) in self.memtables.remove(0).writes {
+            fold.add(&key, write, below);
             let level = self.hasher.key(&key).fence_bits().checked_sub(BUCKET_BITS);
             match write {
                 Some(entry) => self.runs.insert(key.clone(), entry),
@@ -230,7 +242,8 @@ impl Model {
         }
         bounds.extend(decreed().into_iter().map(|key| Bound { key, level: DECREED }));
         bounds.sort();
-        let mut pending = folded.base.pending_cuts(bounds);
+        let folded = fold.finish();
+        let mut pending = folded.pending_cuts(bounds);
         if may_defer {
             let count = pending.len();
             pending.retain(|_| self.random.below(3) > 0);
@@ -242,7 +255,7 @@ impl Model {
             inside.for_each(|(key, entry)| builder.push(key, self.hasher.key(key), *entry));
             builder.into_cut()
         });
-        let base = folded.base.cut(cuts.collect::<Vec<_>>()).expect("parts add up");
+        let base = folded.cut(cuts.collect::<Vec<_>>()).expect("parts add up");
         self.flushed = SeqNo(self.writes);
         let id = FileId(self.files.last().map_or(1, |id| id.0 + 1));
         let dir = Path::new(DIR);
@@ -263,46 +276,42 @@ impl Model {
         self.base = loaded;
     }
 
-    /// The sum of `range` as a store finds it: whole buckets, and scans of what sticks out.
+    /// The sum of `range` as a store finds it: whole buckets, scans of the runs in what sticks out, and what memtables
+    /// change.
     fn sum(&mut self, range: &KeyRange) -> RangeSum {
-        let aligned = align(range, &self.layers());
+        let aligned = align(range, self.base.bounds());
         assert!(aligned.rest.len() <= 2);
-        let mut sum: RangeSum = aligned.rest.iter().map(|rest| sum_of(&self.visible, rest).total).sum();
+        let mut sum: RangeSum = aligned.rest.iter().map(|rest| sum_of(&self.runs, rest).total).sum();
         if let Some(whole) = aligned.whole {
             self.reached.whole += 1;
             sum += self.base.sum(&whole);
-            sum += self.differences.iter().map(|differences| differences.sum(&whole)).sum();
         }
-        sum
-    }
-
-    fn layers(&self) -> Vec<&Bounds> {
-        std::iter::once(self.base.bounds()).chain(self.differences.iter().map(Differences::bounds)).collect()
+        sum + self.memtables.iter().map(|memtable| memtable.sum(range)).sum()
     }
 
     fn check(&mut self) {
         let range = self.random.range();
         assert_eq!(self.sum(&range), sum_of(&self.visible, &range).total, "{range:?}");
-        let total = self.base.total() + self.differences.iter().map(Differences::total).sum();
-        assert_eq!(total, sum_of(&self.visible, &covered()).total);
-        assert_eq!(align(&KeyRange::all(), &self.layers()).rest, [], "the root needs no scan");
+        assert_eq!(self.base.total(), sum_of(&self.runs, &covered()).total, "the base alone is the runs");
+        assert_eq!(self.sum(&covered()), sum_of(&self.visible, &covered()).total);
+        assert_eq!(align(&KeyRange::all(), self.base.bounds()).rest, [], "the root needs no scan");
     }
 
     fn check_pieces(&mut self) {
         let range = self.random.range();
         let pieces = 1 + self.random.below(20);
-        let layers = self.layers();
-        let cut =
-            cut_level(&range, sum_of(&self.visible, &range).total.counts.live, pieces, BUCKET_BITS, &layers);
-        let inner: Vec<_> = fences(&range, cut, &layers).map(|(key, _)| key.to_vec()).collect();
-        let any = fences(&range, 0, &layers).next().is_some();
+        let bounds = self.base.bounds();
+        let count = sum_of(&self.visible, &range).total.counts.live;
+        let cut = cut_level(&range, count, pieces, BUCKET_BITS, bounds);
+        let inner: Vec<_> = bounds.fences(&range, cut).map(|(key, _)| key.to_vec()).collect();
+        let any = bounds.fences(&range, 0).next().is_some();
         assert_eq!(inner.is_empty(), !any, "a range with fences falls into two pieces at least");
         assert!(inner.is_sorted_by(|a, b| a < b));
         assert!(inner.iter().all(|key| range.contains(key) && *key != range.start));
         let between: Vec<_> =
             inner.windows(2).map(|pair| KeyRange::new(pair[0].clone(), Some(pair[1].clone()))).collect();
         for piece in between {
-            assert_eq!(align(&piece, &layers).whole, Some(piece), "pieces between fences need no scan");
+            assert_eq!(align(&piece, bounds).whole, Some(piece), "pieces between fences need no scan");
         }
     }
 }
@@ -341,11 +350,10 @@ fn every_sum_is_the_sum_of_the_entries_whatever_happens() {
         }
         reached.deltas += model.reached.deltas;
         reached.full += model.reached.full;
-        reached.dropped += model.reached.dropped;
         reached.deferred += model.reached.deferred;
         reached.whole += model.reached.whole;
     }
-    let least = [reached.deltas, reached.full, reached.dropped, reached.deferred, reached.whole];
+    let least = [reached.deltas, reached.full, reached.deferred, reached.whole];
     assert!(least.into_iter().all(|count| count > SEEDS), "too little was reached: {least:?}");
 }
 
@@ -359,10 +367,9 @@ fn entries(count: u64) -> Entries {
 fn a_range_falls_into_about_as_many_pieces_as_asked_for() {
     let entries = entries(4_000);
     let base = from_scratch(&entries);
-    let layers = [base.bounds()];
     for pieces in [4, 16, 64, 256] {
-        let cut = cut_level(&covered(), 4_000, pieces, BUCKET_BITS, &layers);
-        let found = fences(&covered(), cut, &layers).count() as u64;
+        let cut = cut_level(&covered(), 4_000, pieces, BUCKET_BITS, base.bounds());
+        let found = base.bounds().fences(&covered(), cut).count() as u64;
         assert!((pieces / 2..pieces * 4).contains(&found), "{found} instead of {pieces}");
     }
 }
@@ -403,10 +410,10 @@ fn a_damaged_byte_in_a_file_is_corruption_and_never_another_sum() {
     let (vfs, dir) = (MemoryVfs::new(), Path::new(DIR));
     let old = from_scratch(&entries(120));
     let full = write_next(&vfs, dir, &[], FileId(1), SeqNo(120), &Base::default(), &old).expect("written");
-    let mut differences = Differences::new(&old);
     let (key, removed) = entries(120).pop_first().expect("there are some");
-    differences.add(&key, None, Some(removed));
-    let new = old.fold(&differences).base;
+    let mut fold = old.fold();
+    fold.add(&key, None, Some(removed));
+    let new = fold.finish();
     let ids = write_next(&vfs, dir, &full, FileId(2), SeqNo(121), &old, &new).expect("written");
     assert_eq!(ids, [FileId(1), FileId(2)]);
     assert!(load(&vfs, dir, &ids, SeqNo(121)).expect("undamaged").buckets().eq(new.buckets()));
@@ -484,11 +491,5 @@ fn an_epoch_leaves_every_sum_at_once() {
         let expired = base.expire(through);
         assert_eq!(mismatches(&expired, &left), []);
         assert_eq!(base.sum(&half) - base.ended(&half, through), expired.sum(&half));
-
-        let mut differences = Differences::new(&base);
-        entries.iter().for_each(|(key, entry)| differences.add(key, Some(*entry), None));
-        assert_eq!(differences.ended(&half, through), base.ended(&half, through));
-        differences.expire(through);
-        assert_eq!(differences.sum(&half), expired.sum(&half));
     }
 }

@@ -1,4 +1,6 @@
 //! Creating a store: a folder becomes one with the rename that gives its first manifest a name.
+//!
+//! Easy to get wrong: the folder is looked at before anything is put into it, its lock file included.
 
 use std::path::Path;
 
@@ -6,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::manifest::{Manifest, ReplicaSet, State};
 use crate::store::Options;
 use crate::types::NodeId;
+use crate::vfs::{LockGuard, Vfs};
 
 /// Name of the file whose lock is held while a store is open for writing.
 pub(super) const LOCK: &str = "LOCK";
@@ -18,8 +21,18 @@ pub(super) const RING: &str = "RING";
 /// # Errors
 /// `Occupied` if it holds anything but the remains of an interrupted creation, `Locked`, `Io`.
 pub(crate) fn create(dir: &Path, options: &Options, set: &ReplicaSet) -> Result<()> {
-    let environment = &options.environment;
-    let vfs = &environment.vfs;
+    let vfs = &options.environment.vfs;
+    let _lock = claim(&**vfs, dir)?;
+    let state = State::new(set.clone(), new_node_id(dir, options)?);
+    Manifest::begin(vfs.clone(), dir, state, 0)?;
+    Ok(())
+}
+
+/// Makes the folder, which may be there if it is empty, and takes its lock.
+///
+/// # Errors
+/// `Occupied` if it holds anything but the remains of an interrupted creation, `Locked`, `Io`.
+pub(super) fn claim(vfs: &dyn Vfs, dir: &Path) -> Result<Box<dyn LockGuard>> {
     vfs.create_dir_all(dir).map_err(|source| Error::io("create", dir, source))?;
     let names = vfs.list(dir).map_err(|source| Error::io("list", dir, source))?;
     let is_remains = |name: &String| name == LOCK || name == RING || name.ends_with(".tmp");
@@ -28,10 +41,7 @@ pub(crate) fn create(dir: &Path, options: &Options, set: &ReplicaSet) -> Result<
     }
     let path = dir.join(LOCK);
     let lock = vfs.lock(&path).map_err(|source| Error::io("lock", &path, source))?;
-    let Some(_lock) = lock else { return Err(Error::Locked { path: dir.to_owned() }) };
-    let state = State::new(set.clone(), new_node_id(dir, options)?);
-    Manifest::begin(vfs.clone(), dir, state, 0)?;
-    Ok(())
+    lock.ok_or_else(|| Error::Locked { path: dir.to_owned() })
 }
 
 /// A node id that no other directory has.

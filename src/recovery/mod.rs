@@ -1,4 +1,4 @@
-//! Opening and creating stores.
+//! Opening, creating and copying stores.
 //!
 //! Opening reads the manifest, opens runs and Merkle files, and replays what the log holds beyond the last flush through
 //! the same function that a live commit runs. It is idempotent: stopped anywhere, the next open finds its sources as
@@ -7,11 +7,16 @@
 //! Order: read manifest and log; write what is not proven durable to a fresh segment; fsync it and its name; begin a new
 //! manifest, whose first edit says where older segments end; only then take commits (invariant 14).
 
+mod checkpoint;
 mod create;
 mod merkle;
 mod open;
+mod read_only;
 mod report;
 
+pub use checkpoint::Checkpoint;
+pub(crate) use checkpoint::checkpoint;
 pub(crate) use create::create;
 pub(crate) use open::{Opened, open};
+pub(crate) use read_only::{open_read_only, refresh};
 pub use report::RecoveryReport;

@@ -11,9 +11,12 @@ use crate::error::{Error, Result};
 use crate::hash::SetHasher;
 use crate::index::{Levels, Memtable, Run};
 use crate::log::{self, Commit, LogEntry, LogWriter, Plan, RING_LEN, ValueSegments};
-use crate::manifest::{self, Change, Manifest, State};
-use crate::store::{Front, Measure, MerkleLayers, Options, Parts, Store, View, Write, Writer};
+use crate::manifest::{self, Change, Manifest};
+use crate::store::{
+    Front, Measure, MerkleLayers, Options, Parts, Prepared, Store, View, Watchers, Write, Writer,
+};
 use crate::types::{Location, SegmentId, Slice};
+use crate::vfs::ReadMode;
 
 /// A store that was just opened.
 #[derive(Debug)]
@@ -22,11 +25,25 @@ pub(crate) struct Opened {
     pub(crate) report: RecoveryReport,
 }
 
-/// Opens the store in `dir`.
+/// What is known of another process that writes to the folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beside {
+    /// Nothing: there may be one, or one may have been stopped by anything.
+    Unknown,
+    /// It is at work.
+    Writer,
+}
+
+/// Opens the store in `dir` for writing.
 ///
 /// # Errors
 /// `NotFound`, `Locked`, `UnsupportedVersion`, `Corruption`, `Io`. Nothing acknowledged is lost by a failed attempt.
 pub(crate) fn open(dir: &Path, options: Options) -> Result<Opened> {
+    open_beside(dir, options, Beside::Unknown)
+}
+
+/// Opens the store in `dir` as its options say: for writing, or for reading beside a writer.
+pub(super) fn open_beside(dir: &Path, options: Options, beside: Beside) -> Result<Opened> {
     let environment = options.environment.clone();
     let vfs = &environment.vfs;
     // Before the lock file is made: a folder that holds no store must stay as it is.
@@ -59,13 +76,23 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Opened> {
     let levels = Levels::new(state.runs.iter().map(|&id| run(id)).collect::<Result<_>>()?);
     let base = load_base(vfs, dir, &mut state, &levels, &measure, &mut report)?;
     let values = ValueSegments::new(vfs.clone(), dir.to_owned(), options.read_mode, &state.value_segments);
+    if options.read_only {
+        values.open_all()?;
+    }
     let view =
         View { active: Arc::new(Memtable::new()), sealed: Vec::new(), levels, values: Arc::new(values) };
 
     let path = dir.join(RING);
     let ring = vfs.staging(&path, RING_LEN).map_err(|source| Error::io("open", &path, source))?;
-    let plan = Plan { log_start: state.log_start, log_ends: &state.log_ends, flushed: state.flushed };
-    let contents = log::read(&**vfs, dir, &plan, &*ring, options.read_mode)?;
+    let plan = Plan {
+        log_start: state.log_start,
+        log_ends: &state.log_ends,
+        flushed: state.flushed,
+        is_being_written: beside == Beside::Writer,
+    };
+    // The writer cuts a segment when it seals it, and no map would survive that.
+    let log_mode = if options.read_only { ReadMode::Plain } else { options.read_mode };
+    let contents = log::read(&**vfs, dir, &plan, &*ring, log_mode)?;
     let allocate = options.memtable_bytes as u64;
     let (fresh, copies) = contents.rewrite(&**vfs, dir, allocate)?;
 
@@ -76,7 +103,10 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Opened> {
     let clock = HybridClock::new(state.node.0, state.clock_floor.max(state.horizon));
     let (last, clock_floor) = (state.flushed, state.clock_floor);
     let mut front = Front { clock, last, merkle: MerkleLayers::new(base), clock_floor };
+    let mut written = state.written;
+    written.logged += contents.len();
     contents.replay(&copies, |segment, payload_at, commit| {
+        written.committed += commit.entries.iter().map(LogEntry::len).sum::<u64>();
         replay(&mut front, &view, &measure, segment, payload_at, commit)
     })?;
     if front.last != contents.last {
@@ -88,23 +118,28 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Opened> {
     report.torn_bytes = contents.torn_bytes;
 
     // The edit that makes the fresh segment the log's end. Before it, the next open would find all sources as they were.
-    close_tail(&mut state, contents.tail);
-    let (node, opens) = (state.node, state.opens + 1);
-    state.apply(&Change::Opened { node, opens });
+    if front.last == state.flushed {
+        // Older segments hold no commit that is needed, so the log begins anew; gc removes them.
+        let (seqno, clock_floor) = (state.flushed, state.clock_floor);
+        state.apply(&Change::Flushed { seqno, clock_floor, log_start: fresh.id() });
+    } else if let Some((segment, end)) = contents.tail {
+        state.apply(&Change::LogEnd { segment, end });
+    }
+    if let Some(bytes) = options.retain_log_bytes {
+        state.apply(&Change::RetainLog(bytes));
+    }
+    if !options.read_only {
+        let (node, opens) = (state.node, state.opens + 1);
+        state.apply(&Change::Opened { node, opens });
+    }
     let manifest = Manifest::begin(vfs.clone(), dir, state, loaded.number)?;
 
     let log = LogWriter::new(vfs.clone(), dir.to_owned(), ring, fresh, allocate);
     let durable = front.last;
-    let writer = Writer { log, front, sealed: Vec::new() };
+    let writer = Writer { log, front, sealed: Vec::new(), written, watchers: Watchers::default() };
     let dir = dir.to_owned();
     let parts = Parts { dir, options, measure, view, writer, manifest, durable, lock };
     Ok(Opened { store: Store::new(parts), report })
-}
-
-fn close_tail(state: &mut State, tail: Option<(SegmentId, u64)>) {
-    if let Some((segment, end)) = tail {
-        state.apply(&Change::LogEnd { segment, end });
-    }
 }
 
 /// Enters one commit of the log as a live one is entered. `payload_at` is where its payload lies in `segment`.
@@ -117,15 +152,16 @@ fn replay(
     commit: &Commit<'_>,
 ) -> Result<()> {
     let entry = |entry: &LogEntry<'_>| {
-        let (key, value) = (entry.key.to_vec(), Slice::from(entry.value));
+        let (key, value) = Slice::joined(&[], entry.key, entry.value);
         let (meta, &LogEntry { kind, stamp, expires_at, .. }) = (Slice::from(entry.meta), entry);
-        let (prepared, _) = front.prepare(view, &key, measure)?;
+        let prepared = Prepared::default();
+        let mut write = Write { key, kind, stamp, expires_at, meta, value, prepared };
+        front.prepare(view, &mut write, measure)?;
         let location =
             Location { segment, offset: payload_at + entry.value_at, len: entry.value.len() as u32 };
-        Ok((Write { key, kind, stamp, expires_at, meta, value }, prepared, location))
+        Ok((write, location))
     };
     let writes = commit.entries.iter().map(entry).collect::<Result<Vec<_>>>()?;
-    let writes = writes.iter().map(|(write, prepared, location)| (write, *prepared, *location));
-    front.enter(&view.active, commit.seqno, commit.stamp, writes, measure);
+    front.enter(&view.active, commit.seqno, commit.stamp, writes.into_iter(), measure);
     Ok(())
 }

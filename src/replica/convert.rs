@@ -4,7 +4,7 @@ use sync_proto::{Entry, Fingerprint, Head, KeyRange, Kind, RangeSum, Stamp};
 
 use crate::error::{Error, Result};
 use crate::hash::PREFIX_LEN;
-use crate::store::{Write, replicated};
+use crate::store::{Prepared, Write, replicated};
 use crate::types::{self, EntryHash, Key, Slice};
 
 pub(super) fn to_range(range: &KeyRange) -> types::KeyRange {
@@ -66,12 +66,13 @@ pub(super) fn to_write(entry: Entry) -> Result<Write> {
     let stamp = types::Stamp { hlc: entry.stamp.hlc, node: entry.stamp.node };
     let is_put = entry.kind == Kind::Put;
     Ok(Write {
-        key: entry.key,
+        key: Slice::from(entry.key),
         kind: if is_put { types::Kind::Put } else { types::Kind::Tombstone },
         stamp: Some(stamp),
         expires_at: entry.expires_at,
         meta: Slice::from(entry.meta),
         value: if is_put { Slice::from(entry.value) } else { Slice::empty() },
+        prepared: Prepared::default(),
     })
 }
 

@@ -62,7 +62,7 @@ impl DbReplica {
 
     fn info_now(&self) -> Result<ReplicaInfo> {
         let store = self.db.store();
-        if store.unflushed_count() > UNFENCED_MAX {
+        if store.unflushed_count() > UNFENCED_MAX && !self.db.is_read_only() {
             self.db.flush()?;
         }
         let root = store.fingerprint(&replicated())?;
@@ -80,7 +80,7 @@ impl DbReplica {
             replicated: from_range(&replicated()),
             members_checksum: 0,
             keyspaces_checksum: catalogue.fingerprint.0 as u64,
-            read_only: false,
+            read_only: self.db.is_read_only(),
         })
     }
 
@@ -92,7 +92,7 @@ impl DbReplica {
             Cut::Pieces(pieces) => (None, u64::from(pieces)),
         };
         // One more than may be told, to know whether there are more.
-        let (cut, mut fences) = store.fences(&range, level, pieces, limit.count as usize);
+        let (cut, mut fences) = store.fences(&range, level, pieces, limit.count as usize)?;
         let bytes = Cell::new(0u64);
         let fits = |fence: &Vec<u8>| {
             bytes.set(bytes.get() + fence.len() as u64);

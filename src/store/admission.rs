@@ -5,10 +5,10 @@
 
 use crate::clock::HybridClock;
 use crate::error::Result;
+use crate::hash::KeyHash;
 use crate::resolver::{Merge, Rank, last_writer_wins};
-use crate::types::{Head, Stamp};
 
-use super::commit::{Front, Prepared, Write};
+use super::commit::{Front, Write, Writes};
 use super::measure::Measure;
 use super::view::View;
 
@@ -45,16 +45,15 @@ pub(super) fn admit(
     measure: &Measure,
     now_ms: u64,
     horizon: u64,
-) -> Result<(Vec<(Write, Prepared)>, Admission)> {
+) -> Result<(Writes, Admission)> {
     let mut admission = Admission::default();
-    let mut admitted = Vec::with_capacity(writes.len());
-    for write in writes {
-        let (prepared, held) = front.prepare(view, &write.key, measure)?;
-        let stamp = write.stamp.unwrap_or_default();
-        match verdict(&write, stamp, prepared, held.as_ref(), measure, now_ms, horizon) {
+    let mut admitted = Writes::new();
+    for mut write in writes {
+        let held = front.prepare(view, &mut write, measure)?;
+        match verdict(&write, held, measure, now_ms, horizon) {
             Verdict::Apply => {
                 admission.applied += 1;
-                admitted.push((write, prepared));
+                admitted.push(write);
             }
             Verdict::Covered => admission.covered += 1,
             Verdict::Deferred => admission.deferred += 1,
@@ -64,41 +63,30 @@ pub(super) fn admit(
     Ok((admitted, admission))
 }
 
-fn verdict(
-    write: &Write,
-    stamp: Stamp,
-    prepared: Prepared,
-    held: Option<&Head>,
-    measure: &Measure,
-    now_ms: u64,
-    horizon: u64,
-) -> Verdict {
-    if HybridClock::excess_drift_ms(stamp.hlc, now_ms).is_some() {
+fn verdict(write: &Write, held: Option<Rank>, measure: &Measure, now_ms: u64, horizon: u64) -> Verdict {
+    let foreign = rank(write, write.prepared.hash, measure);
+    if HybridClock::excess_drift_ms(foreign.stamp.hlc, now_ms).is_some() {
         return Verdict::Deferred;
     }
-    let hasher = &measure.hasher;
-    let digest = hasher.value(&write.value);
-    let hash = hasher.entry(prepared.hash, stamp, write.kind, write.expires_at, &write.meta, digest);
-    let foreign = Rank { stamp, kind: write.kind, hash };
-    let held =
-        held.map(|head| Rank { stamp: head.stamp, kind: head.kind, hash: hasher.head(prepared.hash, head) });
     match last_writer_wins(held, foreign) {
         Merge::Covered => Verdict::Covered,
-        Merge::Take if stamp.hlc <= horizon => Verdict::Refused,
+        Merge::Take if foreign.stamp.hlc <= horizon => Verdict::Refused,
         Merge::Take => Verdict::Apply,
     }
 }
 
+/// How a foreign entry ranks among others of its key.
+fn rank(write: &Write, key: KeyHash, measure: &Measure) -> Rank {
+    let stamp = write.stamp.unwrap_or_default();
+    let digest = measure.hasher.value(&write.value);
+    let hash = measure.hasher.entry(key, stamp, write.kind, write.expires_at, &write.meta, digest);
+    Rank { stamp, kind: write.kind, hash }
+}
+
 /// Of several foreign entries of one key, the greatest in merge order is what merging them all would leave.
 pub(super) fn keep_greatest(mut writes: Vec<Write>, measure: &Measure) -> Vec<Write> {
-    let rank = |write: &Write| {
-        let stamp = write.stamp.unwrap_or_default();
-        let digest = measure.hasher.value(&write.value);
-        let key = measure.hasher.key(&write.key);
-        let hash = measure.hasher.entry(key, stamp, write.kind, write.expires_at, &write.meta, digest);
-        Rank { stamp, kind: write.kind, hash }
-    };
-    writes.sort_by(|a, b| a.key.cmp(&b.key));
+    let rank = |write: &Write| rank(write, measure.hasher.key(&write.key), measure);
+    writes.sort_by(|a, b| a.key[..].cmp(&b.key));
     writes.dedup_by(|next, kept| {
         let is_same_key = next.key == kept.key;
         if is_same_key && rank(next) > rank(kept) {

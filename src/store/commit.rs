@@ -1,4 +1,4 @@
-//! The commit path: stamp, read old heads, append the record, then memtable, differences, visible sequence number.
+//! The commit path: stamp, read old heads, append the record, then memtable, Merkle totals, visible sequence number.
 //!
 //! [`Writer`] is everything that a commit changes, behind the commit lock; [`Front`] is the part of it in memory. A local write always wins over what it
 //! replaces; a foreign entry was merged before it comes here. Replay runs the same [`Front::prepare`] and
@@ -9,16 +9,22 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::clock::HybridClock;
 use crate::error::{Error, Result};
 use crate::hash::KeyHash;
 use crate::index::Memtable;
 use crate::log::{Commit, LogEntry, LogWriter};
-use crate::types::{EntrySum, Head, Kind, Location, SegmentId, SeqNo, Slice, Stamp, ValueRef};
+use crate::resolver::Rank;
+use crate::types::{
+    EntryHash, EntrySum, Head, Kind, Location, SegmentId, SeqNo, Slice, Stamp, ValueRef, Written,
+};
 
 use super::layers::MerkleLayers;
 use super::measure::Measure;
 use super::view::View;
+use super::watch::Watchers;
 
 /// The greatest commit, in bytes of keys, values and meta.
 pub(crate) const COMMIT_LEN_MAX: u64 = 64 << 20;
@@ -29,48 +35,41 @@ const VALUE_LEN_MAX: u64 = 1 << 30;
 /// A change of one inner key as it is written to the log: local if `stamp` is the commit's own.
 #[derive(Debug, Clone)]
 pub(crate) struct Write {
-    pub(crate) key: Vec<u8>,
+    pub(crate) key: Slice,
     pub(crate) kind: Kind,
     /// `None` takes the commit's stamp.
     pub(crate) stamp: Option<Stamp>,
     pub(crate) expires_at: u64,
     pub(crate) meta: Slice,
     pub(crate) value: Slice,
+    /// What [`Front::prepare`] found.
+    pub(crate) prepared: Prepared,
 }
 
 impl Write {
-    /// Sets `key` to `value`.
-    pub(crate) fn put(key: Vec<u8>, value: Slice) -> Write {
-        Write { key, kind: Kind::Put, stamp: None, expires_at: 0, meta: Slice::empty(), value }
+    /// Sets the key that is `prefix` and `key` to `value`.
+    pub(crate) fn put(prefix: &[u8], key: &[u8], value: &[u8]) -> Write {
+        let (key, value) = Slice::joined(prefix, key, value);
+        let (kind, meta, prepared) = (Kind::Put, Slice::empty(), Prepared::default());
+        Write { key, kind, stamp: None, expires_at: 0, meta, value, prepared }
     }
 
-    /// Deletes `key`.
-    pub(crate) fn delete(key: Vec<u8>) -> Write {
-        Write { kind: Kind::Tombstone, ..Write::put(key, Slice::empty()) }
+    /// Deletes the key that is `prefix` and `key`.
+    pub(crate) fn delete(prefix: &[u8], key: &[u8]) -> Write {
+        Write { kind: Kind::Tombstone, ..Write::put(prefix, key, &[]) }
     }
 
-    /// The entry that this change makes of commit `seqno`.
-    fn head(&self, seqno: SeqNo, stamp: Stamp, location: Location, measure: &Measure) -> Head {
-        let value = self.value.clone();
-        let is_inline = value.len() <= measure.inline_value_max;
-        Head {
-            seqno,
-            stamp: self.stamp.unwrap_or(stamp),
-            kind: self.kind,
-            expires_at: self.expires_at,
-            meta: self.meta.clone(),
-            digest: measure.hasher.value(&value),
-            value: if is_inline { ValueRef::Inline(value) } else { ValueRef::Staged { value, location } },
-        }
-    }
-
-    fn len(&self) -> u64 {
+    /// Bytes of key, meta and value.
+    pub(crate) fn len(&self) -> u64 {
         (self.key.len() + self.meta.len() + self.value.len()) as u64
     }
 }
 
+/// The changes of one commit: most often a single one, which needs no allocation.
+pub(crate) type Writes = SmallVec<[Write; 1]>;
+
 /// What had to be read of a key before a commit may change it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Prepared {
     pub(crate) hash: KeyHash,
     /// What the replaced entry counted for.
@@ -86,6 +85,8 @@ pub(crate) struct Sealed {
     pub(crate) clock_floor: u64,
     /// The first segment that holds no commit of it.
     pub(crate) next_segment: SegmentId,
+    /// Bytes committed and logged through it.
+    pub(crate) written: Written,
 }
 
 /// What a commit changes in memory. Replay builds one without a log; an open store keeps it in its [`Writer`].
@@ -100,38 +101,51 @@ pub(crate) struct Front {
 }
 
 impl Front {
-    /// Reads what entering a change of `key` needs to know, and the entry that it would replace. Changes nothing.
+    /// Reads what entering `write` needs to know, and how the entry that it would replace ranks among others. Changes
+    /// nothing else.
     ///
     /// # Errors
     /// As reading the old head.
-    pub(crate) fn prepare(
-        &self,
-        view: &View,
-        key: &[u8],
-        measure: &Measure,
-    ) -> Result<(Prepared, Option<Head>)> {
+    pub(crate) fn prepare(&self, view: &View, write: &mut Write, measure: &Measure) -> Result<Option<Rank>> {
+        let key = &write.key;
         let hash = measure.hasher.key(key);
-        let old = view.head(key, hash, self.last)?;
-        let replaced = old.as_ref().map(|head| measure.entry(key, hash, head));
-        Ok((Prepared { hash, replaced }, old))
+        let count = |head: &Head| {
+            let sum = measure.entry(key, hash, head);
+            let rank = Rank { stamp: head.stamp, kind: head.kind, hash: EntryHash(sum.sum.fingerprint.0) };
+            (sum, rank)
+        };
+        let replaced = match view.in_memory(key, hash, self.last) {
+            Some(head) => Some(count(head)),
+            None => view.levels.get(key, hash)?.map(|head| count(&head)),
+        };
+        let (replaced, rank) = replaced.unzip();
+        write.prepared = Prepared { hash, replaced };
+        Ok(rank)
     }
 
-    /// Enters the changes of commit `seqno` into memtable and differences. Each comes with where the log has its value.
-    pub(crate) fn enter<'a>(
+    /// Enters the prepared changes of commit `seqno` into memtable and totals. Each comes with where the log has its value.
+    pub(crate) fn enter(
         &mut self,
         memtable: &Memtable,
         seqno: SeqNo,
         stamp: Stamp,
-        writes: impl Iterator<Item = (&'a Write, Prepared, Location)>,
+        writes: impl Iterator<Item = (Write, Location)>,
         measure: &Measure,
     ) {
-        for (write, prepared, location) in writes {
-            let head = write.head(seqno, stamp, location, measure);
-            self.clock.observe(head.stamp.hlc);
-            self.clock_floor = self.clock_floor.max(head.stamp.hlc);
-            let added = measure.entry(&write.key, prepared.hash, &head);
-            self.merkle.enter(&write.key, added, prepared.replaced);
-            memtable.insert(&write.key, prepared.hash, head);
+        for (write, location) in writes {
+            let Write { key, kind, expires_at, meta, value, prepared: Prepared { hash, replaced }, .. } =
+                write;
+            let stamp = write.stamp.unwrap_or(stamp);
+            self.clock.observe(stamp.hlc);
+            self.clock_floor = self.clock_floor.max(stamp.hlc);
+            let digest = measure.hasher.value(&value);
+            let value = match value.len() <= measure.inline_value_max {
+                true => ValueRef::Inline(value),
+                false => ValueRef::Staged { value, location },
+            };
+            let head = Head { seqno, stamp, kind, expires_at, meta, digest, value };
+            self.merkle.enter(measure.entry(&key, hash, &head), replaced);
+            memtable.insert(key, hash, head, replaced);
         }
         self.last = seqno;
     }
@@ -142,8 +156,11 @@ impl Front {
 pub(crate) struct Writer {
     pub(crate) log: LogWriter,
     pub(crate) front: Front,
-    /// Memtables that wait for their flush, oldest first, beside their differences in the front's Merkle layers.
+    /// Memtables that wait for their flush, oldest first, as their totals in the front's Merkle layers.
     pub(crate) sealed: Vec<Sealed>,
+    /// Bytes committed and logged; the manifest counts the others.
+    pub(crate) written: Written,
+    pub(crate) watchers: Watchers,
 }
 
 impl Writer {
@@ -151,7 +168,7 @@ impl Writer {
     pub(crate) fn seal(&mut self, memtable: Arc<Memtable>, next_segment: SegmentId) {
         let Front { last, clock_floor, .. } = self.front;
         self.front.merkle.seal();
-        self.sealed.push(Sealed { memtable, last, clock_floor, next_segment });
+        self.sealed.push(Sealed { memtable, last, clock_floor, next_segment, written: self.written });
     }
 }
 
@@ -178,7 +195,7 @@ pub(crate) fn record<'a>(
 ///
 /// # Errors
 /// `CommitTooLarge`.
-pub(crate) fn check_and_dedupe(mut writes: Vec<Write>) -> Result<Vec<Write>> {
+pub(crate) fn check_and_dedupe(writes: &mut Writes) -> Result<()> {
     let len: u64 = writes.iter().map(Write::len).sum();
     // A single value may be larger: it gets a segment of its own.
     let max = if writes.len() == 1 { VALUE_LEN_MAX } else { COMMIT_LEN_MAX };
@@ -187,9 +204,9 @@ pub(crate) fn check_and_dedupe(mut writes: Vec<Write>) -> Result<Vec<Write>> {
     }
     if writes.len() > 1 {
         // Stable, so of equal keys the last one given stands last, and first once reversed.
-        writes.sort_by(|a, b| a.key.cmp(&b.key));
+        writes.sort_by(|a, b| a.key[..].cmp(&b.key));
         writes.reverse();
         writes.dedup_by(|next, kept| next.key == kept.key);
     }
-    Ok(writes)
+    Ok(())
 }

@@ -3,6 +3,8 @@
 //! Easy to get wrong: the leader must drain and read the newest sequence number *before* its fsync, outside any lock
 //! that commits need during it, and a failed fsync must never be tried again.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use parking_lot::{Condvar, Mutex};
 
 use crate::error::Result;
@@ -11,63 +13,58 @@ use crate::types::SeqNo;
 /// The durable sequence number and those who wait for it.
 #[derive(Debug)]
 pub(crate) struct Durable {
-    progress: Mutex<Progress>,
+    /// Changed under the lock, read without.
+    durable: AtomicU64,
+    is_led: Mutex<bool>,
     changed: Condvar,
-}
-
-#[derive(Debug)]
-struct Progress {
-    durable: SeqNo,
-    /// Somebody is at the disk; whoever comes now waits for the next round or finds itself covered.
-    is_led: bool,
 }
 
 impl Durable {
     pub(crate) fn new(durable: SeqNo) -> Durable {
-        Durable { progress: Mutex::new(Progress { durable, is_led: false }), changed: Condvar::new() }
+        Durable { durable: AtomicU64::new(durable.0), is_led: Mutex::new(false), changed: Condvar::new() }
     }
 
     /// Every commit up to here survives a power cut.
     pub(crate) fn get(&self) -> SeqNo {
-        self.progress.lock().durable
+        SeqNo(self.durable.load(Ordering::Acquire))
     }
 
     /// Notes that everything up to `seqno` has become durable by other means (sealing a segment).
     pub(crate) fn raise(&self, seqno: SeqNo) {
-        let mut progress = self.progress.lock();
-        progress.durable = progress.durable.max(seqno);
+        let _is_led = self.is_led.lock();
+        self.durable.fetch_max(seqno.0, Ordering::AcqRel);
         self.changed.notify_all();
     }
 
     /// Returns once everything up to `seqno` is durable. `sync` makes all commits of its moment durable and returns the
-    /// newest of them; it is called by one waiter at a time.
+    /// newest of them; it is called by one waiter at a time, and whoever comes meanwhile waits for the next round or
+    /// finds itself covered.
     ///
     /// # Errors
     /// What `sync` returned, to the waiter that led; the others try to lead in turn and meet the poisoned store.
     pub(crate) fn wait_for(&self, seqno: SeqNo, sync: impl Fn() -> Result<SeqNo>) -> Result<()> {
-        let mut progress = self.progress.lock();
+        let mut is_led = self.is_led.lock();
         loop {
-            if progress.durable >= seqno {
+            if self.get() >= seqno {
                 return Ok(());
             }
-            if progress.is_led {
-                self.changed.wait(&mut progress);
+            if *is_led {
+                self.changed.wait(&mut is_led);
                 continue;
             }
-            progress.is_led = true;
-            drop(progress);
+            *is_led = true;
+            drop(is_led);
             let synced = sync();
-            progress = self.progress.lock();
-            progress.is_led = false;
+            is_led = self.is_led.lock();
+            *is_led = false;
             self.changed.notify_all();
-            progress.durable = progress.durable.max(synced?);
+            self.durable.fetch_max(synced?.0, Ordering::AcqRel);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
     use std::sync::{Arc, Barrier};
 
     use super::*;

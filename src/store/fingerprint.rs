@@ -1,22 +1,22 @@
-//! Fingerprints of ranges: whole buckets from the Merkle index, what sticks out on either side by a scan.
+//! Fingerprints of ranges: whole buckets from the Merkle index, what sticks out on either side by a scan of the runs, and
+//! what the memtables change.
 //!
-//! The sums are copied under the commit lock together with the view and the visible sequence number, so that both speak
-//! of one moment; the scan runs outside of it.
+//! Base, view and visible sequence number are taken together under the commit lock, so that they speak of one moment;
+//! all work is done outside of it.
 //!
 //! Easy to get wrong: an answer that leaves the store must be durable first, which is the caller's business
 //! (`Store::persist`), and a poisoned store must not answer at all, for its sums include what may be lost.
 
-use std::sync::Arc;
-
 use crate::error::Result;
-use crate::types::{KeyRange, RangeSum, SeqNo};
+use crate::merkle::{align, covered, cut_level};
+use crate::types::{KeyRange, RangeSum};
 
-use super::layers::PartialSum;
-use super::{Measure, MerkleLayers, Store, View};
+use super::Store;
+use super::layers::MerklePoint;
 
 impl Store {
     /// The sum of the entries in `range` (of inner keys), every commit that returned before this call included. Costs
-    /// the number of buckets over 64, and a scan of at most two of them.
+    /// the number of buckets over 64, and a scan of at most two of them; of everything it costs nothing.
     ///
     /// # Errors
     /// `Poisoned`; `Corruption` or `Io` from the scan.
@@ -30,60 +30,48 @@ impl Store {
     /// # Errors
     /// As [`Store::fingerprint`].
     pub(crate) fn fingerprints(&self, ranges: &[KeyRange]) -> Result<Vec<RangeSum>> {
-        let (partial, view, seqno) = self.partial_sums(ranges)?;
-        let complete = partial.into_iter().map(|partial| self.complete(partial, &view, seqno));
-        complete.collect()
+        let point = self.merkle_point()?;
+        let everything = covered();
+        let sum = |range: &KeyRange| match *range == everything {
+            true => Ok(point.total),
+            false => point.sum(range, &self.measure),
+        };
+        ranges.iter().map(sum).collect()
     }
 
-    fn partial_sums(&self, ranges: &[KeyRange]) -> Result<(Vec<PartialSum>, Arc<View>, SeqNo)> {
-        let writer = self.writer.lock();
-        self.poison.check()?;
-        let partial = ranges.iter().map(|range| writer.front.merkle.sum(range)).collect();
-        let (view, seqno) = self.views.read_point();
-        Ok((partial, view, seqno))
-    }
-
-    fn complete(&self, partial: PartialSum, view: &View, seqno: SeqNo) -> Result<RangeSum> {
-        let mut sum = partial.whole;
-        for rest in &partial.rest {
-            sum += scan_sum(view, rest, seqno, &self.measure)?;
-        }
-        Ok(sum)
-    }
-
-    /// Everything that `verify` compares, of one moment: the entries, and what the Merkle index says of them.
+    /// Base, memtables and runs of one moment.
     ///
     /// # Errors
     /// `Poisoned`.
-    pub(crate) fn verify_point(&self) -> Result<(Arc<View>, SeqNo, MerkleLayers)> {
+    pub(crate) fn merkle_point(&self) -> Result<MerklePoint> {
         let writer = self.writer.lock();
         self.poison.check()?;
         let (view, seqno) = self.views.read_point();
-        Ok((view, seqno, writer.front.merkle.clone()))
+        let merkle = &writer.front.merkle;
+        Ok(MerklePoint { base: merkle.base.clone(), total: merkle.total(), view, seqno })
     }
 
     /// The bounds that cut `range` into pieces for a comparison with another replica, at fences of level `cut` and above,
     /// or, without one, of a level that makes about `pieces` of it. At most `limit` bounds.
+    ///
+    /// # Errors
+    /// `Poisoned`.
     pub(crate) fn fences(
         &self,
         range: &KeyRange,
         cut: Option<u8>,
         pieces: u64,
         limit: usize,
-    ) -> (u8, Vec<Vec<u8>>) {
-        let writer = self.writer.lock();
-        let merkle = &writer.front.merkle;
-        let cut = cut.unwrap_or_else(|| merkle.cut_level(range, pieces, self.measure.bucket_bits));
-        (cut, merkle.fences(range, cut, limit))
+    ) -> Result<(u8, Vec<Vec<u8>>)> {
+        let point = self.merkle_point()?;
+        let bounds = point.base.bounds();
+        let cut = cut.unwrap_or_else(|| {
+            // Only the order of magnitude matters, so the runs' entries in whole buckets stand for all.
+            let counts =
+                align(range, bounds).whole.map_or(RangeSum::ZERO, |whole| point.base.sum(&whole)).counts;
+            cut_level(range, counts.live + counts.tombstones, pieces, self.measure.bucket_bits, bounds)
+        });
+        let fences = bounds.fences(range, cut).take(limit).map(|(key, _)| key.to_vec());
+        Ok((cut, fences.collect()))
     }
-}
-
-/// The sum of the entries in `range` by reading every one of them.
-pub(crate) fn scan_sum(view: &View, range: &KeyRange, seqno: SeqNo, measure: &Measure) -> Result<RangeSum> {
-    let mut sum = RangeSum::ZERO;
-    for found in view.cursor(range, seqno) {
-        let (key, head) = found?;
-        sum += measure.entry(&key, measure.hasher.key(&key), &head).sum;
-    }
-    Ok(sum)
 }

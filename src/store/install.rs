@@ -8,24 +8,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::index::{Levels, Memtable, MergeCursor, Run};
+use crate::index::{Levels, Run};
 use crate::manifest::{Change, State};
-use crate::merkle::{Base, Differences};
-use crate::types::{FileId, KeyRange, SegmentId, SeqNo};
+use crate::merkle::Base;
+use crate::types::{FileId, SegmentId, SeqNo, Written};
 
-use super::commit::{Sealed, Writer};
+use super::commit::Sealed;
 use super::{Store, View};
-
-/// Entries beyond which the active differences are not rebased: it is done under the commit lock, at about a microsecond
-/// an entry.
-const REBASE_MAX: usize = 2048;
 
 /// The oldest memtable that waits for its flush, and what it is to be flushed onto.
 #[derive(Debug)]
 pub(crate) struct FlushJob {
     pub(crate) sealed: Sealed,
-    /// What its commits changed, by the bounds that stood when it was opened.
-    pub(crate) differences: Arc<Differences>,
     pub(crate) base: Base,
     pub(crate) levels: Levels,
     pub(crate) state: State,
@@ -38,6 +32,8 @@ pub(crate) struct Flushed {
     pub(crate) base: Base,
     /// All Merkle files of the base, the full one first.
     pub(crate) merkle: Vec<FileId>,
+    /// Bytes of the newest of them.
+    pub(crate) merkle_len: u64,
     /// Segments below the log's new start that have large values, with their readable lengths.
     pub(crate) value_segments: BTreeMap<SegmentId, u64>,
 }
@@ -53,9 +49,17 @@ pub(crate) struct Sizes {
     pub(crate) value_segments: u64,
     pub(crate) value_segment_bytes: u64,
     pub(crate) value_live_bytes: u64,
+    pub(crate) retained_segments: u64,
+    pub(crate) retained_segment_bytes: u64,
     pub(crate) memtable_bytes: u64,
+    /// Bytes of records that no flush has taken over.
+    pub(crate) log_bytes: u64,
     pub(crate) buckets: u64,
     pub(crate) horizon: u64,
+    /// Entries of all runs, and those of them that a newer run hides.
+    pub(crate) run_entries: u64,
+    pub(crate) shadowed_entries: u64,
+    pub(crate) written: Written,
 }
 
 impl Store {
@@ -66,7 +70,6 @@ impl Store {
         let view = self.views.current();
         Some(FlushJob {
             sealed: writer.sealed.first()?.clone(),
-            differences: writer.front.merkle.sealed.first()?.clone(),
             base: writer.front.merkle.base.clone(),
             levels: view.levels.clone(),
             state,
@@ -85,7 +88,10 @@ impl Store {
     pub(crate) fn install_flush(&self, job: &FlushJob, flushed: Flushed) -> Result<()> {
         let mut manifest = self.structure.lock();
         let levels = self.views.current().levels.with_newest(flushed.run.clone());
+        let Written { flushed: flushed_bytes, merged, .. } = manifest.state().written;
+        let flushed_bytes = flushed_bytes + flushed.run.len() + flushed.merkle_len;
         let mut changes = vec![
+            Change::Written(Written { flushed: flushed_bytes, merged, ..job.sealed.written }),
             Change::NextFile(self.peek_next_file()),
             Change::Runs(levels.ids()),
             Change::Merkle(flushed.merkle),
@@ -97,6 +103,7 @@ impl Store {
         ];
         let segments = flushed.value_segments.iter();
         changes.extend(segments.map(|(&segment, &len)| Change::ValueSegment { segment, len }));
+        changes.extend(self.poison.note(self.retention(manifest.state(), job.sealed.next_segment))?);
         self.poison.note(manifest.commit(&changes))?;
 
         let mut writer = self.writer.lock();
@@ -106,45 +113,36 @@ impl Store {
         let mut sealed = view.sealed.clone();
         sealed.pop();
         let values = Arc::new(view.values.with(&flushed.value_segments));
-        let view = View { active: view.active.clone(), sealed, levels, values };
-        self.rebase_active(&mut writer, &view);
-        self.views.replace(view);
+        self.views.replace(View { active: view.active.clone(), sealed, levels, values });
         Ok(())
     }
 
-    /// Gives the active memtable's differences the bounds of the new base, if it has few entries: until then ranges that
-    /// begin or end at a new fence have to be scanned. Whatever cannot be read leaves them as they are, which is right too.
-    fn rebase_active(&self, writer: &mut Writer, view: &View) {
-        if view.active.len() > REBASE_MAX {
-            return;
-        }
-        let older = View { active: Arc::new(Memtable::new()), ..view.clone() };
-        let mut differences = Differences::new(&writer.front.merkle.base);
-        let memtable = std::iter::once((view.active.clone(), SeqNo::MAX));
-        for found in MergeCursor::new(memtable, std::iter::empty(), &KeyRange::all()) {
-            let Ok((key, head)) = found else { return };
-            let hash = self.measure.hasher.key(&key);
-            let Ok(replaced) = older.head(&key, hash, SeqNo::MAX) else { return };
-            let added = self.measure.entry(&key, hash, &head);
-            let replaced = replaced.map(|head| self.measure.entry(&key, hash, &head));
-            differences.add(&key, Some(added), replaced);
-        }
-        debug_assert_eq!(differences.total(), writer.front.merkle.active.total());
-        writer.front.merkle.active = differences;
-    }
-
-    /// Replaces neighbouring runs by the one that they were merged to.
+    /// Replaces neighbouring runs by the one that they were merged to, which may point into the files `moved`, told by number
+    /// and length.
     ///
     /// # Errors
     /// `Io`: the store is poisoned.
-    pub(crate) fn install_merge(&self, inputs: &[FileId], merged: Arc<Run>) -> Result<()> {
+    pub(crate) fn install_merge(
+        &self,
+        inputs: &[FileId],
+        merged: Arc<Run>,
+        moved: &BTreeMap<SegmentId, u64>,
+    ) -> Result<()> {
         let mut manifest = self.structure.lock();
+        let mut written = manifest.state().written;
+        written.merged += merged.len() + moved.values().sum::<u64>();
         let levels = self.views.current().levels.with_merged(inputs, merged);
-        let changes = [Change::NextFile(self.peek_next_file()), Change::Runs(levels.ids())];
+        let mut changes = vec![
+            Change::NextFile(self.peek_next_file()),
+            Change::Runs(levels.ids()),
+            Change::Written(written),
+        ];
+        changes.extend(moved.iter().map(|(&segment, &len)| Change::ValueSegment { segment, len }));
         self.poison.note(manifest.commit(&changes))?;
         let _writer = self.writer.lock();
         let view = self.views.current();
-        self.views.replace(View { levels, ..(*view).clone() });
+        let values = Arc::new(view.values.with(moved));
+        self.views.replace(View { levels, values, ..(*view).clone() });
         Ok(())
     }
 
@@ -170,19 +168,36 @@ impl Store {
         Ok(())
     }
 
-    /// Removes files that the manifest does not name any more.
+    /// Shows what `newer` does, a later opening of the same folder. For stores that are open for reading.
+    pub(crate) fn show(&self, newer: Store) {
+        let Store { views, writer: newer_writer, structure: newer_manifest, durable, .. } = newer;
+        let (mut manifest, mut writer) = (self.structure.lock(), self.writer.lock());
+        *manifest = newer_manifest.into_inner();
+        *writer = newer_writer.into_inner();
+        self.durable.raise(durable.get());
+        // The number first: the view that readers have now holds nothing beyond its own, while the runs of the newer one
+        // must not be read at an older number.
+        self.views.publish(views.visible());
+        self.views.replace((*views.current()).clone());
+    }
+
+    /// Calls `work` with the manifest's state while no edit can be made, so that every file that it names is there: a file
+    /// goes only after an edit has forgotten it. Flushes wait meanwhile.
+    pub(crate) fn while_files_stay<T>(&self, work: impl FnOnce(&State) -> T) -> T {
+        work(self.structure.lock().state())
+    }
+
+    /// Removes files that the manifest does not name any more. What a power cut brings back of them, the next opening
+    /// removes, so nobody waits for an fsync here.
     ///
     /// # Errors
     /// `Io`: the store is poisoned.
     pub(crate) fn remove_files(&self, paths: &[PathBuf]) -> Result<()> {
-        if paths.is_empty() {
-            return Ok(());
-        }
         let vfs = &self.options.environment.vfs;
         for path in paths {
             self.poison.note(vfs.remove(path).map_err(|source| Error::io("remove", path, source)))?;
         }
-        self.sync_dir()
+        Ok(())
     }
 
     /// Makes the names of new files durable.
@@ -209,7 +224,13 @@ impl Store {
     pub(crate) fn sizes(&self) -> Sizes {
         let state = self.identity();
         let view = self.views.current();
-        let buckets = self.writer.lock().front.merkle.base.bounds().len() as u64;
+        let (buckets, in_runs, written) = {
+            let writer = self.writer.lock();
+            let base = &writer.front.merkle.base;
+            (base.bounds().len() as u64, base.total().counts, writer.written)
+        };
+        let run_entries = view.levels.runs().iter().map(|run| run.properties().entries).sum::<u64>();
+        let Written { flushed, merged, .. } = state.written;
         let memtables = std::iter::once(&view.active).chain(&view.sealed);
         Sizes {
             visible: self.views.visible(),
@@ -219,10 +240,16 @@ impl Store {
             run_bytes: view.levels.runs().iter().map(|run| run.len()).sum(),
             value_segments: view.values.lens().count() as u64,
             value_segment_bytes: view.values.lens().map(|(_, len)| len).sum(),
+            retained_segments: state.retained.len() as u64,
+            retained_segment_bytes: state.retained.values().map(|retained| retained.file_len).sum(),
             value_live_bytes: view.levels.referenced().values().sum(),
             memtable_bytes: memtables.map(|memtable| memtable.approximate_bytes() as u64).sum(),
+            log_bytes: written.logged.saturating_sub(state.written.logged),
             buckets,
             horizon: state.horizon,
+            run_entries,
+            shadowed_entries: run_entries.saturating_sub(in_runs.live.saturating_add(in_runs.tombstones)),
+            written: Written { flushed, merged, ..written },
         }
     }
 }

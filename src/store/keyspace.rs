@@ -7,10 +7,14 @@
 //! Easy to get wrong: the eight bytes are a hash of name *and resolver*, so the same name with another resolver is
 //! another keyspace, and a name with two of them is ambiguous until one is dropped.
 
+use smallvec::SmallVec;
+
 use crate::error::{Error, Result};
 use crate::hash::{PREFIX_LEN, SetHasher};
 use crate::resolver::LAST_WRITER_WINS;
 use crate::types::{Key, KeyRange, prefix_end};
+
+use super::commit::Write;
 
 /// First byte of every replicated inner key.
 pub(crate) const REPLICATED: u8 = 1;
@@ -36,15 +40,47 @@ impl Prefix {
         Prefix(prefix)
     }
 
+    /// Whether users can name the keyspace: it is replicated and not the catalogue.
+    pub(crate) fn is_users(&self) -> bool {
+        self.0.first() == Some(&REPLICATED) && *self != Prefix::CATALOGUE
+    }
+
     /// The inner key of a user's key.
     ///
     /// # Errors
     /// `KeyTooLong`.
     pub(crate) fn inner(&self, key: &[u8]) -> Result<Vec<u8>> {
-        if key.len() > Key::LEN_MAX {
-            return Err(Error::KeyTooLong { len: key.len(), max: Key::LEN_MAX });
-        }
+        check_len(key)?;
         Ok(self.join(key))
+    }
+
+    /// Sets a user's key to `value`.
+    ///
+    /// # Errors
+    /// `KeyTooLong`.
+    pub(crate) fn put(&self, key: &[u8], value: &[u8]) -> Result<Write> {
+        check_len(key)?;
+        Ok(Write::put(&self.0, key, value))
+    }
+
+    /// Deletes a user's key.
+    ///
+    /// # Errors
+    /// `KeyTooLong`.
+    pub(crate) fn delete(&self, key: &[u8]) -> Result<Write> {
+        check_len(key)?;
+        Ok(Write::delete(&self.0, key))
+    }
+
+    /// As [`Prefix::inner`], for a key that is only looked up: a short one needs no allocation.
+    ///
+    /// # Errors
+    /// `KeyTooLong`.
+    pub(crate) fn lookup(&self, key: &[u8]) -> Result<SmallVec<[u8; 64]>> {
+        check_len(key)?;
+        let mut inner = SmallVec::from_slice(&self.0);
+        inner.extend_from_slice(key);
+        Ok(inner)
     }
 
     fn join(&self, key: &[u8]) -> Vec<u8> {
@@ -66,6 +102,13 @@ impl Prefix {
     /// The inner keys of the whole keyspace.
     pub(crate) fn whole(&self) -> KeyRange {
         KeyRange::prefix(&self.0)
+    }
+}
+
+fn check_len(key: &[u8]) -> Result<()> {
+    match key.len() {
+        0..=Key::LEN_MAX => Ok(()),
+        len => Err(Error::KeyTooLong { len, max: Key::LEN_MAX }),
     }
 }
 

@@ -1,49 +1,48 @@
-//! The Merkle index as a store holds it: a base as of the last flush, and the differences made by each memtable since.
+//! The Merkle index as a store holds it: a base as of the last flush, and what each memtable changed since.
 //!
-//! Base plus differences always equals the visible entries (invariant 9). Behind the commit lock.
+//! Base plus changes always equals the visible entries, and the base alone equals the runs (invariant 9). The totals are
+//! kept here, behind the commit lock, so that the root costs nothing; of any other range a memtable sums up its own
+//! changes.
 //!
-//! Easy to get wrong: the base may be cut finer than the bounds that older differences know, so a range is summed where
-//! *all* layers have bounds, and what sticks out on either side is scanned (invariant 11).
+//! Easy to get wrong: base, runs and memtables must be of one moment. [`MerklePoint`] is taken under the commit lock, and
+//! read outside of it.
 
 use std::sync::Arc;
 
-use crate::merkle::{Base, Bounds, Differences, align, cut_level, fences, surrounding};
-use crate::types::{EntrySum, KeyRange, RangeSum};
+use crate::error::Result;
+use crate::index::MergeCursor;
+use crate::merkle::{Base, align};
+use crate::types::{EntrySum, KeyRange, RangeSum, SeqNo};
 
-/// Base and differences.
+use super::measure::Measure;
+use super::view::View;
+
+/// Base and totals of the changes since.
 #[derive(Debug, Clone)]
 pub(crate) struct MerkleLayers {
     pub(crate) base: Base,
-    /// Of the sealed memtables, oldest first.
-    pub(crate) sealed: Vec<Arc<Differences>>,
-    /// Of the active memtable.
-    pub(crate) active: Differences,
-}
-
-/// A range's sum, as far as it is known without reading entries.
-#[derive(Debug, Clone)]
-pub(crate) struct PartialSum {
-    /// The sum of the whole buckets.
-    pub(crate) whole: RangeSum,
-    /// What has to be scanned: at most one range on either side.
-    pub(crate) rest: Vec<KeyRange>,
+    /// What the sealed memtables change in the sum of everything, oldest first.
+    sealed: Vec<RangeSum>,
+    /// What the active memtable changes.
+    active: RangeSum,
 }
 
 impl MerkleLayers {
     pub(crate) fn new(base: Base) -> MerkleLayers {
-        let active = Differences::new(&base);
-        MerkleLayers { base, sealed: Vec::new(), active }
+        MerkleLayers { base, sealed: Vec::new(), active: RangeSum::ZERO }
     }
 
     /// Notes that an entry was added, and another one of the same key replaced.
-    pub(crate) fn enter(&mut self, key: &[u8], added: EntrySum, replaced: Option<EntrySum>) {
-        self.active.add(key, Some(added), replaced);
+    pub(crate) fn enter(&mut self, added: EntrySum, replaced: Option<EntrySum>) {
+        self.active += added.sum;
+        if let Some(replaced) = replaced {
+            self.active -= replaced.sum;
+        }
     }
 
-    /// Begins new differences, together with a new active memtable.
+    /// Begins a new total, together with a new active memtable.
     pub(crate) fn seal(&mut self) {
-        let active = Differences::new(&self.base);
-        self.sealed.push(Arc::new(std::mem::replace(&mut self.active, active)));
+        self.sealed.push(std::mem::take(&mut self.active));
     }
 
     /// Takes in the base that a flush of the oldest sealed memtable made.
@@ -54,40 +53,43 @@ impl MerkleLayers {
 
     /// The sum of everything.
     pub(crate) fn total(&self) -> RangeSum {
-        self.sealed.iter().map(|differences| differences.total()).sum::<RangeSum>()
-            + self.base.total()
-            + self.active.total()
+        self.base.total() + self.sealed.iter().copied().sum() + self.active
+    }
+}
+
+/// Everything that sums are made of, as of one moment.
+#[derive(Debug, Clone)]
+pub(crate) struct MerklePoint {
+    pub(crate) base: Base,
+    /// The sum of everything.
+    pub(crate) total: RangeSum,
+    pub(crate) view: Arc<View>,
+    pub(crate) seqno: SeqNo,
+}
+
+impl MerklePoint {
+    /// The sum of the entries in `range`. Costs the number of buckets over 64, and a scan of at most two of them in the
+    /// runs.
+    ///
+    /// # Errors
+    /// `Corruption` or `Io` from the scan.
+    pub(crate) fn sum(&self, range: &KeyRange, measure: &Measure) -> Result<RangeSum> {
+        let aligned = align(range, self.base.bounds());
+        let mut sum = self.changes(range, measure);
+        sum += aligned.whole.map_or(RangeSum::ZERO, |whole| self.base.sum(&whole));
+        for rest in &aligned.rest {
+            let mut cursor = MergeCursor::new(std::iter::empty(), self.view.levels.runs(), rest);
+            while let Some((key, head)) = cursor.step()? {
+                sum += measure.stored(key, measure.hasher.key(key), &head).sum;
+            }
+        }
+        Ok(sum)
     }
 
-    /// The sum of `range`, but for the parts of it that do not fall on common bounds.
-    pub(crate) fn sum(&self, range: &KeyRange) -> PartialSum {
-        let aligned = align(range, &self.bounds());
-        let whole = aligned.whole.map_or(RangeSum::ZERO, |whole| {
-            let sealed: RangeSum = self.sealed.iter().map(|differences| differences.sum(&whole)).sum();
-            self.base.sum(&whole) + sealed + self.active.sum(&whole)
-        });
-        PartialSum { whole, rest: aligned.rest }
-    }
-
-    /// The smallest range around `key` that begins and ends at bounds of all layers.
-    pub(crate) fn whole_range(&self, key: &[u8]) -> KeyRange {
-        surrounding(key, &self.bounds())
-    }
-
-    /// The level at which `range` falls into about `pieces` at its fences.
-    pub(crate) fn cut_level(&self, range: &KeyRange, pieces: u64, bucket_bits: u8) -> u8 {
-        let counts = self.sum(range).whole.counts;
-        let count = counts.live.saturating_add(counts.tombstones);
-        cut_level(range, count, pieces, bucket_bits, &self.bounds())
-    }
-
-    /// The first `limit` fences of level `cut` and above inside `range`, which all layers know.
-    pub(crate) fn fences(&self, range: &KeyRange, cut: u8, limit: usize) -> Vec<Vec<u8>> {
-        fences(range, cut, &self.bounds()).take(limit).map(|(key, _)| key.to_vec()).collect()
-    }
-
-    fn bounds(&self) -> Vec<&Bounds> {
-        let sealed = self.sealed.iter().map(|differences| differences.bounds());
-        [self.base.bounds(), self.active.bounds()].into_iter().chain(sealed).collect()
+    /// What memtables change in the sum of `range`.
+    pub(crate) fn changes(&self, range: &KeyRange, measure: &Measure) -> RangeSum {
+        let memtables = std::iter::once(&self.view.active).chain(&self.view.sealed);
+        let count = |key: &[u8], head: &_| measure.entry(key, measure.hasher.key(key), head);
+        memtables.map(|memtable| memtable.sum(range, self.seqno, count)).sum()
     }
 }

@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use crate::hash::{KeyHash, PREFIX_LEN, SetHasher};
-use crate::types::{EntrySum, Epoch, Head, Kind, RangeSum};
+use crate::index::{HeadRef, RunValue};
+use crate::types::{EntryHash, EntrySum, Epoch, Head, Kind, RangeSum};
 
 /// How entries are hashed and counted in one store.
 #[derive(Debug, Clone)]
@@ -22,9 +23,24 @@ pub(crate) struct Measure {
 impl Measure {
     /// What `head`, the entry of inner key `key` with hash `hash`, counts for.
     pub(crate) fn entry(&self, key: &[u8], hash: KeyHash, head: &Head) -> EntrySum {
-        let bytes = key.len().saturating_sub(PREFIX_LEN) as u64 + head.value.len();
-        let sum = RangeSum::of_entry(self.hasher.head(hash, head), head.kind == Kind::Put, bytes);
-        EntrySum { sum, epoch: head.end().map(|end| Epoch(end / self.epoch_len.max(1))) }
+        self.count(key, head.value.len(), self.hasher.head(hash, head), head.kind, head.end())
+    }
+
+    /// As [`Measure::entry`], of a head whose value may not be digested yet.
+    pub(crate) fn stored(&self, key: &[u8], hash: KeyHash, head: &HeadRef<'_>) -> EntrySum {
+        let &HeadRef { stamp, kind, expires_at, meta, value, .. } = head;
+        let (len, digest) = match value {
+            RunValue::Inline(value) => (value.len() as u64, self.hasher.value(value)),
+            RunValue::Log(location, digest) => (u64::from(location.len), digest),
+        };
+        let hash = self.hasher.entry(hash, stamp, kind, expires_at, meta, digest);
+        self.count(key, len, hash, kind, kind.end(stamp, expires_at))
+    }
+
+    fn count(&self, key: &[u8], value_len: u64, hash: EntryHash, kind: Kind, end: Option<u64>) -> EntrySum {
+        let bytes = key.len().saturating_sub(PREFIX_LEN) as u64 + value_len;
+        let sum = RangeSum::of_entry(hash, kind == Kind::Put, bytes);
+        EntrySum { sum, epoch: end.map(|end| Epoch(end / self.epoch_len.max(1))) }
     }
 
     /// The level of the fence that `key` is, if it is one.

@@ -8,7 +8,9 @@
 
 mod admission;
 mod commit;
+mod conditional;
 mod durable;
+mod feed;
 mod fingerprint;
 mod install;
 mod keyspace;
@@ -16,32 +18,38 @@ mod layers;
 mod measure;
 mod options;
 mod poison;
+mod retention;
 mod view;
+mod watch;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use arc_swap::Guard;
 use parking_lot::{Mutex, MutexGuard};
 
 pub(crate) use admission::Admission;
-pub(crate) use commit::{Front, Write, Writer};
-use commit::{Prepared, check_and_dedupe};
+use commit::check_and_dedupe;
+pub(crate) use commit::{Front, Prepared, Write, Writer, Writes};
+pub(crate) use conditional::VisibleEntry;
+pub(crate) use feed::{Feed, LoggedChange, LoggedCommit};
 pub(crate) use install::{FlushJob, Flushed};
 pub(crate) use keyspace::{
     DEFAULT_KEYSPACE, Prefix, catalogue_key, check_name, default_prefix, parse_catalogue_key, replicated,
     user_key,
 };
-pub(crate) use layers::MerkleLayers;
+pub(crate) use layers::{MerkleLayers, MerklePoint};
 pub(crate) use measure::Measure;
 pub(crate) use options::Options;
 pub use options::{Durability, Environment};
 pub(crate) use view::{View, Views};
+pub(crate) use watch::{WatchQueue, Watched, Watchers};
 
 use crate::error::Result;
 use crate::index::Memtable;
 use crate::manifest::{Manifest, State};
-use crate::types::SeqNo;
+use crate::types::{KeyRange, SeqNo};
 use crate::vfs::LockGuard;
 use durable::Durable;
 use poison::Poison;
@@ -60,6 +68,17 @@ pub(crate) struct Store {
     next_file: AtomicU64,
     /// Held for life.
     _lock: Box<dyn LockGuard>,
+}
+
+/// What waits for background work.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Backlog {
+    /// Bytes in the active memtable.
+    pub(crate) active: usize,
+    /// Number of memtables that wait for their flush.
+    pub(crate) sealed: usize,
+    /// Number of runs.
+    pub(crate) runs: usize,
 }
 
 /// What recovery hands over to make a [`Store`] of.
@@ -98,15 +117,13 @@ impl Store {
     /// # Errors
     /// `CommitTooLarge` and errors of reading old heads: nothing changed. `Poisoned`, or `Io` of the log, after which
     /// the store is poisoned and the commit is there whole or not at all after the next open.
-    pub(crate) fn commit(&self, writes: Vec<Write>, durability: Durability) -> Result<()> {
-        let writes = check_and_dedupe(writes)?;
+    pub(crate) fn commit(&self, mut writes: Writes, durability: Durability) -> Result<()> {
+        check_and_dedupe(&mut writes)?;
         let mut writer = self.lock_with_room()?;
-        let view = self.views.current();
-        let prepare = |write: Write| {
-            let (prepared, _) = writer.front.prepare(&view, &write.key, &self.measure)?;
-            Ok((write, prepared))
-        };
-        let writes = writes.into_iter().map(prepare).collect::<Result<Vec<_>>>()?;
+        let view = self.views.peek();
+        for write in &mut writes {
+            writer.front.prepare(&view, write, &self.measure)?;
+        }
         let seqno = self.append(&mut writer, &view, writes)?;
         drop(writer);
         match durability {
@@ -137,23 +154,40 @@ impl Store {
     fn lock_with_room(&self) -> Result<MutexGuard<'_, Writer>> {
         let mut writer = self.writer.lock();
         self.poison.check()?;
-        if self.views.current().active.approximate_bytes() >= self.options.memtable_bytes {
+        if self.views.peek().active.approximate_bytes() >= self.options.memtable_bytes {
             self.seal_locked(&mut writer)?;
         }
         Ok(writer)
     }
 
     /// Appends prepared changes as one record and enters them.
-    fn append(&self, writer: &mut Writer, view: &View, writes: Vec<(Write, Prepared)>) -> Result<SeqNo> {
+    fn append(&self, writer: &mut Writer, view: &View, writes: Writes) -> Result<SeqNo> {
         let seqno = writer.front.last.next();
         let stamp = writer.front.clock.tick(self.now_ms());
-        let record = commit::record(seqno, self.durable.get(), stamp, writes.iter().map(|(write, _)| write));
+        let record = commit::record(seqno, self.durable.get(), stamp, writes.iter());
+        let log_end = writer.log.end();
         let locations = self.poison.note(writer.log.append(&record))?;
-        let writes =
-            writes.iter().zip(locations).map(|((write, prepared), location)| (write, *prepared, location));
+        drop(record);
+        writer.written.logged += writer.log.end() - log_end;
+        writer.written.committed += writes.iter().map(Write::len).sum::<u64>();
+        let told = (!writer.watchers.is_empty()).then(|| writes.clone());
+        let writes = writes.into_iter().zip(locations);
         writer.front.enter(&view.active, seqno, stamp, writes, &self.measure);
         self.views.publish(seqno);
+        if let Some(told) = told {
+            writer.watchers.publish(seqno, stamp, &told);
+        }
         Ok(seqno)
+    }
+
+    /// Begins to watch the inner keys in `range`; also tells the newest commit before.
+    ///
+    /// # Errors
+    /// `Poisoned`.
+    pub(crate) fn watch(&self, range: KeyRange) -> Result<(Arc<WatchQueue>, SeqNo)> {
+        let mut writer = self.writer.lock();
+        self.poison.check()?;
+        Ok((writer.watchers.add(range), writer.front.last))
     }
 
     /// Closes the active memtable and the log segments of its commits, and begins new ones. Nothing happens if it is empty.
@@ -180,6 +214,16 @@ impl Store {
         Ok(())
     }
 
+    /// Gives back the space that was reserved for commits to come. For the end of a store's life.
+    ///
+    /// # Errors
+    /// `Poisoned`, `Io`.
+    pub(crate) fn trim_log(&self) -> Result<()> {
+        let mut writer = self.writer.lock();
+        self.poison.check()?;
+        self.poison.note(writer.log.trim())
+    }
+
     /// Returns once every commit that is visible now is durable.
     ///
     /// # Errors
@@ -203,8 +247,17 @@ impl Store {
     /// The current view and the newest commit that readers may see: a poisoned store shows what is durable.
     pub(crate) fn read_point(&self) -> (Arc<View>, SeqNo) {
         let (view, visible) = self.views.read_point();
-        let seqno = if self.poison.reason().is_some() { visible.min(self.durable.get()) } else { visible };
-        (view, seqno)
+        (view, self.readable(visible))
+    }
+
+    /// What one key is read at; see [`Views::newest`].
+    pub(crate) fn newest(&self) -> (Guard<Arc<View>>, SeqNo) {
+        let (view, visible) = self.views.newest();
+        (view, self.readable(visible))
+    }
+
+    fn readable(&self, visible: SeqNo) -> SeqNo {
+        if self.poison.reason().is_some() { visible.min(self.durable.get()) } else { visible }
     }
 
     /// Wall time in milliseconds since the Unix epoch.
@@ -231,8 +284,13 @@ impl Store {
         std::iter::once(&view.active).chain(&view.sealed).map(|memtable| memtable.len()).sum()
     }
 
-    /// Number of memtables that wait for their flush.
-    pub(crate) fn sealed_count(&self) -> usize {
-        self.views.current().sealed.len()
+    /// What waits for background work.
+    pub(crate) fn backlog(&self) -> Backlog {
+        let view = self.views.peek();
+        Backlog {
+            active: view.active.approximate_bytes(),
+            sealed: view.sealed.len(),
+            runs: view.levels.runs().len(),
+        }
     }
 }

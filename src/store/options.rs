@@ -49,8 +49,14 @@ pub(crate) struct Options {
     pub(crate) memtable_bytes: usize,
     /// Values up to this many bytes are carried in the runs; larger ones stay in the log.
     pub(crate) inline_value_max: usize,
-    /// Whether a thread does the background work; otherwise the caller calls `step`.
+    /// Bytes of flushed segments that are kept for the change feed; `None` leaves it as the store has it.
+    pub(crate) retain_log_bytes: Option<u64>,
+    /// Whether threads do the background work; otherwise the caller calls `step`.
     pub(crate) background: bool,
+    /// Bytes that merges write in a second at most, as long as nothing piles up. Not zero.
+    pub(crate) background_bytes_per_second: Option<u64>,
+    /// Whether the store was opened for reading: its file system takes no changes, and nothing may be committed.
+    pub(crate) read_only: bool,
 }
 
 impl Default for Options {
@@ -61,7 +67,10 @@ impl Default for Options {
             durability: Durability::default(),
             memtable_bytes: 16 << 20,
             inline_value_max: 1024,
+            retain_log_bytes: None,
             background: true,
+            background_bytes_per_second: None,
+            read_only: false,
         }
     }
 }

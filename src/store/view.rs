@@ -10,11 +10,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 
 use crate::error::{Error, Result};
 use crate::hash::{KeyHash, SetHasher};
-use crate::index::{Levels, Memtable, MergeCursor};
+use crate::index::{Levels, Memtable, MergeCursor, StoredHead};
 use crate::log::ValueSegments;
 use crate::types::{Head, KeyRange, Location, SeqNo, Slice, ValueDigest, ValueRef};
 
@@ -33,12 +33,28 @@ pub(crate) struct View {
 impl View {
     /// The newest entry of `key`, tombstones included, among commits up to `at`.
     pub(crate) fn head(&self, key: &[u8], hash: KeyHash, at: SeqNo) -> Result<Option<Head>> {
-        for memtable in std::iter::once(&self.active).chain(&self.sealed) {
-            if let Some(head) = memtable.get(key, hash, at) {
-                return Ok(Some(head));
-            }
+        match self.in_memory(key, hash, at) {
+            Some(head) => Ok(Some(head.clone())),
+            None => self.levels.get(key, hash),
         }
-        self.levels.get(key, hash)
+    }
+
+    /// The newest entry of `key` in a memtable, among commits up to `at`.
+    pub(crate) fn in_memory(&self, key: &[u8], hash: KeyHash, at: SeqNo) -> Option<&Head> {
+        let memtables = || std::iter::once(&self.active).chain(&self.sealed);
+        // Each hash table is a miss of the processor's caches, and waiting for them one by one would take as long as all of
+        // them together.
+        let touched = memtables().fold(0, |touched, memtable| touched ^ memtable.touch(hash));
+        std::hint::black_box(touched);
+        memtables().find_map(|memtable| memtable.get(key, hash, at))
+    }
+
+    /// As [`View::head`], for a reader that needs no digest.
+    pub(crate) fn find(&self, key: &[u8], hash: KeyHash, at: SeqNo) -> Result<Option<StoredHead>> {
+        match self.in_memory(key, hash, at) {
+            Some(head) => Ok(Some(head.clone().into())),
+            None => self.levels.find(key, hash),
+        }
     }
 
     /// The bytes of a head's value. What comes out of the log is checked against the head's digest.
@@ -47,6 +63,11 @@ impl View {
             ValueRef::Inline(value) | ValueRef::Staged { value, .. } => Ok(value.clone()),
             ValueRef::Log(location) => self.log_value(*location, head.digest, hasher),
         }
+    }
+
+    /// As [`View::value`], of a head that [`View::find`] or a cursor found.
+    pub(crate) fn stored_value(&self, head: StoredHead, hasher: &SetHasher) -> Result<Slice> {
+        head.into_value().or_else(|(location, digest)| self.log_value(location, digest, hasher))
     }
 
     /// The bytes of a value in the log, checked against the digest that they should have.
@@ -91,6 +112,11 @@ impl Views {
         self.current.load_full()
     }
 
+    /// As [`Views::current`], for a short look.
+    pub(crate) fn peek(&self) -> Guard<Arc<View>> {
+        self.current.load()
+    }
+
     pub(crate) fn visible(&self) -> SeqNo {
         SeqNo(self.visible.load(Ordering::Acquire))
     }
@@ -105,6 +131,14 @@ impl Views {
                 return (view, visible);
             }
         }
+    }
+
+    /// The view and the newest commit for a question about one key, without counting a reference, which threads would
+    /// take from each other's caches. The view may be newer than the commit, and the answer then newer still, but no
+    /// older than the call: enough for one key, and not for several that should be of one moment.
+    pub(crate) fn newest(&self) -> (Guard<Arc<View>>, SeqNo) {
+        let visible = self.visible();
+        (self.current.load(), visible)
     }
 
     /// Shows commits up to `seqno`. Under the commit lock, after their entries are in the memtable.

@@ -79,14 +79,19 @@ impl Head {
         self.kind == Kind::Put && (self.expires_at == 0 || self.expires_at > now_ms)
     }
 
-    /// The *end* of an entry in clock units: the stamp for a tombstone, the later of stamp and expiry for an entry
-    /// that expires, `None` for one that never ends. What may be dropped, and the epoch it counts in, go by it.
+    /// As [`Kind::end`].
     pub(crate) fn end(&self) -> Option<u64> {
-        match self.kind {
-            Kind::Tombstone => Some(self.stamp.hlc),
-            Kind::Put if self.expires_at != 0 => {
-                Some(self.stamp.hlc.max(self.expires_at.saturating_mul(1 << 16)))
-            }
+        self.kind.end(self.stamp, self.expires_at)
+    }
+}
+
+impl Kind {
+    /// The *end* of an entry of this kind in clock units: the stamp for a tombstone, the later of stamp and expiry for an
+    /// entry that expires, `None` for one that never ends. What may be dropped, and the epoch it counts in, go by it.
+    pub(crate) fn end(self, stamp: Stamp, expires_at: u64) -> Option<u64> {
+        match self {
+            Kind::Tombstone => Some(stamp.hlc),
+            Kind::Put if expires_at != 0 => Some(stamp.hlc.max(expires_at.saturating_mul(1 << 16))),
             Kind::Put => None,
         }
     }

@@ -18,9 +18,26 @@ impl SeqNo {
     }
 }
 
-/// Number of a log segment; rises within a store and is never used twice.
+/// Number of a log segment; rises within a store and is never used twice. With the upper bit: of a file of large values that
+/// were moved out of segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct SegmentId(pub u32);
+
+impl SegmentId {
+    /// Bit of the numbers of files with moved values; the other bits are a [`FileId`], and not a number of the log.
+    pub(crate) const MOVED: u32 = 1 << 31;
+
+    /// The number by which heads name the file of moved values `file`; `None` if that number is too great.
+    pub(crate) fn of_moved(file: FileId) -> Option<SegmentId> {
+        let number = u32::try_from(file.0).ok().filter(|number| number & SegmentId::MOVED == 0)?;
+        Some(SegmentId(number | SegmentId::MOVED))
+    }
+
+    /// Whether it names a file of moved values and not a segment of the log.
+    pub(crate) fn is_moved(self) -> bool {
+        self.0 & SegmentId::MOVED != 0
+    }
+}
 
 /// Number of a run or Merkle file; rises within a store and is never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -6,6 +6,7 @@ mod ids;
 mod range;
 mod slice;
 mod sum;
+mod written;
 
 pub use entry::{EntryHash, Kind, Stamp, ValueDigest};
 pub(crate) use entry::{Head, ValueRef};
@@ -17,3 +18,4 @@ pub(crate) use slice::Owner;
 pub use slice::Slice;
 pub use sum::{Counts, Epoch, Fingerprint, RangeSum};
 pub(crate) use sum::{EntrySum, EpochSums};
+pub use written::Written;

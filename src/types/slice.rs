@@ -10,31 +10,63 @@ use std::sync::Arc;
 /// Whatever keeps the bytes of a [`Slice`] alive.
 pub(crate) type Owner = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
+/// Bytes up to this many are copied to where their reference count is; more are left in the vector that they came in.
+const COPIED_MAX: usize = 1024;
+
+/// The kinds of owners.
+#[derive(Clone)]
+enum Bytes {
+    /// Of the empty slice, so that tombstones and empty `meta` cost nothing.
+    None,
+    /// On the heap, beside their reference count.
+    Heap(Arc<[u8]>),
+    Owned(Owner),
+}
+
 /// A cheap-clone view of bytes. Holding one pins the memory or the mapped file that it points into; `to_vec` lets go.
 #[derive(Clone)]
 pub struct Slice {
-    /// `None` is the empty slice, so that tombstones and empty `meta` cost nothing.
-    owner: Option<Owner>,
+    bytes: Bytes,
     range: Range<usize>,
 }
 
 impl Slice {
     /// The empty slice.
     pub const fn empty() -> Slice {
-        Slice { owner: None, range: 0..0 }
+        Slice { bytes: Bytes::None, range: 0..0 }
     }
 
     /// The bytes of `owner` in `range`, or `None` if it does not hold that many.
     pub(crate) fn of(owner: Owner, range: Range<usize>) -> Option<Slice> {
         (*owner).as_ref().get(range.clone())?;
-        Some(Slice { owner: Some(owner), range })
+        Some(Slice { bytes: Bytes::Owned(owner), range })
     }
 
     /// The part `range` of this slice, sharing its owner, or `None` if it reaches beyond the end.
     pub(crate) fn sub(&self, range: Range<usize>) -> Option<Slice> {
         self.get(range.clone())?;
         let start = self.range.start + range.start;
-        Some(Slice { owner: self.owner.clone(), range: start..start + range.len() })
+        Some(Slice { bytes: self.bytes.clone(), range: start..start + range.len() })
+    }
+
+    /// Two slices of one allocation: `parts` one after the other, divided before the last one. For short bytes, which a
+    /// commit would otherwise allocate twice.
+    pub(crate) fn joined(prefix: &[u8], key: &[u8], value: &[u8]) -> (Slice, Slice) {
+        let key_len = prefix.len() + key.len();
+        let len = key_len + value.len();
+        let mut bytes = [0; COPIED_MAX];
+        let Some(bytes) = bytes.get_mut(..len) else {
+            return (Slice::from([prefix, key].concat()), Slice::from(value));
+        };
+        bytes[..prefix.len()].copy_from_slice(prefix);
+        bytes[prefix.len()..key_len].copy_from_slice(key);
+        bytes[key_len..].copy_from_slice(value);
+        let bytes: Arc<[u8]> = Arc::from(&*bytes);
+        let value = match value {
+            [] => Slice::empty(),
+            _ => Slice { bytes: Bytes::Heap(bytes.clone()), range: key_len..len },
+        };
+        (Slice { bytes: Bytes::Heap(bytes), range: 0..key_len }, value)
     }
 }
 
@@ -42,10 +74,12 @@ impl Deref for Slice {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        match &self.owner {
-            Some(owner) => (**owner).as_ref().get(self.range.clone()).unwrap_or_default(),
-            None => &[],
-        }
+        let bytes = match &self.bytes {
+            Bytes::None => return &[],
+            Bytes::Heap(bytes) => bytes,
+            Bytes::Owned(owner) => (**owner).as_ref(),
+        };
+        bytes.get(self.range.clone()).unwrap_or_default()
     }
 }
 
@@ -57,17 +91,20 @@ impl AsRef<[u8]> for Slice {
 
 impl From<Vec<u8>> for Slice {
     fn from(bytes: Vec<u8>) -> Slice {
-        if bytes.is_empty() {
-            return Slice::empty();
-        }
         let range = 0..bytes.len();
-        Slice { owner: Some(Arc::new(bytes)), range }
+        match bytes.len() {
+            0..=COPIED_MAX => Slice::from(&bytes[..]),
+            _ => Slice { bytes: Bytes::Owned(Arc::new(bytes)), range },
+        }
     }
 }
 
 impl From<&[u8]> for Slice {
     fn from(bytes: &[u8]) -> Slice {
-        Slice::from(bytes.to_vec())
+        match bytes {
+            [] => Slice::empty(),
+            _ => Slice { range: 0..bytes.len(), bytes: Bytes::Heap(Arc::from(bytes)) },
+        }
     }
 }
 
@@ -133,5 +170,18 @@ mod tests {
         assert_eq!(part.sub(1..3).expect("within"), b"or");
         assert!(part.sub(3..6).is_none());
         assert_eq!(Slice::empty().sub(0..0).expect("empty"), b"");
+    }
+
+    #[test]
+    fn joined_slices_are_the_parts_whatever_their_lengths() {
+        let bytes: Vec<u8> = (0..3_000).map(|number| number as u8).collect();
+        for (key_len, value_len) in
+            [(0, 0), (16, 0), (0, 5), (16, 100), (16, 999), (16, 1_000), (1_016, 0), (2_000, 900)]
+        {
+            let (key, value) = (&bytes[..key_len], &bytes[bytes.len() - value_len..]);
+            let (joined, joined_value) = Slice::joined(b"prefix__", key, value);
+            assert_eq!(joined, [b"prefix__", key].concat());
+            assert_eq!(joined_value, value);
+        }
     }
 }

@@ -9,10 +9,11 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::map::{FileMap, StagingMap};
 use super::{LockGuard, ReadMode, ReadableFile, Staging, Vfs, WritableFile};
-use crate::types::{Owner, Slice};
+use crate::types::Slice;
 
 /// The operating system's file system.
 #[derive(Debug, Clone, Copy, Default)]
@@ -52,13 +53,17 @@ impl Vfs for DiskVfs {
         let file = File::open(path)?;
         let len = file.metadata()?.len();
         match mode {
-            ReadMode::Mapped if len > 0 => Ok(Arc::new(MappedFile(Arc::new(FileMap::new(&file)?)))),
+            ReadMode::Mapped if len > 0 => Ok(Arc::new(MappedFile::new(FileMap::new(&file)?))),
             _ => Ok(Arc::new(PlainFile { file, len })),
         }
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         std::fs::rename(from, to)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::hard_link(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -154,23 +159,57 @@ impl ReadableFile for PlainFile {
     }
 }
 
+/// A mapped file. Slices of it pin the map, each thread's through one of several counters: threads that read the same
+/// file would otherwise take one counter from each other's caches with every slice.
 #[derive(Debug)]
-struct MappedFile(Arc<FileMap>);
+struct MappedFile {
+    map: Arc<FileMap>,
+    pins: Box<[Arc<Pin>]>,
+}
+
+/// Counters of a mapped file.
+const PINS: usize = 16;
+
+/// Keeps a map alive. Aligned so that no two counters share a cache line, or a pair of lines fetched together.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Pin(Arc<FileMap>);
+
+impl AsRef<[u8]> for Pin {
+    fn as_ref(&self) -> &[u8] {
+        (*self.0).as_ref()
+    }
+}
+
+impl MappedFile {
+    fn new(map: FileMap) -> MappedFile {
+        let map = Arc::new(map);
+        let pins = (0..PINS).map(|_| Arc::new(Pin(map.clone()))).collect();
+        MappedFile { map, pins }
+    }
+
+    /// The counter of this thread.
+    fn pin(&self) -> Option<&Arc<Pin>> {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        thread_local!(static PIN: usize = NEXT.fetch_add(1, Ordering::Relaxed) % PINS);
+        self.pins.get(PIN.with(|pin| *pin))
+    }
+}
 
 impl ReadableFile for MappedFile {
     fn len(&self) -> u64 {
-        (*self.0).as_ref().len() as u64
+        (*self.map).as_ref().len() as u64
     }
 
     fn read(&self, offset: u64, len: usize) -> io::Result<Slice> {
         let start = usize::try_from(offset).map_err(|_| io::ErrorKind::UnexpectedEof)?;
         let end = start.checked_add(len).ok_or(io::ErrorKind::UnexpectedEof)?;
-        let owner: Owner = self.0.clone();
-        Slice::of(owner, start..end).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+        let pin = self.pin().ok_or(io::ErrorKind::UnexpectedEof)?;
+        Slice::of(pin.clone(), start..end).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
     fn mapped(&self) -> Option<&[u8]> {
-        Some((*self.0).as_ref())
+        Some((*self.map).as_ref())
     }
 }
 

@@ -134,6 +134,10 @@ impl Medium {
         }
     }
 
+    pub(super) fn link(&mut self, inode: Inode, to: &Path) {
+        self.change_name(NameChange::Link { path: to.to_owned(), inode });
+    }
+
     pub(super) fn unlink(&mut self, path: &Path) {
         self.change_name(NameChange::Unlink(path.to_owned()));
     }

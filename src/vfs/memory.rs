@@ -218,6 +218,17 @@ impl Vfs for MemoryVfs {
         Ok(())
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut shared = self.shared.lock();
+        let inode = shared.inode(from)?;
+        if shared.medium.inode(to).is_some() {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        shared.operate(FaultTarget::Changes)?;
+        shared.medium.link(inode, to);
+        Ok(())
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut shared = self.shared.lock();
         shared.inode(path)?;

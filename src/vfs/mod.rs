@@ -1,7 +1,7 @@
 //! The only door to the file system: the traits [`Vfs`], [`WritableFile`], [`ReadableFile`] and [`Staging`].
 //!
 //! `disk` is the real one; `memory` is one for tests that can be killed, cut from power and made to fail, on the simulated
-//! `medium`; `map` holds the memory maps and the crate's only `unsafe`. Everything above reaches files through these traits,
+//! `medium`; `read_only` shows another one without its changes; `map` holds the memory maps and the crate's only `unsafe`. Everything above reaches files through these traits,
 //! so that a simulator sees every write.
 //!
 //! Easy to get wrong: a file's bytes are durable only after its `sync`, its *name* only after `sync_dir` of the folder.
@@ -10,11 +10,13 @@ mod disk;
 mod map;
 mod medium;
 mod memory;
+mod read_only;
 #[cfg(test)]
 mod tests;
 
 pub use disk::DiskVfs;
 pub use memory::{Fault, FaultTarget, MemoryVfs};
+pub(crate) use read_only::{ReadOnlyVfs, staging_word};
 
 use std::fmt;
 use std::io;
@@ -51,6 +53,13 @@ pub trait Vfs: Send + Sync + fmt::Debug {
 
     /// Gives the file another name in the same folder, replacing what had it.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Gives the file a second name, in whatever folder: both stay until each is removed. A file system that cannot fails
+    /// with `Unsupported`, which is the default; one that cannot for these two folders, with `CrossesDevices`.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let _ = (from, to);
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Removes the name of a file.
     fn remove(&self, path: &Path) -> io::Result<()>;

@@ -17,7 +17,7 @@ use crate::common::{Random, World, seeds};
 const KEYSPACES: [&str; 2] = ["default", "other"];
 
 /// Runs one session; the connection is lost after `frames` frames, if that is reached.
-fn session(left: &Db, right: &Db, nonce: u64, frames: u64) -> (Outcome, Outcome) {
+pub(crate) fn session(left: &Db, right: &Db, nonce: u64, frames: u64) -> (Outcome, Outcome) {
     let replicas = [DbReplica::new(left), DbReplica::new(right)];
     let options = |nonce| Options::new(nonce);
     let mut pumps = [

@@ -6,24 +6,30 @@
 //! that one alone.
 
 use std::io::ErrorKind;
+use std::path::Path;
 
-use syncline::vfs::{Fault, FaultTarget, MemoryVfs};
+use syncline::vfs::{Fault, FaultTarget, MemoryVfs, Vfs};
 use syncline::{Db, Durability, Error};
 
 use crate::common::{Random, World, seeds};
 
 fn key(number: u64) -> Vec<u8> {
-    // Keys return after a while, so that entries are replaced, runs overlap and segments of large values die.
-    (number % 97).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes().to_vec()
+    // Keys return, some soon, so that entries are replaced, runs overlap and segments of large values die or become mostly
+    // garbage.
+    (number * number % 97).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes().to_vec()
 }
 
 fn value(number: u64) -> Vec<u8> {
-    let len = if number.is_multiple_of(3) { 3_000 } else { 30 };
+    let len = match number % 9 {
+        0 => 8_000,
+        3 | 6 => 600,
+        _ => 30,
+    };
     number.to_le_bytes().iter().copied().cycle().take(len).collect()
 }
 
 /// Commits number `number`; every seventh deletes its key instead.
-fn commit(db: &Db, number: u64, durability: Durability) -> Result<(), Error> {
+pub(crate) fn commit(db: &Db, number: u64, durability: Durability) -> Result<(), Error> {
     let keyspace = db.default_keyspace();
     let mut batch = db.batch();
     if number.is_multiple_of(11) {
@@ -36,7 +42,7 @@ fn commit(db: &Db, number: u64, durability: Durability) -> Result<(), Error> {
 }
 
 /// Checks that the store holds exactly what the first `n` commits leave, and returns `n`.
-fn check_prefix(db: &Db) -> u64 {
+pub(crate) fn check_prefix(db: &Db) -> u64 {
     let last = db.get(b"last").expect("get");
     let last = last.map_or(0, |bytes| u64::from_le_bytes(bytes.to_vec().try_into().expect("eight bytes")));
     let mut expected = std::collections::BTreeMap::new();
@@ -149,6 +155,8 @@ fn whichever_operation_fails_nothing_acknowledged_is_lost() {
     drop(dry.builder("/db").create().expect("a new store"));
     let before = dry.vfs.operations(FaultTarget::Changes);
     workload(&dry);
+    let names = dry.vfs.list(Path::new("/db")).expect("list");
+    assert!(names.iter().any(|name| name.ends_with(".values")), "no merge moved a value: {names:?}");
     let operations = dry.vfs.operations(FaultTarget::Changes) - before;
     assert!(operations > 200, "only {operations} operations: the workload exercises too little");
 

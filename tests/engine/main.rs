@@ -1,9 +1,20 @@
 //! The engine's tests from outside, in one binary: the model, killed processes, power cuts, and replicas that converge.
 
+mod checkpoint;
+mod close;
 mod common;
+mod compaction;
+mod conditional;
 mod converge;
 mod crash;
+mod delete_range;
+mod feed;
 #[cfg(unix)]
 mod kill;
 mod merkle;
 mod model;
+mod read_only;
+mod scrub;
+mod stats;
+mod transfer;
+mod watch;

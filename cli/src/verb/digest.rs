@@ -8,7 +8,7 @@ use crate::output::{self, Output};
 use crate::store;
 
 pub(super) fn run(args: &Store, output: Output) -> Result<Verdict> {
-    let db = store::open(&args.dir)?;
+    let db = store::open_read_only(&args.dir)?;
     // The counts of the statistics leave out the catalogue of keyspaces, which is no user's entry.
     let stats = db.stats()?;
     let root = output::root(stats.root);

@@ -8,7 +8,7 @@ use crate::output::{self, Output};
 use crate::store;
 
 pub(super) fn run(args: &OneKey, output: Output) -> Result<Verdict> {
-    let db = store::open(&args.dir)?;
+    let db = store::open_read_only(&args.dir)?;
     let keyspace = store::keyspace(&db, &args.keyspace.name)?;
     let value = keyspace.get(&args.key.0)?;
     if output.is_json() {

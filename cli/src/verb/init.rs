@@ -8,10 +8,8 @@ use crate::output::Output;
 use crate::store;
 
 pub(super) fn run(args: &Init, output: Output) -> Result<Verdict> {
-    let db = match &args.replica_of {
-        Some(other) => store::create_replica(&args.dir, &store::open(other)?)?,
-        None => store::create(&args.dir)?,
-    };
+    let other = args.replica_of.as_deref().map(store::open_read_only).transpose()?;
+    let db = store::create(&args.dir, other.as_ref(), args.retain_log)?;
     let (dir, node) = (args.dir.display().to_string(), db.node_id().to_string());
     let object = json!({ "dir": dir, "node": node });
     output.answer(&object, &[("store", dir), ("node", node)])?;

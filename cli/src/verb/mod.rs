@@ -1,15 +1,20 @@
 //! The verbs, a file each. A verb takes its arguments and the output, and returns whether all was as asked for.
 
+mod changes;
+mod checkpoint;
 mod compact;
 mod del;
 mod demo;
 mod diff;
 mod digest;
+mod export;
 mod get;
+mod import;
 mod init;
 mod load;
 mod put;
 mod scan;
+mod scrub;
 mod serve;
 mod stats;
 mod sync;
@@ -28,10 +33,15 @@ pub(crate) fn run(verb: &Verb, output: Output) -> Result<Verdict> {
         Verb::Put(args) => put::run(args, output),
         Verb::Del(args) => del::run(args, output),
         Verb::Scan(args) => scan::run(args, output),
+        Verb::Changes(args) => changes::run(args, output),
         Verb::Stats(args) => stats::run(args, output),
         Verb::Digest(args) => digest::run(args, output),
         Verb::Verify(args) => verify::run(args, output),
+        Verb::Checkpoint(args) => checkpoint::run(args, output),
         Verb::Compact(args) => compact::run(args, output),
+        Verb::Scrub(args) => scrub::run(args, output),
+        Verb::Export(args) => export::run(args, output),
+        Verb::Import(args) => import::run(args, output),
         Verb::Serve(args) => serve::run(args, output),
         Verb::Diff(args) => diff::run(args, output),
         Verb::Sync(args) => sync::run(args, output),

@@ -12,7 +12,7 @@ use crate::output::{self, Output};
 use crate::store;
 
 pub(super) fn run(args: &Scan, output: Output) -> Result<Verdict> {
-    let db = store::open(&args.dir)?;
+    let db = store::open_read_only(&args.dir)?;
     let keyspace = store::keyspace(&db, &args.keyspace.name)?;
     let entries = match &args.prefix {
         Some(prefix) => keyspace.prefix_iter(&prefix.0),

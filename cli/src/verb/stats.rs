@@ -9,7 +9,7 @@ use crate::output::{self, Output, count, size};
 use crate::store;
 
 pub(super) fn run(args: &Store, output: Output) -> Result<Verdict> {
-    let db = store::open(&args.dir)?;
+    let db = store::open_read_only(&args.dir)?;
     let stats = db.stats()?;
     let recovery = db.recovery();
     let node = db.node_id().to_string();
@@ -18,7 +18,7 @@ pub(super) fn run(args: &Store, output: Output) -> Result<Verdict> {
         Health::Poisoned { reason } => format!("takes no writes: {reason}"),
         _ => "good".to_owned(),
     };
-    let garbage = stats.value_segment_bytes.saturating_sub(stats.value_live_bytes);
+    let written = stats.written;
     let object = json!({
         "node": node, "opens": db.opens(), "root": root, "health": health,
         "entries": stats.entries, "tombstones": stats.tombstones, "live_bytes": stats.live_bytes,
@@ -26,7 +26,13 @@ pub(super) fn run(args: &Store, output: Output) -> Result<Verdict> {
         "visible": stats.visible.0, "durable": stats.durable.0, "flushed": stats.flushed.0,
         "runs": stats.runs, "run_bytes": stats.run_bytes, "memtable_bytes": stats.memtable_bytes,
         "value_segments": stats.value_segments, "value_segment_bytes": stats.value_segment_bytes,
-        "value_live_bytes": stats.value_live_bytes,
+        "value_live_bytes": stats.value_live_bytes, "log_bytes": stats.log_bytes,
+        "garbage_bytes": stats.garbage_bytes(), "shadowed_entries": stats.shadowed_entries,
+        "write_amplification": stats.write_amplification(), "space_amplification": stats.space_amplification(),
+        "written": {
+            "committed": written.committed, "logged": written.logged, "flushed": written.flushed,
+            "merged": written.merged,
+        },
         "recovery": {
             "replayed_commits": recovery.replayed_commits, "ring_commits": recovery.ring_commits,
             "torn_bytes": recovery.torn_bytes, "torn_manifest_bytes": recovery.torn_manifest_bytes,
@@ -52,7 +58,19 @@ pub(super) fn run(args: &Store, output: Output) -> Result<Verdict> {
                 "large values",
                 format!("{} in {} segments", size(stats.value_live_bytes), count(stats.value_segments)),
             ),
-            ("garbage there", size(garbage)),
+            ("garbage", size(stats.garbage_bytes())),
+            ("bytes on disk per byte", format!("{:.2}", stats.space_amplification())),
+            (
+                "bytes written per byte",
+                format!(
+                    "{:.2} ({} committed, {} logged, {} flushed, {} merged)",
+                    stats.write_amplification(),
+                    size(written.committed),
+                    size(written.logged),
+                    size(written.flushed),
+                    size(written.merged),
+                ),
+            ),
             ("Merkle buckets", count(stats.buckets)),
             ("horizon", count(stats.horizon)),
             ("opened", format!("{} times", count(db.opens()))),

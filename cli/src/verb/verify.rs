@@ -9,7 +9,7 @@ use crate::progress::Progress;
 use crate::store;
 
 pub(super) fn run(args: &Store, output: Output) -> Result<Verdict> {
-    let db = store::open(&args.dir)?;
+    let db = store::open_read_only(&args.dir)?;
     let root = db.root()?;
     let progress = Progress::things("checking entries", root.counts.live + root.counts.tombstones);
     let report = db.verify(&mut |state| {

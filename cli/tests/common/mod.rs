@@ -34,6 +34,10 @@ impl Folder {
         path
     }
 
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.0.path().join(name)).expect("a file is read")
+    }
+
     /// Turns the bytes of the first entries in the only run of store `name`.
     pub(crate) fn damage_run(&self, name: &str) {
         let files = std::fs::read_dir(self.0.path().join(name)).expect("a store's folder");

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::world::{Files, Random, World, settled};
 use crate::hash::{KeyHash, SetHasher};
-use crate::index::fences::{Fences, FencesBuilder, PAGE_LEN, separator};
+use crate::index::fences::{Fences, FencesBuilder, separator};
 use crate::index::filter::{FilterBuilder, may_contain};
 use crate::index::memtable_cursor::MemtableCursor;
 use crate::index::slots::Slots;
-use crate::index::{Memtable, Run, RunWriter};
-use crate::types::{FileId, Key, KeyRange, SeqNo, Slice, ValueRef};
+use crate::index::{Levels, Memtable, Run, RunWriter};
+use crate::types::{EntrySum, FileId, Head, Key, KeyRange, Kind, RangeSum, SeqNo, Slice, ValueRef};
 use crate::vfs::ReadMode;
 
 fn hash(number: u64) -> KeyHash {
@@ -87,7 +87,8 @@ fn readers_beside_a_writer_see_every_published_commit() {
         let readers = [scope.spawn(read), scope.spawn(read)];
         let mut random = Random::new(6);
         for seqno in 1..=commits {
-            memtable.insert(&key(seqno), hasher.key(&key(seqno)), random.head(seqno, &hasher));
+            let key = key(seqno);
+            memtable.insert(key[..].into(), hasher.key(&key), random.head(seqno, &hasher), None);
             published.store(seqno, Ordering::Release);
         }
         for reader in readers {
@@ -96,31 +97,81 @@ fn readers_beside_a_writer_see_every_published_commit() {
     });
 }
 
+/// What a memtable changes in the sum of any range, as of any commit, whatever of it an index covers already.
+#[test]
+fn a_memtable_sums_up_what_it_changes() {
+    let hasher = SetHasher::new(&[4; 32]);
+    let count = |key: &[u8], head: &Head| {
+        let hash = hasher.head(hasher.key(key), head);
+        EntrySum { sum: RangeSum::of_entry(hash, head.kind == Kind::Put, key.len() as u64), epoch: None }
+    };
+    for seed in 0..300 {
+        let (mut random, memtable) = (Random::new(seed), Memtable::new());
+        let mut below = BTreeMap::new();
+        let mut versions: Vec<(Vec<u8>, Head)> = Vec::new();
+        let keys = 1 + random.below(200);
+        for seqno in 1..random.below(400) {
+            let key = random.below(keys).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes().to_vec();
+            let head = random.head(seqno, &hasher);
+            let old = random.head(0, &hasher);
+            below.entry(key.clone()).or_insert_with(|| (seqno % 3 == 0).then(|| count(&key, &old)));
+            memtable.insert(key[..].into(), hasher.key(&key), head.clone(), below[&key]);
+            versions.push((key, head));
+            if random.below(8) > 0 {
+                continue;
+            }
+            // Most readers read the present, and some the past.
+            let at = SeqNo(if random.below(4) > 0 { seqno } else { random.below(seqno + 1) });
+            let range = match random.below(3) {
+                0 => KeyRange::all(),
+                _ => KeyRange::new(
+                    [random.next() as u8],
+                    (random.below(2) == 0).then(|| vec![random.next() as u8]),
+                ),
+            };
+            let mut newest = BTreeMap::new();
+            versions.iter().filter(|(_, head)| head.seqno <= at).for_each(|(key, head)| {
+                newest.insert(key, head);
+            });
+            let inside = newest.into_iter().filter(|(key, _)| range.contains(key));
+            let before = |key: &Vec<u8>| below[key].map_or(RangeSum::ZERO, |below| below.sum);
+            let expected: RangeSum = inside.map(|(key, head)| count(key, head).sum - before(key)).sum();
+            assert_eq!(
+                memtable.sum(&range, at, count),
+                expected,
+                "seed {seed}: {range:?} at {at:?} of {seqno}"
+            );
+        }
+    }
+}
+
 #[test]
 fn the_block_of_a_key_is_the_last_one_whose_fence_is_not_above_it() {
     for seed in 0..30 {
         let mut random = Random::new(seed);
-        let count = [0, 1, 2, PAGE_LEN, PAGE_LEN + 1, 1_000][seed as usize % 6];
+        let count = [0, 1, 2, 40, 300, 3_000][seed as usize % 6];
         let mut keys: Vec<Vec<u8>> = (0..count).map(|_| random.key()).collect();
         keys.sort();
         keys.dedup();
         let mut builder = FencesBuilder::default();
-        for (number, key) in keys.iter().enumerate() {
-            builder.push(key, 16 + 100 * number as u64);
-        }
-        let (pages, directory) = builder.finish(16 + 100 * keys.len() as u64);
-        let fences = Fences::new(&pages, &directory);
+        let len = |key: &[u8]| 100 + key.len() as u64;
+        keys.iter().for_each(|key| builder.push(key, len(key)));
+        let fences = Fences::open(&builder.finish(), keys.len(), 16).expect("well-formed");
         for _ in 0..300 {
-            let key = random.key();
+            let mut key = random.key();
+            key.truncate(random.below(2 + key.len() as u64) as usize);
             let expected = keys.partition_point(|fence| *fence <= key).checked_sub(1);
-            let found = fences.find(&key).expect("well-formed");
-            assert_eq!(found, expected, "seed {seed}: {}", key.escape_ascii());
+            assert_eq!(fences.find(&key), expected, "seed {seed}: {}", key.escape_ascii());
         }
+        let mut start = 16;
         for (number, key) in keys.iter().enumerate() {
-            let start = 16 + 100 * number as u64;
-            assert_eq!(fences.place(number).expect("well-formed"), start..start + 100, "seed {seed}");
-            assert_eq!(fences.fence(number).expect("well-formed"), *key, "seed {seed}");
+            let end = start + len(key);
+            assert_eq!(fences.find(key), Some(number), "seed {seed}: {}", key.escape_ascii());
+            assert_eq!(fences.place(number), Some(start..end), "seed {seed}");
+            assert_eq!(fences.fence(number).as_ref(), Some(key), "seed {seed}");
+            start = end;
         }
+        assert_eq!((fences.end(), fences.place(keys.len())), (start, None), "seed {seed}");
     }
 }
 
@@ -156,16 +207,17 @@ fn keys_and_values_of_the_greatest_length_have_a_place() {
     let files = Files::default();
     let mut writer = RunWriter::create(&files, Path::new(""), FileId(1), 7).expect("no faults");
     for (key, head) in &entries {
-        writer.push(key, hasher.key(key), head.clone().into()).expect("no faults");
+        writer.push(key, hasher.key(key), head.into()).expect("no faults");
     }
     writer.finish().expect("no faults");
     let run =
         Run::open(&files, Path::new(""), FileId(1), ReadMode::Mapped, hasher.clone()).expect("well-formed");
+    let levels = Levels::new(vec![Arc::new(run)]);
     for (key, head) in &entries {
-        let found = run.get(key, hasher.key(key)).expect("no damage");
+        let found = levels.get(key, hasher.key(key)).expect("no damage");
         assert!(found == Some(settled(head)), "key of {} bytes", key.len());
     }
-    assert!(run.verify().is_empty());
+    assert!(levels.runs()[0].verify().is_empty());
 }
 
 #[test]
@@ -174,7 +226,7 @@ fn a_run_without_entries_is_readable() {
     RunWriter::create(&files, Path::new(""), FileId(1), 0).and_then(RunWriter::finish).expect("no faults");
     let run =
         Run::open(&files, Path::new(""), FileId(1), ReadMode::Mapped, hasher.clone()).expect("well-formed");
-    assert_eq!(run.get(b"key", hasher.key(b"key")).expect("no damage"), None);
+    assert!(run.find(b"key", hasher.key(b"key")).expect("no damage").is_none());
     assert!(run.verify().is_empty());
 }
 

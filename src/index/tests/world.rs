@@ -132,7 +132,7 @@ impl World {
         for _ in 0..count {
             self.seqno += 1;
             let (key, head) = (self.random.key(), self.random.head(self.seqno, &self.hasher));
-            self.memtables[0].insert(&key, self.hasher.key(&key), head.clone());
+            self.memtables[0].insert(key[..].into(), self.hasher.key(&key), head.clone(), None);
             self.model.entry(key).or_default().push(head);
         }
     }
@@ -169,9 +169,8 @@ impl World {
         let id = FileId(self.next_file);
         self.next_file += 1;
         let mut writer = RunWriter::create(&self.files, Path::new(""), id, entries_max).expect("no faults");
-        while cursor.advance().expect("no faults") {
-            let head = cursor.take_head().expect("just advanced");
-            writer.push(cursor.key(), self.hasher.key(cursor.key()), head).expect("no faults");
+        while let Some((key, head)) = cursor.step().expect("no faults") {
+            writer.push(key, self.hasher.key(key), head).expect("no faults");
         }
         let properties = writer.finish().expect("no faults");
         let run =
@@ -195,7 +194,7 @@ impl World {
     /// The newest version of `key` as of commit `at`.
     pub(super) fn get(&self, key: &[u8], at: SeqNo) -> Option<Head> {
         let hash = self.hasher.key(key);
-        let in_memory = self.memtables.iter().find_map(|memtable| memtable.get(key, hash, at));
+        let in_memory = self.memtables.iter().find_map(|memtable| memtable.get(key, hash, at).cloned());
         in_memory.or_else(|| self.levels.get(key, hash).expect("no damage")).map(|head| settled(&head))
     }
 }

@@ -218,7 +218,8 @@ fn a_missing_segment_is_corruption() {
 
     // All that is left is what the manifest says.
     let (vfs, log_ends) = (MemoryVfs::new(), BTreeMap::new());
-    let plan = Plan { log_start: SegmentId(3), log_ends: &log_ends, flushed: SeqNo(9) };
+    let plan =
+        Plan { log_start: SegmentId(3), log_ends: &log_ends, flushed: SeqNo(9), is_being_written: false };
     let ring = vfs.staging(&ring_path(), RING_LEN).expect("opened");
     let found = read(&vfs, dir(), &plan, &*ring, ReadMode::Plain);
     assert!(matches!(found, Err(Error::Corruption { .. })));

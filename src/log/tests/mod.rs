@@ -156,7 +156,8 @@ struct Opened {
 /// Opens the log as a store does: read, rewrite, replay, close the tail, and only then take commits.
 fn open(vfs: &MemoryVfs) -> Result<Opened> {
     let ends = load_ends(vfs);
-    let plan = Plan { log_start: SegmentId(1), log_ends: &ends, flushed: SeqNo::ZERO };
+    let plan =
+        Plan { log_start: SegmentId(1), log_ends: &ends, flushed: SeqNo::ZERO, is_being_written: false };
     let ring =
         vfs.staging(&ring_path(), RING_LEN).map_err(|source| Error::io("open", &ring_path(), source))?;
     let mode = ReadMode::Plain;

@@ -1,5 +1,7 @@
 //! Sizes, places and bytes of a log that nothing happens to.
 
+use smallvec::smallvec;
+
 use super::*;
 
 /// The bytes that `docs/format.md` shows as its example.
@@ -16,7 +18,12 @@ fn put<'a>(key: &'a [u8], value: &'a [u8]) -> LogEntry<'a> {
 
 fn open_in(vfs: &Arc<dyn Vfs>, dir: &Path, ring_len: usize) -> LogWriter {
     let ring = vfs.staging(&dir.join("RING"), ring_len).expect("opened");
-    let plan = Plan { log_start: SegmentId(1), log_ends: &BTreeMap::new(), flushed: SeqNo::ZERO };
+    let plan = Plan {
+        log_start: SegmentId(1),
+        log_ends: &BTreeMap::new(),
+        flushed: SeqNo::ZERO,
+        is_being_written: false,
+    };
     let contents = read(&**vfs, dir, &plan, &*ring, ReadMode::Mapped).expect("read");
     let (fresh, _) = contents.rewrite(&**vfs, dir, 1 << 16).expect("made");
     LogWriter::new(vfs.clone(), dir.to_owned(), ring, fresh, 1 << 16)
@@ -33,7 +40,7 @@ fn a_buffered_commit_costs_no_operation_until_the_ring_is_full() {
     while vfs.operations(crate::vfs::FaultTarget::Changes) == before {
         count += 1;
         let seqno = SeqNo((1 << 27) + count);
-        let commit = Commit { seqno, durable: seqno, stamp, entries: vec![put(&key, &value)] };
+        let commit = Commit { seqno, durable: seqno, stamp, entries: smallvec![put(&key, &value)] };
         log.append(&commit).expect("appended");
     }
     // A key of 16 bytes in a keyspace with a value of 100, late in the life of a store.
@@ -93,7 +100,8 @@ fn a_commit_that_no_segment_can_hold_is_refused_and_changes_nothing() {
     // The same megabyte often enough.
     let value = vec![0; 1 << 20];
     let entries = vec![put(b"key", &value); 4096];
-    let commit = Commit { seqno: SeqNo(2), durable: SeqNo::ZERO, stamp: Stamp::default(), entries };
+    let commit =
+        Commit { seqno: SeqNo(2), durable: SeqNo::ZERO, stamp: Stamp::default(), entries: entries.into() };
     assert!(matches!(log.append(&commit), Err(Error::CommitTooLarge { .. })));
     log.append(&Content::new(1, SeqNo(2)).commit(SeqNo(2), SeqNo::ZERO)).expect("smaller ones are taken");
     assert_eq!(open(&vfs.kill()).expect("opens").found.len(), 2);
@@ -105,8 +113,12 @@ fn the_bytes_are_those_of_the_format_page() {
     let mut log = open(&vfs).expect("a new log opens").writer;
     let tombstone = LogEntry { kind: Kind::Tombstone, expires_at: 0, ..put(b"old", b"") };
     let entries = vec![LogEntry { expires_at: 300, ..put(b"key", b"value") }, tombstone];
-    let commit =
-        Commit { seqno: SeqNo(1), durable: SeqNo(0), stamp: Stamp { hlc: 0x0102, node: 9 }, entries };
+    let commit = Commit {
+        seqno: SeqNo(1),
+        durable: SeqNo(0),
+        stamp: Stamp { hlc: 0x0102, node: 9 },
+        entries: entries.into(),
+    };
     log.append(&commit).expect("appended");
     log.rotate().expect("rotated");
     let bytes = vfs.bytes(&segment_path(1)).expect("there");

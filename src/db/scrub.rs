@@ -1,0 +1,249 @@
+//! [`Scrub`]: reads everything again, little by little, to find damage while there still is a replica to repair it from.
+//!
+//! Runs are taken in the order of their numbers, block by block, each with the large values that it points to. A merge gives
+//! its result a greater number, so whatever is moved before its turn is met later. Nothing waits here: a step says how long
+//! the caller should, by a bucket of tokens that fills with the environment's time.
+//!
+//! Easy to get wrong: no view is held between two steps, or a scrub of days would keep every file that compaction removes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Db;
+use crate::error::Error;
+use crate::index::Run;
+use crate::store::View;
+
+/// Bytes after which a step ends.
+const STEP_BYTES: u64 = 256 << 10;
+
+/// Damaged places that a report names; more are counted only.
+const DAMAGE_MAX: usize = 1000;
+
+/// Choices for a scrub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ScrubOptions {
+    /// Bytes to read in a second, on average; a second's worth may be read at once. 0 means as fast as it goes. Default:
+    /// 16 MiB.
+    pub bytes_per_second: u64,
+    /// Where to begin. Default: at the beginning.
+    pub from: ScrubPosition,
+}
+
+impl Default for ScrubOptions {
+    fn default() -> ScrubOptions {
+        ScrubOptions { bytes_per_second: 16 << 20, from: ScrubPosition::default() }
+    }
+}
+
+impl ScrubOptions {
+    /// Sets [`ScrubOptions::bytes_per_second`].
+    #[must_use]
+    pub fn bytes_per_second(self, bytes_per_second: u64) -> ScrubOptions {
+        ScrubOptions { bytes_per_second, ..self }
+    }
+
+    /// Sets [`ScrubOptions::from`].
+    #[must_use]
+    pub fn from(self, from: ScrubPosition) -> ScrubOptions {
+        ScrubOptions { from, ..self }
+    }
+}
+
+/// How far a scrub has come; good for going on after a restart. The default is the beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct ScrubPosition {
+    /// Number of the run to check next, or the least above it that there is.
+    pub run: u64,
+    /// Number of the block in it.
+    pub block: u64,
+}
+
+/// What a scrub has read and found so far.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct ScrubReport {
+    /// Blocks of runs that were read.
+    pub blocks: u64,
+    /// Large values that were read.
+    pub values: u64,
+    /// Bytes of both.
+    pub bytes: u64,
+    /// What is damaged or could not be read, with file and offset. The first thousand places.
+    pub damage: Vec<Error>,
+    /// Number of damaged places.
+    pub damage_count: u64,
+}
+
+/// What to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScrubStep {
+    /// Call again; something was read.
+    Again,
+    /// Call again after this time; the rate is used up.
+    Wait(Duration),
+    /// Everything was read.
+    Done,
+}
+
+/// A scrub under way. It reads what its steps are called for and does nothing in between.
+///
+/// ```
+/// # fn main() -> syncline::Result<()> {
+/// # let dir = tempfile::tempdir().expect("a folder");
+/// use syncline::{Db, ScrubOptions, ScrubStep};
+/// let db = Db::builder(dir.path()).open_or_create()?;
+/// db.put("apple", "red")?;
+/// db.flush()?;
+/// let mut scrub = db.scrub(ScrubOptions::default());
+/// loop {
+///     match scrub.step() {
+///         ScrubStep::Again => {}
+///         ScrubStep::Wait(time) => std::thread::sleep(time),
+///         ScrubStep::Done => break,
+///     }
+/// }
+/// assert_eq!(scrub.report().damage_count, 0);
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct Scrub {
+    db: Db,
+    bucket: Bucket,
+    position: ScrubPosition,
+    report: ScrubReport,
+}
+
+impl Scrub {
+    pub(super) fn new(db: Db, options: ScrubOptions) -> Scrub {
+        let bucket = Bucket::new(options.bytes_per_second, db.now_ms());
+        Scrub { db, bucket, position: options.from, report: ScrubReport::default() }
+    }
+
+    /// Where the next step begins.
+    pub fn position(&self) -> ScrubPosition {
+        self.position
+    }
+
+    /// What was read and found since this scrub was begun.
+    pub fn report(&self) -> &ScrubReport {
+        &self.report
+    }
+
+    /// Bytes of all runs and of the large values in use: what a whole scrub reads at this moment, about.
+    pub fn total_bytes(&self) -> u64 {
+        let sizes = self.db.store().sizes();
+        sizes.run_bytes.saturating_add(sizes.value_live_bytes)
+    }
+
+    /// Reads some blocks, up to about 256 KiB and one value, unless it is too early for that. Damage goes to the report.
+    pub fn step(&mut self) -> ScrubStep {
+        if let Some(wait) = self.bucket.wait(self.db.now_ms()) {
+            return ScrubStep::Wait(wait);
+        }
+        let (view, _) = self.db.store().read_point();
+        let before = self.report.bytes;
+        while self.report.bytes - before < STEP_BYTES {
+            let Some(run) = self.run(&view) else { return ScrubStep::Done };
+            let block = if run.id().0 == self.position.run { self.position.block } else { 0 };
+            if block == 0 {
+                self.parts(&run);
+            }
+            if block < run.properties().blocks {
+                self.block(&view, &run, block);
+            }
+            let is_last = block + 1 >= run.properties().blocks;
+            self.position = if is_last {
+                ScrubPosition { run: run.id().0 + 1, block: 0 }
+            } else {
+                ScrubPosition { run: run.id().0, block: block + 1 }
+            };
+        }
+        self.bucket.take(self.report.bytes - before);
+        ScrubStep::Again
+    }
+
+    /// The run that the position is in or before.
+    fn run(&self, view: &View) -> Option<Arc<Run>> {
+        let runs = view.levels.runs().iter().filter(|run| run.id().0 >= self.position.run);
+        runs.min_by_key(|run| run.id()).cloned()
+    }
+
+    /// Checks what of a run is no block: opening it again reads all of that.
+    fn parts(&mut self, run: &Run) {
+        let store = self.db.store();
+        let vfs = &*store.options.environment.vfs;
+        let opened =
+            Run::open(vfs, &store.dir, run.id(), store.options.read_mode, store.measure.hasher.clone());
+        match opened {
+            Ok(opened) => self.note(opened.filter_damage().cloned()),
+            // Merged with others since the step began: what became of it comes later.
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => self.note(Some(error)),
+        }
+    }
+
+    fn block(&mut self, view: &View, run: &Run, block: u64) {
+        let mut values = Vec::new();
+        self.report.blocks += 1;
+        match run.recheck(block, |location, digest| values.push((location, digest))) {
+            Ok(len) => self.report.bytes += len,
+            Err(error) => {
+                self.report.bytes += 1;
+                self.note(Some(error));
+            }
+        }
+        for (location, digest) in values {
+            self.report.values += 1;
+            self.report.bytes += u64::from(location.len);
+            let hasher = &self.db.store().measure.hasher;
+            let damage = view.log_value(location, digest, hasher).err();
+            self.note(damage);
+        }
+    }
+
+    fn note(&mut self, damage: Option<Error>) {
+        let Some(damage) = damage else { return };
+        self.report.damage_count += 1;
+        if self.report.damage.len() < DAMAGE_MAX {
+            self.report.damage.push(damage);
+        }
+    }
+}
+
+/// A bucket of tokens, one for a byte. What is taken may exceed what is there; then the next one waits.
+#[derive(Debug)]
+struct Bucket {
+    per_second: u64,
+    /// Tokens, in thousandths.
+    level: i128,
+    filled_at_ms: u64,
+}
+
+impl Bucket {
+    fn new(per_second: u64, now_ms: u64) -> Bucket {
+        Bucket { per_second, level: i128::from(per_second) * 1000, filled_at_ms: now_ms }
+    }
+
+    /// How long to wait until something may be taken. A clock that goes back counts as one that stands still.
+    fn wait(&mut self, now_ms: u64) -> Option<Duration> {
+        if self.per_second == 0 {
+            return None;
+        }
+        let rate = i128::from(self.per_second);
+        let passed = now_ms.saturating_sub(self.filled_at_ms);
+        self.filled_at_ms = now_ms;
+        self.level = (self.level + rate * i128::from(passed)).min(rate * 1000);
+        let missing = 1 - self.level;
+        (missing > 0).then(|| {
+            Duration::from_millis(
+                u64::try_from(missing.div_euclid(rate)).unwrap_or(u64::MAX).saturating_add(1),
+            )
+        })
+    }
+
+    fn take(&mut self, bytes: u64) {
+        self.level -= i128::from(bytes) * 1000;
+    }
+}

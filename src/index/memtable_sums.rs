@@ -1,0 +1,134 @@
+//! What a memtable changes in the sum of a key range: its newest entries there, less what the layers below counted.
+//!
+//! Few keys are counted one by one. For many there is an index: the keys in order as of some version, with the sum of all
+//! before every [`MARK_EVERY`]th of them, so that a range costs two searches; what came later is counted version by
+//! version, and when that grows long the index is made anew. A memtable whose sums nobody asks for pays nothing.
+//!
+//! Easy to get wrong: the index speaks of the versions that were there when it was made. A reader at an older sequence
+//! number must not use it, and counts one by one.
+
+use super::memtable::{Cell, Memtable};
+use crate::types::{EntrySum, Head, KeyRange, RangeSum, SeqNo};
+
+/// Ranges of up to this many keys are counted one by one. Tests have few keys, and want all ways to be taken.
+const COUNTED_MAX: usize = if cfg!(test) { 8 } else { 256 };
+
+/// Keys between marks.
+const MARK_EVERY: usize = if cfg!(test) { 4 } else { 64 };
+
+/// Versions that may be newer than the index, beside a sixteenth of those in it.
+const NEWER_MAX: usize = if cfg!(test) { 16 } else { 1024 };
+
+/// Sums of the keys in order, as of the first `through` versions.
+#[derive(Debug, Default)]
+pub(super) struct SumIndex {
+    through: usize,
+    cells: Vec<u32>,
+    /// The sum of the cells before number `MARK_EVERY * index`.
+    marks: Vec<RangeSum>,
+}
+
+impl Memtable {
+    /// What this memtable changes in the sum of `range` by commits up to `at`; `count` says what an entry counts for.
+    /// O(log keys) but for a part of the newest versions, and for an index that is made now and then in O(keys).
+    pub(crate) fn sum(
+        &self,
+        range: &KeyRange,
+        at: SeqNo,
+        count: impl Fn(&[u8], &Head) -> EntrySum,
+    ) -> RangeSum {
+        let in_order = self.in_order();
+        let cells = in_order.cells(&range.start, range.end.as_deref());
+        if cells.len() <= COUNTED_MAX {
+            return self.counted(cells, |_, head| head.seqno <= at, &count);
+        }
+        let mut index = self.sums.lock();
+        let through = self.count_through(at);
+        if through < index.through {
+            return self.counted(cells, |_, head| head.seqno <= at, &count);
+        }
+        drop(in_order);
+        if through - index.through > NEWER_MAX + index.through / 16 {
+            *index = self.index_sums(through, &count);
+        }
+        let newer = (index.through..through).map(|number| self.counted_version(number, range, &count));
+        self.indexed(&index, range, &count) + newer.sum()
+    }
+
+    /// The sum of what the newest versions that `is_wanted` changed in these cells.
+    fn counted(
+        &self,
+        cells: &[u32],
+        is_wanted: impl Fn(u32, &Head) -> bool,
+        count: impl Fn(&[u8], &Head) -> EntrySum,
+    ) -> RangeSum {
+        let change = |cell: &Cell| {
+            let head = self.newest(cell, &is_wanted)?;
+            Some(count(&cell.key, head).sum - cell.below.as_ref().map_or(RangeSum::ZERO, |below| below.sum))
+        };
+        cells.iter().filter_map(|&number| change(self.cell(number)?)).sum()
+    }
+
+    /// What version `number` changed in the sum of `range`.
+    fn counted_version(
+        &self,
+        number: usize,
+        range: &KeyRange,
+        count: impl Fn(&[u8], &Head) -> EntrySum,
+    ) -> RangeSum {
+        let change = || {
+            let version = self.version(number)?;
+            let cell = self.cell(version.cell).filter(|cell| range.contains(&cell.key))?;
+            let before = match self.before(number, version) {
+                Some(head) => count(&cell.key, head).sum,
+                None => cell.below.as_ref().map_or(RangeSum::ZERO, |below| below.sum),
+            };
+            Some(count(&cell.key, &version.head).sum - before)
+        };
+        change().unwrap_or(RangeSum::ZERO)
+    }
+
+    fn index_sums(&self, through: usize, count: impl Fn(&[u8], &Head) -> EntrySum) -> SumIndex {
+        let cells = self.in_order().cells(&[], None).to_vec();
+        let mut sum = RangeSum::ZERO;
+        let marks = cells.chunks(MARK_EVERY).map(|chunk| {
+            let before = sum;
+            sum += self.counted(chunk, |number, _| (number as usize) < through, &count);
+            before
+        });
+        let marks = marks.collect();
+        SumIndex { through, cells, marks }
+    }
+
+    /// The sum of `range` as of the index.
+    fn indexed(
+        &self,
+        index: &SumIndex,
+        range: &KeyRange,
+        count: impl Fn(&[u8], &Head) -> EntrySum,
+    ) -> RangeSum {
+        let before = |key: &[u8]| {
+            let is_before = |&number: &u32| self.cell(number).is_some_and(|cell| *cell.key < *key);
+            self.sum_before(index, index.cells.partition_point(is_before), &count)
+        };
+        let end = match &range.end {
+            Some(end) => before(end),
+            None => self.sum_before(index, index.cells.len(), &count),
+        };
+        end - before(&range.start)
+    }
+
+    /// The sum of the first `position` cells as of the index.
+    fn sum_before(
+        &self,
+        index: &SumIndex,
+        position: usize,
+        count: impl Fn(&[u8], &Head) -> EntrySum,
+    ) -> RangeSum {
+        // A position at the very end may lie one mark beyond the last.
+        let mark = (position / MARK_EVERY).min(index.marks.len().saturating_sub(1));
+        let rest = index.cells.get(mark * MARK_EVERY..position).unwrap_or_default();
+        let marked = index.marks.get(mark).copied().unwrap_or_default();
+        marked + self.counted(rest, |number, _| (number as usize) < index.through, count)
+    }
+}

@@ -1,0 +1,88 @@
+//! Commits that depend on what they replace: the head is read and judged under the same lock that commits.
+//!
+//! Compare-and-swap and `fetch_update` of `db` are made of [`Store::commit_if`].
+//!
+//! Easy to get wrong: an expired entry is absent to readers, so it is absent to conditions too; and what a refusal tells
+//! the caller is read outside the lock, through the view that pins it.
+
+use std::sync::Arc;
+
+use smallvec::smallvec;
+
+use crate::error::Result;
+use crate::types::{Head, Kind, SeqNo, Slice};
+
+use super::commit::{Write, Writes, check_and_dedupe};
+use super::{Durability, Store, View};
+
+/// What a reader sees of a key: an entry that is neither a tombstone nor expired, and the view that it was found in.
+#[derive(Debug, Clone)]
+pub(crate) struct VisibleEntry {
+    head: Head,
+    view: Arc<View>,
+}
+
+impl VisibleEntry {
+    /// The commit that brought it: no two versions of a key have the same.
+    pub(crate) fn seqno(&self) -> SeqNo {
+        self.head.seqno
+    }
+
+    /// Its value.
+    ///
+    /// # Errors
+    /// `Corruption`, `Io`.
+    pub(crate) fn value(&self, store: &Store) -> Result<Slice> {
+        self.view.value(&self.head, &store.measure.hasher)
+    }
+}
+
+impl Store {
+    /// What readers see of `key` now.
+    ///
+    /// # Errors
+    /// As reading a head.
+    pub(crate) fn visible_entry(&self, key: &[u8]) -> Result<Option<VisibleEntry>> {
+        let (view, seqno) = self.read_point();
+        let head = view.head(key, self.measure.hasher.key(key), seqno)?;
+        let visible = head.filter(|head| head.is_visible(self.now_ms()));
+        Ok(visible.map(|head| VisibleEntry { head, view }))
+    }
+
+    /// Commits the local change `write` if `condition` holds for the entry that readers see at that moment, else returns
+    /// that entry. `condition` runs under the commit lock, so it must be quick and must not call the store. Deleting what
+    /// is not there is done already, and adds no tombstone.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub(crate) fn commit_if(
+        &self,
+        write: Write,
+        durability: Durability,
+        condition: impl FnOnce(Option<&Head>) -> bool,
+    ) -> Result<Result<(), Option<VisibleEntry>>> {
+        let (kind, mut writes): (_, Writes) = (write.kind, smallvec![write]);
+        check_and_dedupe(&mut writes)?;
+        let mut writer = self.lock_with_room()?;
+        let view = self.views.current();
+        let write = writes.first_mut().expect("one change stays one");
+        writer.front.prepare(&view, write, &self.measure)?;
+        let head = view.head(&write.key, write.prepared.hash, writer.front.last)?;
+        let visible = head.filter(|head| head.is_visible(self.now_ms()));
+        if !condition(visible.as_ref()) {
+            drop(writer);
+            return Ok(Err(visible.map(|head| VisibleEntry { head, view })));
+        }
+        let is_change = kind == Kind::Put || visible.is_some();
+        let seqno = match is_change {
+            true => self.append(&mut writer, &view, writes)?,
+            // What was found absent may have been deleted a moment ago, and that has to be durable too.
+            false => writer.front.last,
+        };
+        drop(writer);
+        match durability {
+            Durability::Buffered => Ok(Ok(())),
+            Durability::Sync => self.persist_through(seqno).map(Ok),
+        }
+    }
+}
