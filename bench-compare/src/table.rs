@@ -143,7 +143,7 @@ impl Cell {
         values.sort_by(|a, b| if figure.is_cost { a.total_cmp(b) } else { b.total_cmp(a) });
         Some(Cell {
             best: *values.first()?,
-            median: values[values.len() / 2],
+            median: (values[(values.len() - 1) / 2] + values[values.len() / 2]) / 2.0,
             rounds: values.len(),
             has_lost: rows.iter().any(|row| row.lost.is_some_and(|lost| lost > 0)),
         })
