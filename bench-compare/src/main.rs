@@ -5,22 +5,26 @@ mod data;
 mod engine;
 mod measure;
 mod parent;
+mod plot;
 mod row;
+mod steady;
 mod table;
 mod workload;
 
 use std::error::Error;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
+use tempfile::TempDir;
 
 use crate::child::{Job, Stage};
 use crate::engine::{Engine, Fjall, Heed, Redb, Syncline};
 use crate::parent::Plan;
 use crate::row::Row;
+use crate::steady::{Load, Second};
 
 /// Any engine's error; a benchmark only reports them.
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -41,6 +45,8 @@ enum Command {
         /// The file of lines.
         file: PathBuf,
     },
+    /// Overwrite a loaded store for minutes, and tell of every second.
+    Steady(Steady),
     /// What `engines` starts; not for people.
     #[command(hide = true)]
     Child {
@@ -88,6 +94,34 @@ struct Engines {
     table: bool,
 }
 
+#[derive(Debug, Args)]
+struct Steady {
+    /// The engine.
+    #[arg(long, default_value = "syncline", value_parser = PossibleValuesParser::new(engine::NAMES))]
+    engine: String,
+    /// Entries of the store.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    entries: u64,
+    /// Bytes of a value.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(16..))]
+    value: u32,
+    /// How long.
+    #[arg(long, default_value_t = 600)]
+    seconds: u64,
+    /// Overwrites per second. Default: as many as there can be.
+    #[arg(long)]
+    rate: Option<u64>,
+    /// Where the store is made. Default: a temporary folder.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Seed of keys and choices.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Draw the seconds into this file.
+    #[arg(long)]
+    svg: Option<PathBuf>,
+}
+
 fn main() -> Result<ExitCode> {
     match Cli::parse().command {
         Command::Engines(arguments) => run_engines(arguments),
@@ -101,6 +135,7 @@ fn main() -> Result<ExitCode> {
             println!("{}", table::render(&rows));
             Ok(ExitCode::SUCCESS)
         }
+        Command::Steady(arguments) => run_steady(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Child { job } => {
             let job: Job = serde_json::from_str(&job)?;
             run_child(&job)?;
@@ -110,10 +145,7 @@ fn main() -> Result<ExitCode> {
 }
 
 fn run_engines(arguments: Engines) -> Result<ExitCode> {
-    let root = tempfile::Builder::new().prefix("bench-compare-").tempdir_in(match &arguments.dir {
-        Some(dir) => dir.clone(),
-        None => std::env::temp_dir(),
-    })?;
+    let root = folder(arguments.dir.as_deref())?;
     let filesystem = parent::filesystem(root.path())?;
     eprintln!("stores are made in {} on {filesystem}", root.path().display());
     if filesystem == "tmpfs" {
@@ -149,6 +181,37 @@ fn run_engines(arguments: Engines) -> Result<ExitCode> {
         println!("{}", table::render(&rows));
     }
     Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A new folder for stores, in `dir` or the system's place for temporary ones.
+fn folder(dir: Option<&Path>) -> Result<TempDir> {
+    let dir = dir.map_or_else(std::env::temp_dir, Path::to_owned);
+    Ok(tempfile::Builder::new().prefix("bench-compare-").tempdir_in(dir)?)
+}
+
+fn run_steady(arguments: &Steady) -> Result<()> {
+    let root = folder(arguments.dir.as_deref())?;
+    let &Steady { entries, value, seconds, rate, seed, .. } = arguments;
+    let load = Load { entries, value_bytes: value as usize, seconds, rate, seed };
+    let mut all = Vec::new();
+    let each = |second: Second| {
+        println!("{}", serde_json::to_string(&second).expect("a second is plain data"));
+        all.push(second);
+    };
+    match arguments.engine.as_str() {
+        Syncline::NAME => steady::run::<Syncline>(root.path(), &load, each),
+        Fjall::NAME => steady::run::<Fjall>(root.path(), &load, each),
+        Redb::NAME => steady::run::<Redb>(root.path(), &load, each),
+        Heed::NAME => steady::run::<Heed>(root.path(), &load, each),
+        #[cfg(feature = "rocksdb")]
+        engine::RocksDb::NAME => steady::run::<engine::RocksDb>(root.path(), &load, each),
+        other => Err(format!("this build has no engine {other}").into()),
+    }?;
+    if let Some(svg) = &arguments.svg {
+        let title = format!("{}: random overwrites of {entries} entries of {value} bytes", arguments.engine);
+        std::fs::write(svg, plot::draw(&title, &all))?;
+    }
+    Ok(())
 }
 
 fn run_child(job: &Job) -> Result<()> {
