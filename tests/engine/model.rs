@@ -157,15 +157,18 @@ impl Run {
         backwards.reverse();
         assert_eq!(backwards, expected, "backwards");
 
-        let (mut front, mut back, mut iter) = (Vec::new(), Vec::new(), walk());
+        // Lent entries instead of owned ones.
+        let (mut front, mut back) = (Vec::new(), Vec::new());
+        let mut iter = snapshot.range(&keyspace, range.clone());
         loop {
-            let taken = if self.random.chance(50) { (iter.next(), true) } else { (iter.next_back(), false) };
-            match taken {
-                (Some(entry), true) => front.push(entry),
-                (Some(entry), false) => back.push(entry),
-                (None, _) => break,
+            let is_forward = self.random.chance(50);
+            if !if is_forward { iter.advance() } else { iter.advance_back() }.expect("entry") {
+                break;
             }
+            let entry = (iter.key().to_vec(), iter.value().to_vec());
+            if is_forward { &mut front } else { &mut back }.push(entry);
         }
+        assert_eq!((iter.key(), iter.value()), (&[][..], &[][..]), "at the end");
         front.extend(back.into_iter().rev());
         assert_eq!(front, expected, "from both ends");
     }
