@@ -114,6 +114,18 @@ impl From<Slice> for Vec<u8> {
     }
 }
 
+/// Shares the slice's bytes instead of copying them: a network server can hand a value that lies in a mapped file to its
+/// socket as it is. As long as the `Bytes` or a clone of it lives, it pins what the slice pinned.
+#[cfg(feature = "bytes")]
+impl From<Slice> for bytes::Bytes {
+    fn from(slice: Slice) -> bytes::Bytes {
+        match slice.bytes {
+            Bytes::None => bytes::Bytes::new(),
+            _ => bytes::Bytes::from_owner(slice),
+        }
+    }
+}
+
 impl Default for Slice {
     fn default() -> Slice {
         Slice::empty()
@@ -170,6 +182,23 @@ mod tests {
         assert_eq!(part.sub(1..3).expect("within"), b"or");
         assert!(part.sub(3..6).is_none());
         assert_eq!(Slice::empty().sub(0..0).expect("empty"), b"");
+    }
+
+    #[cfg(feature = "bytes")]
+    #[test]
+    fn bytes_of_a_slice_are_where_the_slice_has_them_and_keep_their_owner_alive() {
+        let owner: Owner = Arc::new(b"hello world".to_vec());
+        let alive = Arc::downgrade(&owner);
+        let part = Slice::of(owner, 6..11).expect("within");
+        let address = part.as_ptr();
+        let bytes = bytes::Bytes::from(part);
+        let tail = bytes.slice(1..);
+        drop(bytes);
+        assert_eq!((&tail[..], tail.as_ptr()), (&b"orld"[..], address.wrapping_add(1)));
+        assert!(alive.upgrade().is_some());
+        drop(tail);
+        assert!(alive.upgrade().is_none(), "the last view lets go of the owner");
+        assert!(bytes::Bytes::from(Slice::empty()).is_empty());
     }
 
     #[test]
