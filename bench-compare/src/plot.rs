@@ -1,4 +1,4 @@
-//! The picture of a steady load: four panels over one time axis, as SVG that follows the reader's light or dark theme.
+//! The picture of a steady load: five panels over one time axis, as SVG that follows the reader's light or dark theme.
 //! Lines of one panel differ in dash as well as in colour.
 
 use std::fmt::Write;
@@ -9,7 +9,7 @@ const WIDTH: f64 = 900.0;
 const PANEL_HEIGHT: f64 = 150.0;
 const LEFT: f64 = 80.0;
 const RIGHT: f64 = 150.0;
-const TOP: f64 = 40.0;
+const TOP: f64 = 64.0;
 const GAP: f64 = 40.0;
 
 /// A named line: its name, its stroke and dash as a CSS class, and its value in each second.
@@ -23,16 +23,17 @@ const STYLE: &str = "svg{font:13px sans-serif;background:#fff}text{fill:#222}.gr
 /// Draws `seconds`, which are of one engine.
 pub fn draw(title: &str, seconds: &[Second]) -> String {
     let series = |value: fn(&Second) -> f64| seconds.iter().map(value).collect::<Vec<_>>();
-    let panels: [(&str, Vec<Line<'_>>); 4] = [
+    let panels: [(&str, Vec<Line<'_>>); 5] = [
         ("thousand overwrites per second", vec![("rate", "a", series(|second| second.ops_per_s / 1e3))]),
         (
-            "latency, milliseconds",
+            "latency, microseconds",
             vec![
-                ("p99", "c", series(|second| second.p99_us / 1e3)),
-                ("p99.9", "a", series(|second| second.p999_us / 1e3)),
-                ("longest", "b", series(|second| second.max_us / 1e3)),
+                ("p50", "c", series(|second| second.p50_us)),
+                ("p99", "b", series(|second| second.p99_us)),
+                ("p99.9", "a", series(|second| second.p999_us)),
             ],
         ),
+        ("longest of a second, milliseconds", vec![("longest", "b", series(|second| second.max_us / 1e3))]),
         (
             "amplification",
             vec![
