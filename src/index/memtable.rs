@@ -271,7 +271,13 @@ impl InOrder<'_> {
         let gathered = self.cells.chunks(GATHERED).map(|cells| {
             let changes: SmallVec<[Change<'_>; GATHERED]> = self.changes_of(cells, SeqNo::MAX).collect();
             for (key, head, _) in &changes {
-                std::hint::black_box((key.first().copied(), value(head).first().copied()));
+                let Head { stamp, digest, .. } = head;
+                std::hint::black_box((
+                    key.first().copied(),
+                    value(head).first().copied(),
+                    stamp.hlc,
+                    digest.0,
+                ));
             }
             changes
         });

@@ -13,6 +13,9 @@ pub(crate) type Owner = Arc<dyn AsRef<[u8]> + Send + Sync>;
 /// Bytes up to this many are copied to where their reference count is; more are left in the vector that they came in.
 const COPIED_MAX: usize = 1024;
 
+/// Key and value of a commit share an allocation if they have no more bytes than this.
+const JOINED_MAX: usize = 256;
+
 /// The kinds of owners.
 #[derive(Clone)]
 enum Bytes {
@@ -54,7 +57,7 @@ impl Slice {
     pub(crate) fn joined(prefix: &[u8], key: &[u8], value: &[u8]) -> (Slice, Slice) {
         let key_len = prefix.len() + key.len();
         let len = key_len + value.len();
-        let mut bytes = [0; COPIED_MAX];
+        let mut bytes = [0; JOINED_MAX];
         let Some(bytes) = bytes.get_mut(..len) else {
             return (Slice::from([prefix, key].concat()), Slice::from(value));
         };
@@ -205,7 +208,7 @@ mod tests {
     fn joined_slices_are_the_parts_whatever_their_lengths() {
         let bytes: Vec<u8> = (0..3_000).map(|number| number as u8).collect();
         for (key_len, value_len) in
-            [(0, 0), (16, 0), (0, 5), (16, 100), (16, 999), (16, 1_000), (1_016, 0), (2_000, 900)]
+            [(0, 0), (16, 0), (0, 5), (16, 100), (16, 232), (16, 233), (248, 0), (249, 0), (2_000, 900)]
         {
             let (key, value) = (&bytes[..key_len], &bytes[bytes.len() - value_len..]);
             let (joined, joined_value) = Slice::joined(b"prefix__", key, value);
