@@ -77,7 +77,7 @@ fn decreed_by(key: &[u8], measure: &Measure) -> Vec<Bound> {
 }
 
 /// Cuts `base`, which describes `levels`, at what are no bounds of it yet.
-fn cut(base: &Base, levels: &Levels, bounds: Vec<Bound>, measure: &Measure) -> Result<Base> {
+pub(super) fn cut(base: &Base, levels: &Levels, bounds: Vec<Bound>, measure: &Measure) -> Result<Base> {
     let pending = base.pending_cuts(bounds);
     let cuts = pending.iter().map(|pending| parts(levels, pending, measure)).collect::<Result<Vec<_>>>()?;
     base.cut(cuts).map_err(|mismatch| {

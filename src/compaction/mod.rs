@@ -6,8 +6,11 @@
 //! at a time, and two merges have no input in common; so a merge's inputs stay neighbours whatever comes in before them.
 
 mod flush;
+mod ingest;
 mod merge;
 mod relocate;
+mod value_files;
 
 pub(crate) use flush::flush_oldest;
+pub(crate) use ingest::ingest;
 pub(crate) use merge::Merge;

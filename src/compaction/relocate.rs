@@ -13,10 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::value_files::ValueFiles;
 use crate::error::Result;
-use crate::format::segment_name;
 use crate::index::{MergeCursor, Run, RunValue};
-use crate::log::MovedValuesWriter;
 use crate::store::{Store, View};
 use crate::types::{KeyRange, Location, SegmentId, ValueDigest};
 
@@ -68,7 +67,7 @@ impl Count {
         };
         let from: BTreeSet<SegmentId> = lens.filter_map(is_mostly_garbage).collect();
         let view = self.view.clone();
-        (!from.is_empty()).then(|| Relocation { from, view, writer: None, finished: BTreeMap::new() })
+        (!from.is_empty()).then(|| Relocation { from, view, to: ValueFiles::default() })
     }
 }
 
@@ -78,9 +77,7 @@ pub(super) struct Relocation {
     from: BTreeSet<SegmentId>,
     /// What the values are read from; it keeps the segments.
     view: Arc<View>,
-    writer: Option<MovedValuesWriter>,
-    /// Files that are whole, and their lengths.
-    finished: BTreeMap<SegmentId, u64>,
+    to: ValueFiles,
 }
 
 impl Relocation {
@@ -99,45 +96,25 @@ impl Relocation {
         }
         let value = self.view.log_value(location, digest, &store.measure.hasher);
         let Ok(value) = value else { return Ok(location) };
-        if self.writer.as_ref().is_some_and(|writer| !writer.has_room_for(value.len())) {
-            self.finish_file()?;
-        }
-        let writer = match &mut self.writer {
-            Some(writer) => writer,
-            None => {
-                // A store has to write billions of files before the numbers end; then values stay where they are.
-                let Some(id) = SegmentId::of_moved(store.next_file()) else { return Ok(location) };
-                let writer = MovedValuesWriter::create(&*store.options.environment.vfs, &store.dir, id)?;
-                self.writer.insert(writer)
-            }
-        };
-        writer.push(&value)
+        // Without a number for another file, values stay where they are.
+        Ok(self.to.push(store, &value)?.unwrap_or(location))
     }
 
     /// Bytes written.
     pub(super) fn len(&self) -> u64 {
-        self.finished.values().sum::<u64>() + self.writer.as_ref().map_or(0, MovedValuesWriter::len)
-    }
-
-    fn finish_file(&mut self) -> Result<()> {
-        if let Some(writer) = self.writer.take() {
-            self.finished.extend([writer.finish()?]);
-        }
-        Ok(())
+        self.to.len()
     }
 
     /// Makes the files durable, not their names. Returns their lengths.
     ///
     /// # Errors
     /// `Io`.
-    pub(super) fn finish(mut self) -> Result<BTreeMap<SegmentId, u64>> {
-        self.finish_file()?;
-        Ok(self.finished)
+    pub(super) fn finish(self) -> Result<BTreeMap<SegmentId, u64>> {
+        self.to.finish()
     }
 
     /// The files that it has begun.
     pub(super) fn paths(&self, store: &Store) -> Vec<PathBuf> {
-        let begun = self.writer.as_ref().map(MovedValuesWriter::id);
-        self.finished.keys().copied().chain(begun).map(|id| store.dir.join(segment_name(id))).collect()
+        self.to.paths(store)
     }
 }

@@ -90,8 +90,8 @@ impl Keyspace {
             let old = seen.as_ref().map(|entry| entry.value(store)).transpose()?;
             let new = update(old.as_deref());
             let write = change(&key, new.as_ref().map(AsRef::as_ref));
-            let seen = seen.map(|entry| entry.seqno());
-            let is_unchanged = |visible: Option<&Head>| visible.map(|head| head.seqno) == seen;
+            let seen = seen.map(|entry| entry.stamp());
+            let is_unchanged = |visible: Option<&Head>| visible.map(|head| head.stamp) == seen;
             if self.db().commit_if(write, is_unchanged)?.is_ok() {
                 return Ok(old);
             }

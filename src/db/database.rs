@@ -268,6 +268,16 @@ impl Db {
         self.inner.store.commit_if(write, self.default_durability(), condition)
     }
 
+    /// Takes in entries of the keyspace with this prefix, in rising order of keys.
+    pub(super) fn ingest_in<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+        &self,
+        prefix: &Prefix,
+        entries: impl Iterator<Item = (K, V)>,
+    ) -> Result<u64> {
+        self.check_writable()?;
+        self.inner.maintenance.ingest(prefix, entries)
+    }
+
     /// Merges entries from another replica: every one has a stamp of its own. Visible, not yet durable.
     pub(crate) fn apply(&self, writes: Vec<Write>) -> Result<Admission> {
         self.check_writable()?;

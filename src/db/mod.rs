@@ -9,6 +9,7 @@ mod changes;
 mod conditional;
 mod database;
 mod delete_range;
+mod ingest;
 mod iter;
 mod keyspace;
 mod point;

@@ -10,6 +10,7 @@
 //! Easy to get wrong: versions are never taken out, because the durable sequence number may come to rest on any commit;
 //! memory is bounded by sealing the memtable when it is full. And [`Memtable::insert`] is for one thread at a time.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
@@ -97,6 +98,22 @@ impl Memtable {
             }
         }
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// The same versions over layers that count what `below` says for some keys, and for the others what they counted before.
+    pub(crate) fn over(
+        &self,
+        below: &BTreeMap<Vec<u8>, EntrySum>,
+        hash: impl Fn(&[u8]) -> KeyHash,
+    ) -> Memtable {
+        let memtable = Memtable::new();
+        for (_, Version { head, cell, .. }) in &self.versions {
+            if let Some(Cell { key, below: before, .. }) = self.cell(*cell) {
+                let below = below.get(&key[..]).or(before.as_deref()).copied();
+                memtable.insert(key.clone(), hash(key), head.clone(), below);
+            }
+        }
+        memtable
     }
 
     /// The newest version of `key` among commits up to `at`. Costs the number of versions above `at`, of this key alone.

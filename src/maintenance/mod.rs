@@ -17,11 +17,11 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::compaction::{Merge, flush_oldest};
+use crate::compaction::{self, Merge, flush_oldest};
 use crate::error::{Error, Result};
 use crate::gc;
 use crate::index::RUNS_MAX;
-use crate::store::{Backlog, Store};
+use crate::store::{Backlog, Prefix, Store};
 use crate::types::FileId;
 use pressure::Pressure;
 use worker::Worker;
@@ -216,6 +216,28 @@ impl Maintenance {
         self.store.seal()?;
         while self.flush_one()? {}
         Ok(())
+    }
+
+    /// Takes in entries of one keyspace, in rising order of keys, as a run of their own; returns how many. Flushes wait
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// As [`compaction::ingest`], and what a flush met.
+    pub(crate) fn ingest<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+        &self,
+        prefix: &Prefix,
+        entries: impl Iterator<Item = (K, V)>,
+    ) -> Result<u64> {
+        let _flushing = self.flushing.lock();
+        let started = self.store.start_ingest()?;
+        for _ in 0..started.sealed_before() {
+            flush_oldest(&self.store)?;
+        }
+        let count = compaction::ingest(&self.store, self.store.ingest_job(started), prefix, entries)?;
+        gc::remove_superseded(&self.store)?;
+        self.flusher.wake();
+        self.merger.wake();
+        Ok(count)
     }
 
     /// Leaves nothing to replay and nothing half done. For the end, when no thread works and no commit comes any more.

@@ -17,6 +17,7 @@
 //!  12 RetainLog      bytes varint
 //!  13 Retained       segment varint | end varint | file length varint
 //!  14 RetainedFrom   segment varint
+//!  15 FeedFrom       seqno varint
 //! ```
 //!
 //! A tag that is not listed makes the edit malformed: a reader must not guess what it skipped.
@@ -54,6 +55,8 @@ pub(crate) enum Change {
     Retained { segment: SegmentId, retained: Retained },
     /// The segments before this one stay for it no more.
     RetainedFrom(SegmentId),
+    /// The change feed begins after this commit, for an ingest that is not in the log came with it.
+    FeedFrom(SeqNo),
     /// Bytes written until now, for statistics.
     Written(Written),
 }
@@ -97,6 +100,10 @@ pub(crate) fn encode(changes: &[Change]) -> Vec<u8> {
                 put_varint(&mut out, retained.file_len);
             }
             Change::RetainedFrom(segment) => put_segment(&mut out, 14, *segment, None),
+            Change::FeedFrom(seqno) => {
+                out.push(15);
+                put_varint(&mut out, seqno.0);
+            }
             Change::Written(written) => {
                 out.push(11);
                 let Written { committed, logged, flushed, merged } = *written;
@@ -135,6 +142,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<Change>, Malformed> {
                 retained: Retained { end: reader.varint()?, file_len: reader.varint()? },
             },
             14 => Change::RetainedFrom(segment(&mut reader)?),
+            15 => Change::FeedFrom(SeqNo(reader.varint()?)),
             11 => Change::Written(Written {
                 committed: reader.varint()?,
                 logged: reader.varint()?,

@@ -75,6 +75,8 @@ pub(crate) struct State {
     /// Segments below `log_start` that are kept for the change feed; together they hold every commit from the first of
     /// them on.
     pub(crate) retained: BTreeMap<SegmentId, Retained>,
+    /// The change feed does not begin before this commit: the newest ingest, which is not in the log, came with it.
+    pub(crate) feed_from: SeqNo,
     /// Runs, newest first.
     pub(crate) runs: Vec<FileId>,
     /// Merkle files as of `flushed`: one full file, then deltas, oldest first.
@@ -101,6 +103,7 @@ impl State {
             value_segments: BTreeMap::new(),
             retain_log_bytes: 0,
             retained: BTreeMap::new(),
+            feed_from: SeqNo::ZERO,
             runs: Vec::new(),
             merkle: Vec::new(),
             next_file: FileId(1),
@@ -141,6 +144,7 @@ impl State {
                 self.retained.insert(*segment, *retained);
             }
             Change::RetainedFrom(segment) => self.retained = self.retained.split_off(segment),
+            Change::FeedFrom(seqno) => self.feed_from = *seqno,
             Change::Written(written) => self.written = *written,
         }
     }
@@ -158,6 +162,9 @@ impl State {
         ];
         if self.retain_log_bytes != 0 {
             changes.push(Change::RetainLog(self.retain_log_bytes));
+        }
+        if self.feed_from != SeqNo::ZERO {
+            changes.push(Change::FeedFrom(self.feed_from));
         }
         if self.is_copy {
             changes.push(Change::MarkedAsCopy);

@@ -23,7 +23,7 @@ mod keys;
 mod tests;
 
 pub(crate) use align::{align, cut_level};
-pub(crate) use base::{Base, Cut, PendingCut};
+pub(crate) use base::{Base, Cut, Fold, PendingCut};
 pub(crate) use bounds::Bound;
 pub(crate) use build::BucketBuilder;
 pub(crate) use file::{file_len, load, write_next};

@@ -80,6 +80,7 @@ fn fill(store: &Store, target: &Path) -> Result<Checkpoint> {
     // All commits are in the runs, so the log is an empty one. The names of all files become durable with its own.
     state.log_ends.clear();
     state.retained.clear();
+    state.feed_from = SeqNo::ZERO;
     begin_log(&**vfs, target, state.log_start, state.flushed)?;
     state.apply(&Change::MarkedAsCopy);
     let seqno = state.flushed;

@@ -30,7 +30,7 @@ use super::watch::Watchers;
 pub(crate) const COMMIT_LEN_MAX: u64 = 64 << 20;
 
 /// The greatest single value with its key, in bytes.
-const VALUE_LEN_MAX: u64 = 1 << 30;
+pub(crate) const VALUE_LEN_MAX: u64 = 1 << 30;
 
 /// A change of one inner key as it is written to the log: local if `stamp` is the commit's own.
 #[derive(Debug, Clone)]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use smallvec::smallvec;
 
 use crate::error::Result;
-use crate::types::{Head, Kind, SeqNo, Slice};
+use crate::types::{Head, Kind, Slice, Stamp};
 
 use super::commit::{Write, Writes, check_and_dedupe};
 use super::{Durability, Store, View};
@@ -23,9 +23,9 @@ pub(crate) struct VisibleEntry {
 }
 
 impl VisibleEntry {
-    /// The commit that brought it: no two versions of a key have the same.
-    pub(crate) fn seqno(&self) -> SeqNo {
-        self.head.seqno
+    /// Its stamp: no two versions of a key have the same. (The seqno says less, for all of an ingest has one.)
+    pub(crate) fn stamp(&self) -> Stamp {
+        self.head.stamp
     }
 
     /// Its value.

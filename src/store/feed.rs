@@ -175,6 +175,9 @@ impl Store {
         // No edit can be made meanwhile, so no segment that this state names goes away.
         let manifest = self.structure.lock();
         let state = manifest.state();
+        if cursor < state.feed_from {
+            return Err(Error::TooOld { oldest: state.feed_from });
+        }
         let (active, written) = {
             let mut writer = self.writer.lock();
             self.poison.check()?;
@@ -212,10 +215,10 @@ impl Store {
     /// The least cursor that a feed can begin with.
     fn oldest_cursor(&self) -> Result<SeqNo> {
         let manifest = self.structure.lock();
-        let State { retained, log_start, .. } = manifest.state();
+        let &State { ref retained, log_start, feed_from, .. } = manifest.state();
         let first = retained.first_key_value().map(|(&id, retained)| (id, retained.end));
-        let (id, end) = first.map_or_else(|| Ok((*log_start, self.segment_len(*log_start)?)), Ok)?;
-        Ok(self.open_commits(id, end)?.previous())
+        let (id, end) = first.map_or_else(|| Ok((log_start, self.segment_len(log_start)?)), Ok)?;
+        Ok(self.open_commits(id, end)?.previous().max(feed_from))
     }
 
     fn open_commits(&self, id: SegmentId, end: u64) -> Result<SegmentCommits> {

@@ -217,7 +217,7 @@ impl Store {
         self.poison.note(result)
     }
 
-    fn peek_next_file(&self) -> FileId {
+    pub(super) fn peek_next_file(&self) -> FileId {
         FileId(self.next_file.load(std::sync::atomic::Ordering::Relaxed))
     }
 

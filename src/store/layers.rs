@@ -51,6 +51,14 @@ impl MerkleLayers {
         self.sealed.remove(0);
     }
 
+    /// Takes in the base with an ingest, by which what the memtables change becomes other by `changes`: oldest first, the active
+    /// one last.
+    pub(crate) fn install_ingest(&mut self, base: Base, changes: impl Iterator<Item = RangeSum>) {
+        self.base = base;
+        let totals = self.sealed.iter_mut().chain([&mut self.active]);
+        totals.zip(changes).for_each(|(total, change)| *total += change);
+    }
+
     /// The sum of everything.
     pub(crate) fn total(&self) -> RangeSum {
         self.base.total() + self.sealed.iter().copied().sum() + self.active

@@ -3,8 +3,8 @@
 //! [`Store`] offers what the layers above build on: committing and applying, read points, fingerprints, sealing, and the
 //! installation of what flush, compaction and gc made. It starts no work by itself.
 //!
-//! Locks, in the order in which they may be taken: `structure` (the manifest), then `writer` (the commit lock). Readers
-//! take neither.
+//! Locks, in the order in which they may be taken: `applying`, `structure` (the manifest), then `writer` (the commit lock).
+//! Readers take none.
 
 mod admission;
 mod commit;
@@ -12,6 +12,7 @@ mod conditional;
 mod durable;
 mod feed;
 mod fingerprint;
+mod ingest;
 mod install;
 mod keyspace;
 mod layers;
@@ -27,13 +28,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use arc_swap::Guard;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
 pub(crate) use admission::Admission;
 use commit::check_and_dedupe;
-pub(crate) use commit::{Front, Prepared, Write, Writer, Writes};
+pub(crate) use commit::{Front, Prepared, VALUE_LEN_MAX, Write, Writer, Writes};
 pub(crate) use conditional::VisibleEntry;
 pub(crate) use feed::{Feed, LoggedChange, LoggedCommit};
+pub(crate) use ingest::{IngestJob, Ingested};
 pub(crate) use install::{FlushJob, Flushed};
 pub(crate) use keyspace::{
     DEFAULT_KEYSPACE, Prefix, catalogue_key, check_name, default_prefix, parse_catalogue_key, replicated,
@@ -63,6 +65,8 @@ pub(crate) struct Store {
     views: Views,
     writer: Mutex<Writer>,
     structure: Mutex<Manifest>,
+    /// Shared by whoever merges foreign entries; an ingest keeps them all out.
+    applying: RwLock<()>,
     durable: Durable,
     poison: Poison,
     next_file: AtomicU64,
@@ -105,6 +109,7 @@ impl Store {
             views: Views::new(parts.view, last),
             writer: Mutex::new(parts.writer),
             structure: Mutex::new(parts.manifest),
+            applying: RwLock::new(()),
             durable: Durable::new(parts.durable),
             poison: Poison::default(),
             next_file: AtomicU64::new(next_file),
@@ -141,6 +146,7 @@ impl Store {
         self.check_index()?;
         let writes = admission::keep_greatest(writes, &self.measure);
         let horizon = self.identity().horizon;
+        let _applying = self.applying.read();
         let mut writer = self.lock_with_room()?;
         let view = self.views.current();
         let (admitted, admission) =
