@@ -3,6 +3,7 @@
 mod child;
 mod data;
 mod engine;
+mod index;
 mod measure;
 mod parent;
 mod plot;
@@ -47,6 +48,8 @@ enum Command {
     },
     /// Overwrite a loaded store for minutes, and tell of every second.
     Steady(Steady),
+    /// What Syncline's Merkle index takes and gives.
+    Index(Index),
     /// What `engines` starts; not for people.
     #[command(hide = true)]
     Child {
@@ -95,6 +98,22 @@ struct Engines {
 }
 
 #[derive(Debug, Args)]
+struct Index {
+    /// Entries of the store.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(2..))]
+    entries: u64,
+    /// Bytes of a value.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(16..))]
+    value: u32,
+    /// Where the store is made. Default: a temporary folder.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Seed of keys and choices.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+#[derive(Debug, Args)]
 struct Steady {
     /// The engine.
     #[arg(long, default_value = "syncline", value_parser = PossibleValuesParser::new(engine::NAMES))]
@@ -136,6 +155,12 @@ fn main() -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Steady(arguments) => run_steady(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Index(Index { entries, value, dir, seed }) => {
+            let root = folder(dir.as_deref())?;
+            let report = index::run(root.path(), entries, value as usize, seed)?;
+            println!("{}", serde_json::to_string(&report).expect("a report is plain data"));
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Child { job } => {
             let job: Job = serde_json::from_str(&job)?;
             run_child(&job)?;
