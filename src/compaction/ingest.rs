@@ -26,13 +26,13 @@ const ENTRIES_MAX: usize = 1 << 27;
 /// were.
 ///
 /// # Errors
-/// `InvalidArgument` if the keys do not rise, `KeyTooLong`, `CommitTooLarge`; `Corruption` or `Io` of the runs: nothing has
+/// The first error among `entries`, `InvalidArgument` if the keys do not rise, `KeyTooLong`, `CommitTooLarge`; `Corruption` or `Io` of the runs: nothing has
 /// changed. `Io` of a write: the store is poisoned.
 pub(crate) fn ingest<K: AsRef<[u8]>, V: AsRef<[u8]>>(
     store: &Store,
     job: IngestJob<'_>,
     prefix: &Prefix,
-    entries: impl Iterator<Item = (K, V)>,
+    entries: impl Iterator<Item = Result<(K, V)>>,
 ) -> Result<u64> {
     let mut ingest = Ingest::begin(store, &job, entries.size_hint())?;
     let pushed = ingest.push_all(prefix, entries);
@@ -94,10 +94,11 @@ impl<'a> Ingest<'a> {
     fn push_all<K: AsRef<[u8]>, V: AsRef<[u8]>>(
         &mut self,
         prefix: &Prefix,
-        entries: impl Iterator<Item = (K, V)>,
+        entries: impl Iterator<Item = Result<(K, V)>>,
     ) -> Result<()> {
         let mut inner = prefix.0.to_vec();
-        for (key, value) in entries {
+        for entry in entries {
+            let (key, value) = entry?;
             inner.truncate(prefix.0.len());
             inner.extend_from_slice(key.as_ref());
             self.push(&inner, value.as_ref())?;
