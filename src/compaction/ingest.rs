@@ -19,7 +19,8 @@ use crate::types::{FileId, Key, Kind};
 /// Entries that a filter is made for if the source does not say how many there are: 20 MiB of memory, less in the file.
 const ENTRIES_UNKNOWN: usize = 1 << 24;
 
-/// Entries that a filter is made for at most, whatever the source says.
+/// Entries that a filter is made for at most, whatever the source says: 160 MiB. Beyond, it answers wrongly more often until
+/// the run is merged.
 const ENTRIES_MAX: usize = 1 << 27;
 
 /// Writes `entries`, whose keys rise strictly, to a run and has it taken in: all or none of them. Returns how many there

@@ -310,7 +310,8 @@ fn ingests_commits_flushes_and_merges_go_on_beside_each_other() {
             let (db, is_over) = (&db, &is_over);
             scope.spawn(move || {
                 let mut random = Random::new(writer);
-                while !is_over.load(Ordering::Relaxed) {
+                // Bounded, so that a failure below is not a test without an end.
+                for _ in (0..100_000).take_while(|_| !is_over.load(Ordering::Relaxed)) {
                     db.put(random.below(2_000).to_be_bytes(), random.value()).expect("put");
                 }
             });
