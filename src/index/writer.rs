@@ -108,6 +108,7 @@ impl RunWriter {
     fn write_buffer(&mut self) -> Result<()> {
         let written = self.file.write_all_at(self.written, &self.buffer);
         written.map_err(|source| Error::io("write", &self.path, source))?;
+        self.file.begin_sync(self.written, self.buffer.len() as u64);
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())

@@ -26,6 +26,9 @@ pub(crate) const RING_LEN: usize = 64 << 10;
 /// A buffer that one large commit has blown up beyond this many bytes is given back.
 const FRAME_BUFFER_MAX: usize = 1 << 20;
 
+/// Bytes of a segment after which the medium is asked to take them, so that the fsync at its end is short.
+const CARRIED: u64 = 1 << 20;
+
 /// The end of the log. One owner, behind the commit lock.
 #[derive(Debug)]
 pub(crate) struct LogWriter {
@@ -194,6 +197,11 @@ impl LogWriter {
     /// Takes note of `len` bytes that were written, or fails for good.
     fn wrote(&mut self, written: std::io::Result<()>, len: usize) -> Result<()> {
         self.note(written, "write")?;
+        let (before, after) = (u64::from(self.segment.len), u64::from(self.segment.len) + len as u64);
+        let begun = before - before % CARRIED;
+        if after - begun >= CARRIED {
+            self.segment.file.begin_sync(begun, after - begun);
+        }
         self.segment.len += len as u32;
         self.move_base();
         Ok(())

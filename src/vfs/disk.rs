@@ -124,6 +124,16 @@ impl WritableFile for DiskFile {
         self.0.write_all_at(bytes, offset)
     }
 
+    fn begin_sync(&self, offset: u64, len: u64) {
+        // Linux starts the write-back of dirty pages that are not needed any more, and drops only clean ones.
+        let _ = rustix::fs::fadvise(
+            &self.0,
+            offset,
+            std::num::NonZeroU64::new(len),
+            rustix::fs::Advice::DontNeed,
+        );
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
     }

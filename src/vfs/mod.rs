@@ -82,6 +82,10 @@ pub trait WritableFile: Send + Sync + fmt::Debug {
     /// Writes all of `bytes` at `offset`. After an error any part may have been written.
     fn write_all_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
+    /// Asks that bytes which were written be carried to the medium soon, so that a later sync has less to wait for. A hint:
+    /// it promises nothing, and what goes wrong the sync tells.
+    fn begin_sync(&self, _offset: u64, _len: u64) {}
+
     /// Makes the file's bytes and length durable. Must not be retried after an error: the pages may be marked clean.
     fn sync(&self) -> io::Result<()>;
 
