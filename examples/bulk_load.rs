@@ -4,6 +4,8 @@
 //! cargo run --release --example bulk_load -- 2000000
 //! ```
 
+#![allow(clippy::disallowed_methods, reason = "it measures")]
+
 use std::time::Instant;
 
 use syncline::{Db, Durability, Result};

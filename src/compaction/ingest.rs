@@ -19,20 +19,21 @@ use crate::types::{FileId, Key, Kind};
 /// Entries that a filter is made for if the source does not say how many there are: 20 MiB of memory, less in the file.
 const ENTRIES_UNKNOWN: usize = 1 << 24;
 
-/// Entries that a filter is made for at most, whatever the source says.
+/// Entries that a filter is made for at most, whatever the source says: 160 MiB. Beyond, it answers wrongly more often until
+/// the run is merged.
 const ENTRIES_MAX: usize = 1 << 27;
 
 /// Writes `entries`, whose keys rise strictly, to a run and has it taken in: all or none of them. Returns how many there
 /// were.
 ///
 /// # Errors
-/// `InvalidArgument` if the keys do not rise, `KeyTooLong`, `CommitTooLarge`; `Corruption` or `Io` of the runs: nothing has
+/// The first error among `entries`, `InvalidArgument` if the keys do not rise, `KeyTooLong`, `CommitTooLarge`; `Corruption` or `Io` of the runs: nothing has
 /// changed. `Io` of a write: the store is poisoned.
 pub(crate) fn ingest<K: AsRef<[u8]>, V: AsRef<[u8]>>(
     store: &Store,
     job: IngestJob<'_>,
     prefix: &Prefix,
-    entries: impl Iterator<Item = (K, V)>,
+    entries: impl Iterator<Item = Result<(K, V)>>,
 ) -> Result<u64> {
     let mut ingest = Ingest::begin(store, &job, entries.size_hint())?;
     let pushed = ingest.push_all(prefix, entries);
@@ -94,10 +95,11 @@ impl<'a> Ingest<'a> {
     fn push_all<K: AsRef<[u8]>, V: AsRef<[u8]>>(
         &mut self,
         prefix: &Prefix,
-        entries: impl Iterator<Item = (K, V)>,
+        entries: impl Iterator<Item = Result<(K, V)>>,
     ) -> Result<()> {
         let mut inner = prefix.0.to_vec();
-        for (key, value) in entries {
+        for entry in entries {
+            let (key, value) = entry?;
             inner.truncate(prefix.0.len());
             inner.extend_from_slice(key.as_ref());
             self.push(&inner, value.as_ref())?;

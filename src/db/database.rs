@@ -272,7 +272,7 @@ impl Db {
     pub(super) fn ingest_in<K: AsRef<[u8]>, V: AsRef<[u8]>>(
         &self,
         prefix: &Prefix,
-        entries: impl Iterator<Item = (K, V)>,
+        entries: impl Iterator<Item = Result<(K, V)>>,
     ) -> Result<u64> {
         self.check_writable()?;
         self.inner.maintenance.ingest(prefix, entries)

@@ -4,7 +4,7 @@
 //! wait for those in turn.
 
 use super::{Db, Keyspace};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 impl Keyspace {
     /// Sets every key to its value, all or none of them, and returns how many there were. The keys must rise strictly. For
@@ -43,7 +43,44 @@ impl Keyspace {
         &self,
         entries: impl IntoIterator<Item = (K, V)>,
     ) -> Result<u64> {
-        self.db().ingest_in(self.prefix(), entries.into_iter())
+        self.db().ingest_in(self.prefix(), entries.into_iter().map(Ok))
+    }
+
+    /// [`Keyspace::ingest`] from a source that can fail, such as a file that is being parsed: after the first error nothing is
+    /// taken in.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let db = syncline::Db::builder(dir.path().join("store")).create()?;
+    /// #[derive(Debug, thiserror::Error)]
+    /// #[error(transparent)]
+    /// enum LoadError {
+    ///     Line(#[from] std::num::ParseIntError),
+    ///     Store(#[from] syncline::Error),
+    /// }
+    /// let parse = |line: &str| Ok((line.parse::<u64>()?.to_be_bytes(), ""));
+    /// let result = db.default_keyspace().try_ingest("1\n2\nthree".lines().map(parse));
+    /// assert!(matches!(result, Err(LoadError::Line(_))));
+    /// assert!(db.is_empty()?);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// The first of `entries`; as there.
+    pub fn try_ingest<K: AsRef<[u8]>, V: AsRef<[u8]>, E: From<Error>>(
+        &self,
+        entries: impl IntoIterator<Item = Result<(K, V), E>>,
+    ) -> Result<u64, E> {
+        let mut failed = None;
+        let entries = entries.into_iter().map(|entry| {
+            entry.map_err(|error| {
+                failed = Some(error);
+                Error::Aborted
+            })
+        });
+        let ingested = self.db().ingest_in(self.prefix(), entries);
+        failed.map_or(ingested.map_err(E::from), Err)
     }
 }
 

@@ -226,7 +226,7 @@ impl Maintenance {
     pub(crate) fn ingest<K: AsRef<[u8]>, V: AsRef<[u8]>>(
         &self,
         prefix: &Prefix,
-        entries: impl Iterator<Item = (K, V)>,
+        entries: impl Iterator<Item = Result<(K, V)>>,
     ) -> Result<u64> {
         let _flushing = self.flushing.lock();
         let started = self.store.start_ingest()?;

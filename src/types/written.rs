@@ -5,11 +5,11 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Written {
-    /// Keys, values and meta of all commits, those of sessions included.
+    /// Keys, values and meta of all commits, those of sessions and ingests included.
     pub committed: u64,
     /// Records of the log.
     pub logged: u64,
-    /// Runs and Merkle files of flushes.
+    /// Runs and Merkle files of flushes and ingests, with the large values of ingests.
     pub flushed: u64,
     /// Runs of merges, and large values that merges moved.
     pub merged: u64,

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use syncline::vfs::{Fault, FaultTarget, MemoryVfs, Vfs};
 use syncline::{Db, Durability, Error, SeqNo};
@@ -249,12 +250,17 @@ fn entries_of_other_replicas_wait_for_an_ingest_and_lose_to_it_if_they_are_older
     let mut stream = Vec::new();
     other.export(&mut stream, &mut |_| true).expect("export");
     world.clock.advance(1_000);
+    let (imported, wait) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
         let ingested = [("a", "newer"), ("b", "1")].into_iter().inspect(|&(key, _)| {
             if key == "b" {
-                scope.spawn(|| db.import(&stream[..], &mut |_| true).expect("import"));
-                // Long enough for the import to come in before the end of the ingest, if nothing stopped it.
-                std::thread::sleep(std::time::Duration::from_millis(50));
+                let (imported, db, stream) = (imported.clone(), &db, &stream);
+                scope.spawn(move || {
+                    db.import(&stream[..], &mut |_| true).expect("import");
+                    imported.send(()).expect("somebody listens");
+                });
+                let waited = wait.recv_timeout(std::time::Duration::from_millis(50));
+                assert!(waited.is_err(), "an older entry came in above an ingest under way");
             }
         });
         db.ingest(ingested).expect("ingest");
@@ -292,4 +298,30 @@ fn an_ingest_stands_between_what_came_before_and_what_comes_after_it() {
     check(&copy, &[(b"a".to_vec(), b"4".to_vec()), (b"b".to_vec(), b"5".to_vec())].into());
     let cursor = copy.snapshot().seqno();
     assert!(copy.changes_since(cursor, Durability::Sync).is_ok());
+}
+
+#[test]
+fn ingests_commits_flushes_and_merges_go_on_beside_each_other() {
+    let world = World::new(9);
+    let db = world.builder("/db").background(true).create().expect("a new store");
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for writer in 0..2 {
+            let (db, is_over) = (&db, &is_over);
+            scope.spawn(move || {
+                let mut random = Random::new(writer);
+                // Bounded, so that a failure below is not a test without an end.
+                for _ in (0..100_000).take_while(|_| !is_over.load(Ordering::Relaxed)) {
+                    db.put(random.below(2_000).to_be_bytes(), random.value()).expect("put");
+                }
+            });
+        }
+        for round in 0..30u64 {
+            let value = round.to_be_bytes().repeat(20 + round as usize);
+            let entries = (round..2_000).step_by(3).map(|key| (key.to_be_bytes(), &value));
+            assert_eq!(db.ingest(entries).expect("ingest"), (2_000 - round).div_ceil(3));
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    check(&db, &contents(&db));
 }
