@@ -1,17 +1,19 @@
 //! What Syncline's Merkle index takes and gives: bytes for each key in memory and on disk, and the time of a fingerprint.
 //! Nothing here is compared, for no other engine has such an index.
 
-use std::fs;
 use std::path::Path;
+use std::process::Command;
+use std::{env, fs};
 
 use serde::{Deserialize, Serialize};
 use syncline::Db;
 
 use crate::Result;
+use crate::child::{Job, Stage};
 use crate::data::{Data, Key, Random};
 use crate::engine::{Config, Engine, Syncline};
 use crate::measure::{Memory, Meter};
-use crate::workload::{self, Scope};
+use crate::workload::Scope;
 
 /// Fingerprints taken of each kind.
 const SAMPLES: u64 = 20_000;
@@ -53,11 +55,7 @@ pub struct Report {
 pub fn run(dir: &Path, entries: u64, value_bytes: usize, seed: u64) -> Result<Report> {
     let config = Config { dir: dir.join("store"), durable: false, compress: false, without_index: false };
     let scope = Scope { data: Data::new(seed, value_bytes), entries, ops: entries, seed };
-    let loaded = Syncline::open(&config)?;
-    workload::load(&loaded, &scope)?;
-    loaded.settle()?;
-    loaded.close()?;
-
+    load(dir, &scope, value_bytes)?;
     let anon_before = Memory::now().anon_bytes;
     let mut opening = Meter::start(1);
     let db = opening.time(|| Db::open(&config.dir))?;
@@ -90,6 +88,25 @@ pub fn run(dir: &Path, entries: u64, value_bytes: usize, seed: u64) -> Result<Re
         range_beside_writes_p50_us: beside.quantile_us(0.5),
         range_beside_writes_p99_us: beside.quantile_us(0.99),
     })
+}
+
+/// Loads the store in a process of its own, so that what this one takes is what an open store takes.
+fn load(dir: &Path, scope: &Scope, value_bytes: usize) -> Result<()> {
+    let job = Job {
+        engine: Syncline::NAME.to_owned(),
+        dir: dir.to_owned(),
+        filesystem: String::new(),
+        stage: Stage::LoadAndClose,
+        workloads: vec!["reopen_clean".to_owned()],
+        entries: scope.entries,
+        ops: scope.ops,
+        value_bytes,
+        seed: scope.seed,
+        compress: false,
+        round: 1,
+    };
+    let status = Command::new(env::current_exe()?).arg("child").arg(serde_json::to_string(&job)?).status()?;
+    if status.success() { Ok(()) } else { Err(format!("loading ended with {status}").into()) }
 }
 
 fn fingerprint(db: &Db, scope: &Scope, random: &mut Random, meter: &mut Meter) -> Result<()> {
