@@ -76,6 +76,14 @@ pub(crate) struct Prepared {
     pub(crate) replaced: Option<EntrySum>,
 }
 
+impl Prepared {
+    /// What entering a change of `key` over `head` needs to know.
+    pub(crate) fn over(key: &[u8], hash: KeyHash, head: Option<&Head>, measure: &Measure) -> Prepared {
+        let replaced = head.filter(|_| measure.index).map(|head| measure.entry(key, hash, head));
+        Prepared { hash, replaced }
+    }
+}
+
 /// A full memtable and what its flush has to know.
 #[derive(Debug, Clone)]
 pub(crate) struct Sealed {

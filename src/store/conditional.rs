@@ -12,7 +12,7 @@ use smallvec::smallvec;
 use crate::error::Result;
 use crate::types::{Head, Kind, Slice, Stamp};
 
-use super::commit::{Write, Writes, check_and_dedupe};
+use super::commit::{Prepared, Write, Writes, check_and_dedupe};
 use super::{Durability, Store, View};
 
 /// What a reader sees of a key: an entry that is neither a tombstone nor expired, and the view that it was found in.
@@ -66,8 +66,9 @@ impl Store {
         let mut writer = self.lock_with_room()?;
         let view = self.views.current();
         let write = writes.first_mut().expect("one change stays one");
-        writer.front.prepare(&view, write, &self.measure)?;
-        let head = view.head(&write.key, write.prepared.hash, writer.front.last)?;
+        let hash = self.measure.hasher.key(&write.key);
+        let head = view.head(&write.key, hash, writer.front.last)?;
+        write.prepared = Prepared::over(&write.key, hash, head.as_ref(), &self.measure);
         let visible = head.filter(|head| head.is_visible(self.now_ms()));
         if !condition(visible.as_ref()) {
             drop(writer);
