@@ -8,12 +8,13 @@
 //! durable, after a power cut nothing of what is there then, for there is nothing left to lose.
 
 use std::fmt;
+use std::path::Path;
 
-use syncline::vfs::MemoryVfs;
+use syncline::vfs::{MemoryVfs, Vfs};
 use syncline::{Durability, Error};
 
 use crate::history::History;
-use crate::life::{Life, Plan, Promise, abandon};
+use crate::life::{DIR, Life, Plan, Promise, abandon};
 use crate::random::Random;
 use crate::run::Run;
 use crate::world::World;
@@ -185,6 +186,8 @@ impl<'r, 'a> Explorer<'r, 'a> {
         self.run.reach("a torn tail", report.torn_bytes > 0);
         self.run.reach("a torn manifest", report.torn_manifest_bytes > 0);
         self.run.reach("commits out of the ring", report.ring_commits > 0);
+        let names = left.list(Path::new(DIR)).unwrap_or_default();
+        self.run.reach("values moved by a merge", names.iter().any(|name| name.ends_with(".values")));
         self.run.reach("replay over runs", report.replayed_commits > 0 && report.flushed.0 > 0);
         if self.random.chance(10) {
             let next = self.history.commit(&db, found + 1, Durability::Sync);

@@ -9,6 +9,7 @@
 //! wrong entries, the second a Merkle index that does not agree with them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use syncline::{Db, Durability, Error};
 
@@ -19,6 +20,39 @@ use crate::random::Random;
 pub struct History {
     seed: u64,
     value_len_max: u64,
+}
+
+/// Why a store is not what a history left.
+#[derive(Debug, Clone)]
+pub enum Problem {
+    /// A read failed. Where files were damaged it may, if the error says so.
+    Read(Error),
+    /// `verify` found something. Where files were damaged it must.
+    Verify(String),
+    /// The store shows what was never there, or does not show what was. Never allowed.
+    Wrong(String),
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Problem::Read(error) => write!(f, "a read failed: {error}"),
+            Problem::Verify(what) => write!(f, "verify: {what}"),
+            Problem::Wrong(what) => f.write_str(what),
+        }
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Problem {
+        Problem::Read(error)
+    }
+}
+
+impl From<Problem> for String {
+    fn from(problem: Problem) -> String {
+        problem.to_string()
+    }
 }
 
 /// The key that every commit sets to its number.
@@ -88,11 +122,10 @@ impl History {
     /// The number of the last commit that the store shows, 0 if none.
     ///
     /// # Errors
-    /// A sentence: what [`Db::get`] failed with.
-    pub fn last(db: &Db) -> Result<u64, String> {
-        let last = db.get(LAST).map_err(|error| format!("a read failed: {error}"))?;
+    /// What [`Db::get`] failed with.
+    pub fn last(db: &Db) -> Result<u64, Error> {
         let number = |bytes: &[u8]| bytes.first_chunk().map_or(u64::MAX, |bytes| u64::from_le_bytes(*bytes));
-        Ok(last.map_or(0, |bytes| number(&bytes)))
+        Ok(db.get(LAST)?.map_or(0, |bytes| number(&bytes)))
     }
 
     /// Which commit's value each key has after `last` commits.
@@ -113,41 +146,44 @@ impl History {
     /// agrees; returns `n`. Reads every entry twice.
     ///
     /// # Errors
-    /// A sentence that says what is wrong.
-    pub fn check(&self, db: &Db, most: u64) -> Result<u64, String> {
+    /// What is wrong.
+    pub fn check(&self, db: &Db, most: u64) -> Result<u64, Problem> {
         let last = History::last(db)?;
         if last > most {
-            return Err(format!("shows commit {last}, though only {most} were ever made"));
+            return Err(Problem::Wrong(format!("shows commit {last}, though only {most} were ever made")));
         }
+        self.scan(db, last)?;
+        match db.verify(&mut |_| true)?.problems.into_iter().next() {
+            Some(problem) => Err(Problem::Verify(problem)),
+            None => Ok(last),
+        }
+    }
+
+    /// Compares a scan with the state after `last` commits.
+    fn scan(&self, db: &Db, last: u64) -> Result<(), Problem> {
+        let wrong = |what: String| Err(Problem::Wrong(format!("after {last} commits: {what}")));
         let mut expected = self.state(last).into_iter();
         let mut has_last = false;
         for entry in db.iter() {
-            let entry = entry.map_err(|error| format!("a scan failed: {error}"))?;
+            let entry = entry?;
             if entry.key == LAST {
                 has_last = true;
                 continue;
             }
             let Some((key, (index, number))) = expected.next() else {
-                return Err(format!("after {last} commits there is a key too many: {:?}", entry.key));
+                return wrong(format!("key {:?} is too much", entry.key));
             };
             if entry.key != key {
-                return Err(format!("after {last} commits: key {:?} where {key:?} belongs", entry.key));
+                return wrong(format!("key {:?} where {key:?} of commit {number} belongs", entry.key));
             }
             if entry.value != self.value(index, number)[..] {
-                let first = entry.value.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-                return Err(format!("after {last} commits: key {key:?} has a value that begins with {first}, not the one of commit {number}"));
+                return wrong(format!("key {key:?} has not the value of commit {number}: {:?}", entry.value));
             }
         }
-        if let Some((key, (_, number))) = expected.next() {
-            return Err(format!("after {last} commits: key {key:?} of commit {number} is missing"));
-        }
-        if has_last != (last > 0) {
-            return Err("a read and a scan disagree about the last commit".to_owned());
-        }
-        let report = db.verify(&mut |_| true).map_err(|error| format!("verify failed: {error}"))?;
-        match report.problems.first() {
-            Some(problem) => Err(format!("after {last} commits, verify: {problem}")),
-            None => Ok(last),
+        match expected.next() {
+            Some((key, (_, number))) => wrong(format!("key {key:?} of commit {number} is missing")),
+            None if has_last != (last > 0) => wrong("a read and a scan disagree about `last`".to_owned()),
+            None => Ok(()),
         }
     }
 }

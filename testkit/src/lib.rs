@@ -6,10 +6,14 @@
 
 pub mod explorer;
 pub mod history;
+pub mod hook;
 pub mod life;
+pub mod log_file;
+pub mod planted;
 pub mod random;
 pub mod rows;
 pub mod run;
+pub mod specimen;
 pub mod world;
 
 pub use history::History;

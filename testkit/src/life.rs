@@ -5,7 +5,7 @@
 //! Easy to get wrong: a promise holds from the moment at which a call *returned*, so it bears the number of recorded steps
 //! of then; and what an opening found is durable from its return on, whatever it was before.
 
-use syncline::vfs::{Fault, FaultTarget};
+use syncline::vfs::{Fault, FaultTarget, ReadMode};
 use syncline::{Builder, Db, Durability, Error};
 
 use crate::history::History;
@@ -33,6 +33,8 @@ pub struct Promise {
 pub struct Plan {
     /// See [`Builder::memtable_bytes`]. Small ones flush often, large ones let the staging ring overflow.
     pub memtable_bytes: usize,
+    /// See [`Builder::read_mode`]. Only a plain read can fail.
+    pub read_mode: ReadMode,
     /// How many commits it makes at most.
     pub commits: u64,
     /// How many of a hundred commits are [`Durability::Sync`].
@@ -50,6 +52,7 @@ impl Plan {
     pub fn any(random: &mut Random, commits: u64) -> Plan {
         Plan {
             memtable_bytes: *random.pick(&[2 << 10, 4 << 10, 6 << 10, 100 << 10]),
+            read_mode: *random.pick(&[ReadMode::Mapped, ReadMode::Plain]),
             commits: 1 + random.below(commits),
             sync_percent: *random.pick(&[2, 15, 50]),
             step_percent: *random.pick(&[5, 30, 80]),
@@ -60,7 +63,7 @@ impl Plan {
 
     /// How the store is opened.
     pub fn builder(&self, world: &World) -> Builder {
-        world.builder(DIR).memtable_bytes(self.memtable_bytes)
+        world.builder(DIR).memtable_bytes(self.memtable_bytes).read_mode(self.read_mode)
     }
 }
 

@@ -55,6 +55,7 @@ pub struct Run<'a> {
     /// Why the row could not run, if it could not.
     pub skipped: Option<String>,
     reached: BTreeMap<&'static str, u64>,
+    failures_max: usize,
 }
 
 /// Failures after which a row has said enough.
@@ -75,6 +76,7 @@ impl<'a> Run<'a> {
             failures: Vec::new(),
             skipped: None,
             reached: BTreeMap::new(),
+            failures_max: FAILURES_MAX,
         }
     }
 
@@ -87,6 +89,12 @@ impl<'a> Run<'a> {
     /// Beginning with this seed.
     pub fn from_seed(mut self, seed: u64) -> Run<'a> {
         self.seed = seed;
+        self
+    }
+
+    /// That ends with the first failure.
+    pub fn until_first_failure(mut self) -> Run<'a> {
+        self.failures_max = 1;
         self
     }
 
@@ -104,7 +112,7 @@ impl<'a> Run<'a> {
 
     /// Whether there is time left, and not enough has failed.
     pub fn goes_on(&self) -> bool {
-        self.failures.len() < FAILURES_MAX && (self.goes_on)(self.runs)
+        self.failures.len() < self.failures_max && (self.goes_on)(self.runs)
     }
 
     /// Whether one seed is replayed.
