@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use sync_proto::driver::tokio::{PeerResult, Security, Transport};
 use sync_proto::{AbortReason, End, Options, Outcome as SessionOutcome, PeerReason, Reason, Reasons, driver};
 use syncline::clock::{Entropy, SystemEntropy};
 use syncline::replica::DbReplica;
@@ -218,7 +219,9 @@ pub(crate) fn connect(local: &Db, remote: &str, mode: Mode) -> Result<Report> {
     let peer = format!("tcp://{remote}");
     let progress = Progress::things("proving equal", 0);
     let observe = |state: sync_proto::Progress| progress.set_of(state.settled, state.total);
-    let session = driver::tokio::connect(remote, Arc::new(DbReplica::new(local)), options(mode)?, observe);
+    let transport = Transport::new(Security::Insecure);
+    let replica = Arc::new(DbReplica::new(local));
+    let session = driver::tokio::connect(remote, &transport, replica, options(mode)?, observe);
     let outcome = runtime()?.block_on(session).map_err(|error| Error::Peer {
         peer: peer.clone(),
         what: format!("cannot be reached: {error}. See whether `syncline serve` runs there"),
@@ -231,8 +234,7 @@ pub(crate) struct Server {
     runtime: Runtime,
     listener: TcpListener,
     address: SocketAddr,
-    replica: Arc<DbReplica>,
-    options: Options,
+    served: driver::tokio::Server,
 }
 
 impl Server {
@@ -245,8 +247,13 @@ impl Server {
         let runtime = runtime()?;
         let listener = runtime.block_on(TcpListener::bind(listen)).map_err(failed())?;
         let address = listener.local_addr().map_err(failed())?;
-        let replica = Arc::new(DbReplica::new(db));
-        Ok(Server { runtime, listener, address, replica, options: options(Mode::Repair)? })
+        let served = driver::tokio::Server {
+            replica: Arc::new(DbReplica::new(db)),
+            options: options(Mode::Repair)?,
+            transport: Transport::new(Security::Insecure),
+            rights: Arc::default(),
+        };
+        Ok(Server { runtime, listener, address, served })
     }
 
     /// Where it listens.
@@ -264,8 +271,8 @@ impl Server {
         ready: impl FnOnce() -> Result<()>,
         log: impl Fn(&str) + Send + Sync + 'static,
     ) -> Result<()> {
-        let Server { runtime, listener, replica, options, .. } = self;
-        let observe = move |peer: SocketAddr, outcome: &SessionOutcome| log(&told(peer, outcome));
+        let Server { runtime, listener, served, .. } = self;
+        let observe = move |ended: &PeerResult| log(&told(ended));
         runtime.block_on(async {
             let wait_for = |kind| signal(kind).map_err(Error::io("cannot wait for signals"));
             let mut interrupt = wait_for(SignalKind::interrupt())?;
@@ -277,18 +284,18 @@ impl Server {
                     _ = terminate.recv() => (),
                 }
             };
-            driver::tokio::serve(listener, replica, options, observe, shutdown).await;
+            driver::tokio::serve(listener, served, observe, shutdown).await;
             Ok(())
         })
     }
 
     /// Answers sessions in the background while `work` is done.
     pub(crate) fn run_during<T>(self, work: impl FnOnce() -> T) -> T {
-        let Server { runtime, listener, replica, options, .. } = self;
+        let Server { runtime, listener, served, .. } = self;
         let (stop, stopped) = oneshot::channel::<()>();
         // Dropping the sender stops as well, so it does not matter how the wait ends.
         let stopped = async { drop(stopped.await) };
-        let serving = runtime.spawn(driver::tokio::serve(listener, replica, options, |_, _| (), stopped));
+        let serving = runtime.spawn(driver::tokio::serve(listener, served, |_| (), stopped));
         let result = work();
         drop(stop);
         // The task has no result, and a panic in it has been printed.
@@ -311,15 +318,19 @@ fn phrases(reasons: Reasons) -> Vec<&'static str> {
     reasons.iter().map(phrase).collect()
 }
 
-/// What a server's log says of a session.
-fn told(peer: SocketAddr, outcome: &SessionOutcome) -> String {
-    let report = &outcome.report;
-    let end = match &outcome.end {
+/// What a server's log says of a connection.
+fn told(ended: &PeerResult) -> String {
+    let PeerResult { address, result, .. } = ended;
+    let SessionOutcome { end, report } = match result {
+        Ok(outcome) => outcome,
+        Err(error) => return format!("{address}: refused: {error}"),
+    };
+    let end = match end {
         End::Complete => "complete".to_owned(),
         End::Partial(reasons) => format!("partial, {}", phrases(*reasons).join(", ")),
         End::Aborted(reason) => format!("aborted: {reason}"),
     };
-    format!("{peer}: {end}; {} entries sent, {} received", report.entries_sent, report.entries_received)
+    format!("{address}: {end}; {} entries sent, {} received", report.entries_sent, report.entries_received)
 }
 
 fn runtime() -> Result<Runtime> {
