@@ -9,9 +9,10 @@ use std::time::Duration;
 use common::rng::diverged;
 use common::{Model, entry};
 use sync_proto::driver::tokio::{
-    CONNECTION_COUNT_MAX, ConnectError, Control, Maintenance, PeerStatus, Security, Server, Transport,
-    connect, initiate, maintain, respond, serve,
+    CONNECTION_COUNT_MAX, ConnectError, Control, Maintenance, PeerStatus, Security, Server, Throttle,
+    Transport, connect, initiate, maintain, respond, serve,
 };
+use sync_proto::rate::{BYTES_PER_SECOND_MIN, RateLimit};
 use sync_proto::schedule::{ScheduleOptions, Task};
 use sync_proto::{AbortReason, End, Options, Outcome, PeerReason, Progress, Replica};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -20,6 +21,15 @@ use tokio::sync::{mpsc, oneshot};
 
 fn shared(model: &Model) -> Arc<dyn Replica> {
     Arc::new(model.clone())
+}
+
+fn insecure_server(model: &Model) -> Server {
+    Server {
+        replica: shared(model),
+        options: Options::new(5),
+        transport: Transport::new(Security::Insecure),
+        rights: Arc::default(),
+    }
 }
 
 /// Runs a session with a server, unsecured.
@@ -41,13 +51,7 @@ async fn server(model: &Model) -> (std::net::SocketAddr, oneshot::Sender<()>, to
     let shutdown = async {
         let _ = stopped.await;
     };
-    let server = Server {
-        replica: shared(model),
-        options: Options::new(5),
-        transport: Transport::new(Security::Insecure),
-        rights: Arc::default(),
-    };
-    let serving = serve(listener, server, |_| (), shutdown);
+    let serving = serve(listener, insecure_server(model), |_| (), shutdown);
     (address, stop, tokio::spawn(serving))
 }
 
@@ -102,6 +106,27 @@ async fn a_peer_that_trickles_bytes_is_left_in_time() {
     let outcome = respond(here, shared(&Model::new(1)), Options::new(1)).await;
     assert_eq!(outcome.end, End::Aborted(AbortReason::Timeout));
     trickle.await.expect("the pipe is closed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_session_keeps_to_its_rate_and_is_not_taken_for_dead() {
+    let (left, right) = (Model::new(1), Model::new(2));
+    left.put(entry([1, 1], 10, 1, vec![1; 4_000_000]));
+    right.put(entry([1, 2], 10, 2, vec![2; 4_000_000]));
+    let limit = RateLimit { bytes_per_second: BYTES_PER_SECOND_MIN, latency_max: Duration::MAX };
+    let mut server = insecure_server(&right);
+    server.transport.throttle = Throttle::limited(limit);
+    let (here, there) = tokio::io::duplex(1 << 20);
+    let began = tokio::time::Instant::now();
+    let (on_left, (_, on_right)) =
+        tokio::join!(initiate(here, shared(&left), Options::new(1), |_| ()), server.answer(there));
+    assert_eq!((on_left.end, on_right.expect("a session").end), (End::Complete, End::Complete));
+    let moved = on_left.report.value_bytes + on_left.report.metadata_bytes;
+    let seconds = began.elapsed().as_secs_f64();
+    let rate = BYTES_PER_SECOND_MIN as f64;
+    // A second's worth may go at once, and the last frame is not waited for.
+    assert!(moved as f64 <= rate * (seconds + 1.0) + (1 << 20) as f64, "{moved} bytes in {seconds} s");
+    assert!(moved as f64 >= rate * (seconds - 1.0), "{moved} bytes in {seconds} s");
 }
 
 #[tokio::test]

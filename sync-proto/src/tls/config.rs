@@ -31,7 +31,8 @@ pub struct TlsConfig {
 
 impl TlsConfig {
     /// A configuration from PEM text: this replica's certificate (and those between it and the authority, if there are
-    /// any), its private key, and the certificates of the replica set's authority.
+    /// any), its private key, and the certificates of the replica set's authority. The certificate has to be good for
+    /// servers and for clients, for every replica may be either.
     ///
     /// # Errors
     /// The file, and the line where it is known, that is malformed, lacks what it should hold, or does not fit.

@@ -5,15 +5,15 @@ use std::io;
 #[cfg(feature = "tls")]
 use crate::tls::{CertificateProblem, problem_of, refusal_of};
 
-/// Why a connection came to no session, on either side of it. Nothing was read from the replica, and nothing changed.
+/// Why a connection came to no session, on either side of it. Neither replica was changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// The peer could not be reached, or the connection broke.
     #[error("the connection failed: {0}")]
     Io(#[from] io::Error),
-    /// The connection, and TLS on it, were not there in time.
-    #[error("the connection was not secured in time")]
+    /// The connection, or TLS on it, was not there in time.
+    #[error("the connection was not there, or not secured, in time")]
     Timeout,
     /// The address is no `host:port` that a certificate could be for.
     #[error("{0} is no host and port")]

@@ -88,6 +88,19 @@ impl Control {
         self.lock().peers.clone()
     }
 
+    /// Writes down what a visit showed, and returns the peer's new status.
+    fn note(&self, peer: usize, result: &Result<Outcome, ConnectError>) -> Option<PeerStatus> {
+        let mut state = self.lock();
+        let status = state.peers.get_mut(peer)?;
+        status.visits += 1;
+        status.failures = if succeeded(result) { 0 } else { status.failures.saturating_add(1) };
+        if let Ok(outcome) = result {
+            // A session that broke before the peer's hello says nothing new.
+            status.divergence = Divergence::after(outcome).unwrap_or(status.divergence);
+        }
+        Some(status.clone())
+    }
+
     fn set_paused(&self, paused: bool) {
         self.lock().paused = paused;
         self.0.changed.notify_one();
@@ -172,19 +185,4 @@ async fn visit(maintenance: Maintenance, peer: usize, task: Task, count: u64) ->
 
 fn succeeded(result: &Result<Outcome, ConnectError>) -> bool {
     result.as_ref().is_ok_and(|outcome| !matches!(outcome.end, End::Aborted(_)))
-}
-
-impl Control {
-    /// Writes down what a visit showed, and returns the peer's new status.
-    fn note(&self, peer: usize, result: &Result<Outcome, ConnectError>) -> Option<PeerStatus> {
-        let mut state = self.lock();
-        let status = state.peers.get_mut(peer)?;
-        status.visits += 1;
-        status.failures = if succeeded(result) { 0 } else { status.failures.saturating_add(1) };
-        if let Ok(outcome) = result {
-            // A session that broke before the peer's hello says nothing new.
-            status.divergence = Divergence::after(outcome).unwrap_or(status.divergence);
-        }
-        Some(status.clone())
-    }
 }
