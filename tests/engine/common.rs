@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use syncline::clock::{ManualClock, SeededEntropy};
 use syncline::vfs::MemoryVfs;
-use syncline::{Builder, Db, Environment};
+use syncline::{Builder, Compression, Db, Environment};
 
 /// SplitMix64 (Steele, Lea, Flood 2014): small, seeded, good enough to choose test cases.
 pub(crate) struct Random(u64);
@@ -78,13 +78,15 @@ impl World {
         }
     }
 
-    /// Options that make a small world exercise everything: tiny memtables, values that stay in the log, no thread.
+    /// Options that make a small world exercise everything: tiny memtables, values that stay in the log, no thread, and runs
+    /// compressed by every other seed.
     pub(crate) fn builder(&self, dir: &str) -> Builder {
         Db::builder(dir)
             .environment(self.environment())
             .background(false)
             .memtable_bytes(8 << 10)
             .inline_value_max(200)
+            .compression(if self.seed % 2 == 1 { Compression::Lz4 } else { Compression::None })
     }
 }
 
