@@ -20,6 +20,7 @@ mod memtable_cursor;
 mod memtable_sums;
 mod merge;
 mod pick;
+mod read_ahead;
 mod run;
 mod slots;
 mod verify;

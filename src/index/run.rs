@@ -26,6 +26,7 @@ use super::entry::StoredHead;
 use super::fences::Fences;
 use super::filter;
 use super::layout::{Part, Properties, TRAILER_LEN, Trailer, checksum};
+use super::read_ahead::ReadAhead;
 
 /// One immutable sorted file of the index, open for reading.
 #[derive(Debug)]
@@ -69,6 +70,8 @@ impl Run {
         FileKind::Run.check(&path, &read(0..HEADER_LEN as u64)?)?;
         let trailer = Trailer::decode(id, trailer_at, &read(trailer_at..file.len())?)
             .map_err(|_| Error::corruption(&path, trailer_at, "the run's trailer is damaged"))?;
+        // The parts behind the blocks are read whole, now.
+        file.prefetch(trailer.filter.range.start, trailer_at.saturating_sub(trailer.filter.range.start));
         let part = |part: &Part, what: &'static str| {
             let bytes = read(part.range.clone())?;
             let is_right = checksum(id, part.range.start, &bytes) == part.checksum;
@@ -206,10 +209,16 @@ impl Run {
     fn stored(&self, number: usize) -> Result<Frame<'_>> {
         let place = self.fences.place(number).ok_or_else(|| self.no_block())?;
         let read = self.read(&place)?;
-        // Mapped bytes stay as they were; others are new with every read.
-        if !self.is_checked(number) || matches!(read, Frame::Read(_)) {
-            self.check(place.start, read.bytes())?;
-            self.set_checked(number);
+        match read {
+            // Mapped bytes stay as they were.
+            Frame::Mapped { .. } if self.is_checked(number) => {}
+            Frame::Mapped { bytes, .. } => {
+                // The first read since the opening: it touches every page, and likely none is in memory.
+                self.file.prefetch(place.start, bytes.len() as u64);
+                self.check(place.start, bytes)?;
+                self.set_checked(number);
+            }
+            Frame::Read(ref bytes) => self.check(place.start, bytes)?,
         }
         Ok(read.without_checksum())
     }
@@ -241,6 +250,18 @@ impl Run {
     pub(super) fn touch(&self, number: usize) {
         let block = self.fences.place(number).and_then(|place| self.mapped(&place));
         touch_lines(block.unwrap_or_default(), LINES_OF_SEEK);
+    }
+
+    /// Begins to fetch what a walk will read that goes over from block `before` to block `number`.
+    pub(super) fn read_ahead(&self, ahead: &mut ReadAhead, before: usize, number: usize) {
+        let Some(place) = self.fences.place(number) else { return };
+        let fetch = match number > before {
+            true => ahead.forward(&place),
+            false => ahead.backward(&place),
+        };
+        if let Some(fetch) = fetch {
+            self.file.prefetch(fetch.start, fetch.end - fetch.start);
+        }
     }
 
     fn check(&self, offset: u64, bytes: &[u8]) -> Result<()> {

@@ -23,9 +23,9 @@ pub struct ReplicaSet {
 }
 
 impl ReplicaSet {
-    /// A set of default parameters: buckets of about 64 keys, epochs of an hour.
+    /// A set of default parameters: buckets of about 128 keys, epochs of an hour.
     pub fn new(id: [u8; 16], hash_key: [u8; SET_KEY_LEN]) -> ReplicaSet {
-        ReplicaSet { id, hash_key, bucket_bits: 6, epoch_len: 3_600_000 << 16 }
+        ReplicaSet { id, hash_key, bucket_bits: 7, epoch_len: 3_600_000 << 16 }
     }
 }
 
