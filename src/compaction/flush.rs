@@ -50,7 +50,7 @@ fn write_run(store: &Store, job: &FlushJob, id: FileId) -> Result<(Base, Vec<Bou
     let (mut bounds, mut fold) = (Vec::new(), job.base.fold());
     let memtable = &job.sealed.memtable;
     let vfs = &*store.options.environment.vfs;
-    let mut writer = RunWriter::create(vfs, &store.dir, id, memtable.len())?;
+    let mut writer = RunWriter::create(vfs, &store.dir, id, memtable.len(), job.state.compression)?;
     for (key, head, below) in memtable.in_order().changes() {
         let hash = measure.hasher.key(key);
         writer.push(key, hash, head.into())?;

@@ -9,6 +9,7 @@
 
 mod block;
 mod cursor;
+mod decoded;
 mod entry;
 mod fences;
 mod filter;

@@ -60,6 +60,12 @@ pub(super) fn open_beside(dir: &Path, options: Options, beside: Beside) -> Resul
 
     let loaded = manifest::load(&**vfs, dir)?.ok_or_else(not_found)?;
     let mut state = loaded.state;
+    if let Some(compression) = options.compression {
+        state.apply(&Change::Compression(compression));
+    }
+    if !options.read_only && !state.compression.is_supported() {
+        return Err(Error::UnsupportedCodec { path: dir.to_owned() });
+    }
     let mut report = RecoveryReport {
         flushed: state.flushed,
         torn_manifest_bytes: loaded.torn_bytes,

@@ -178,7 +178,7 @@ impl Writer {
 #[test]
 fn whatever_the_writer_does_between_two_steps_of_a_reader_it_sees_a_prefix() {
     let (opening, operations) = {
-        let writer = Writer::new(7);
+        let writer = Writer::new(6);
         let vfs = Meddled::new(&writer.world, |_, _| {});
         let reader = vfs.open_db(&writer.world, ReadMode::Plain).expect("open");
         let opening = vfs.count.load(Ordering::SeqCst);
@@ -190,7 +190,7 @@ fn whatever_the_writer_does_between_two_steps_of_a_reader_it_sees_a_prefix() {
     for kind in 0..6 {
         for at in 0..operations {
             let mode = if at % 2 == 0 { ReadMode::Plain } else { ReadMode::Mapped };
-            let writer = Writer::new(7);
+            let writer = Writer::new(6);
             let (actor, before) = (writer.clone(), writer.last());
             let vfs = Meddled::new(&writer.world, move |number, _| {
                 if number == at {

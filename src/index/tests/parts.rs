@@ -8,12 +8,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::world::{Files, Random, World, settled};
 use crate::hash::{KeyHash, SetHasher};
+use crate::index::decoded::DecodedBlocks;
 use crate::index::fences::{Fences, FencesBuilder, separator};
 use crate::index::filter::{FilterBuilder, may_contain};
 use crate::index::memtable_cursor::MemtableCursor;
 use crate::index::slots::Slots;
 use crate::index::{Below, Levels, Memtable, Run, RunWriter};
-use crate::types::{EntrySum, FileId, Head, Key, KeyRange, Kind, RangeSum, SeqNo, Slice, ValueRef};
+use crate::types::{
+    Compression, EntrySum, FileId, Head, Key, KeyRange, Kind, RangeSum, SeqNo, Slice, ValueRef,
+};
 use crate::vfs::ReadMode;
 
 fn hash(number: u64) -> KeyHash {
@@ -223,7 +226,8 @@ fn keys_and_values_of_the_greatest_length_have_a_place() {
     }
     entries.insert(Vec::new(), random.head(7, &hasher));
     let files = Files::default();
-    let mut writer = RunWriter::create(&files, Path::new(""), FileId(1), 7).expect("no faults");
+    let mut writer =
+        RunWriter::create(&files, Path::new(""), FileId(1), 7, Compression::None).expect("no faults");
     for (key, head) in &entries {
         writer.push(key, hasher.key(key), head.into()).expect("no faults");
     }
@@ -241,7 +245,9 @@ fn keys_and_values_of_the_greatest_length_have_a_place() {
 #[test]
 fn a_run_without_entries_is_readable() {
     let (files, hasher) = (Files::default(), Arc::new(SetHasher::new(&[1; 32])));
-    RunWriter::create(&files, Path::new(""), FileId(1), 0).and_then(RunWriter::finish).expect("no faults");
+    RunWriter::create(&files, Path::new(""), FileId(1), 0, Compression::None)
+        .and_then(RunWriter::finish)
+        .expect("no faults");
     let run =
         Run::open(&files, Path::new(""), FileId(1), ReadMode::Mapped, hasher.clone()).expect("well-formed");
     assert!(run.find(b"key", hasher.key(b"key")).expect("no damage").is_none());
@@ -267,4 +273,20 @@ fn runs_tell_which_bytes_of_the_log_they_point_to() {
     }
     assert_eq!(world.levels.referenced(), needed);
     assert!(needed.values().sum::<u64>() < before, "the merge shadowed nothing, so this test shows nothing");
+}
+
+#[test]
+fn of_blocks_that_share_a_set_those_asked_for_last_stay() {
+    let decoded = DecodedBlocks::default();
+    let block = |number: usize| Slice::from(vec![number as u8; 9]);
+    // Blocks a multiple of the sets apart, whatever their number is.
+    let numbers: Vec<usize> = (0..5).map(|time| 7 + time * 1_024).collect();
+    for &number in &numbers[..4] {
+        decoded.keep(number, &block(number));
+    }
+    assert_eq!(decoded.get(numbers[0]), Some(block(numbers[0])));
+    decoded.keep(numbers[4], &block(numbers[4]));
+    let kept: Vec<bool> = numbers.iter().map(|&number| decoded.get(number).is_some()).collect();
+    assert_eq!(kept, [true, false, true, true, true]);
+    assert!(decoded.get(8).is_none());
 }
