@@ -41,6 +41,16 @@ const WAIT_MIN: u64 = 1_000_000;
 /// The longest time, in nanoseconds, after which a limited merge looks again whether it may still take its time.
 const PAUSE_MAX: u64 = 20_000_000;
 
+/// How far a merge of everything has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CompactProgress {
+    /// Bytes of the merged run so far.
+    pub bytes: u64,
+    /// Bytes of the runs that go into it: it gets no longer, unless they are compressed and it is not.
+    pub bytes_total: u64,
+}
+
 /// What one thread does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Work {
@@ -173,23 +183,29 @@ impl Maintenance {
     /// Flushes everything that is in memory and merges all runs into one.
     ///
     /// # Errors
-    /// `Aborted` if `go_on`, which is asked after every step, says so; what the work met.
-    pub(crate) fn compact_all(&self, mut go_on: impl FnMut() -> bool) -> Result<()> {
+    /// `Aborted` if `progress`, which is told after every step, says so; what the work met.
+    pub(crate) fn compact_all(&self, mut progress: impl FnMut(CompactProgress) -> bool) -> Result<()> {
         let _compacting = self.compacting.lock();
         self.flush_all()?;
         let Some(id) = self.begin_merge_of_all()? else { return self.remove_dead_segments() };
         let place = |merging: &[Merge]| merging.iter().position(|merge| merge.id() == id);
-        while place(&self.merging.lock()).is_some() {
+        let so_far = |merging: &[Merge]| {
+            let (bytes, bytes_total) = merging.get(place(merging)?)?.progress();
+            Some(CompactProgress { bytes, bytes_total })
+        };
+        loop {
             self.merge_step()?;
-            if !go_on() {
-                let mut merging = self.merging.lock();
-                if let Some(place) = place(&merging) {
-                    merging.remove(place).abandon(&self.store)?;
-                    return Err(Error::Aborted);
-                }
+            let so_far = so_far(&self.merging.lock());
+            let Some(so_far) = so_far else { return Ok(()) };
+            if progress(so_far) {
+                continue;
+            }
+            let mut merging = self.merging.lock();
+            if let Some(place) = place(&merging) {
+                merging.remove(place).abandon(&self.store)?;
+                return Err(Error::Aborted);
             }
         }
-        Ok(())
     }
 
     /// The number of the run that is to hold everything, unless one does.

@@ -143,7 +143,7 @@ fn workload(world: &World) -> (u64, u64) {
                 while db.step()? {}
             }
         }
-        db.compact(|| true)
+        db.compact(|_| true)
     };
     let _ = run();
     (acknowledged, synced)
