@@ -13,6 +13,7 @@ mod error;
 mod format;
 mod gc;
 mod hash;
+mod horizon;
 mod index;
 mod log;
 mod maintenance;

@@ -60,6 +60,9 @@ pub(crate) enum Error {
         /// What happened and what to try.
         what: String,
     },
+    /// A certificate or key cannot be used.
+    #[error("{0}. Make new ones with `syncline cert`")]
+    Tls(#[from] sync_proto::tls::ConfigError),
     /// The operating system refused.
     #[error("{what}: {source}")]
     Io {
@@ -91,6 +94,7 @@ impl Error {
             },
             Error::Store(error) => store_kind(error),
             Error::Peer { .. } => "peer",
+            Error::Tls(_) => "tls",
             Error::Io { .. } => "io",
             Error::Demo(_) => "demo",
         }
@@ -146,7 +150,7 @@ fn hint(error: &syncline::Error) -> &'static str {
         E::Corruption { .. } => {
             ". Run `syncline verify` on it, and repair it from a replica with `syncline sync`"
         }
-        E::Locked { .. } => ". End the process that has it open, or reach a served store as tcp://host:port",
+        E::Locked { .. } => ". End the process that has it open, or reach a served store as tls://host:port",
         E::NotFound { .. } => ". Make one with `syncline init` or `syncline load`",
         E::Stream { .. } => ". What came before is in the store; export again and import that",
         E::ReadOnly => ". Open it for writing",

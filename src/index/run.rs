@@ -22,7 +22,7 @@ use crate::vfs::{ReadMode, ReadableFile, Vfs};
 
 use super::block::{Block, Layout, Undecoded, decompress, is_compressed};
 use super::decoded::DecodedBlocks;
-use super::entry::StoredHead;
+use super::entry::{HeadRef, StoredHead};
 use super::fences::Fences;
 use super::filter;
 use super::layout::{Part, Properties, TRAILER_LEN, Trailer, checksum};
@@ -138,6 +138,26 @@ impl Run {
         let block = Block::new(frame.bytes(), &layout);
         let Some(index) = block.find(key, hash).map_err(malformed)? else { return Ok(None) };
         block.head(index, |range| frame.slice(range)).map(Some).map_err(malformed)
+    }
+
+    /// As [`Run::find`], but lends the entry to `use_it` instead of pinning it.
+    ///
+    /// # Errors
+    /// `Corruption`, `Io`.
+    pub(super) fn lend<T>(
+        &self,
+        key: &[u8],
+        hash: KeyHash,
+        use_it: impl FnOnce(&HeadRef<'_>) -> T,
+    ) -> Result<Option<T>> {
+        let Some(number) = self.find_block(key) else { return Ok(None) };
+        let frame = self.frame(number)?;
+        let malformed = |malformed| self.malformed_block(number, malformed);
+        let layout = Layout::parse(frame.bytes()).map_err(malformed)?;
+        let block = Block::new(frame.bytes(), &layout);
+        let Some(index) = block.find(key, hash).map_err(malformed)? else { return Ok(None) };
+        let placed = block.placed(index).map_err(malformed)?;
+        Ok(Some(use_it(&placed.borrowed(frame.bytes()))))
     }
 
     /// Why the filter is not used, if it was found damaged. The run answers rightly without it, but slower.
@@ -307,6 +327,11 @@ impl Run {
     /// Length of block `number` in the file, checksum included.
     pub(super) fn block_len(&self, number: usize) -> u64 {
         self.fences.place(number).map_or(0, |place| place.end - place.start)
+    }
+
+    /// Reads the word where the filter is asked for the key.
+    pub(super) fn touch_filter(&self, hash: KeyHash) -> u64 {
+        filter::touch(&self.filter, hash)
     }
 
     /// Whether the filter lets the key pass.

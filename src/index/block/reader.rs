@@ -187,11 +187,17 @@ impl<'a> Block<'a> {
         index: usize,
         slice: impl Fn(Range<usize>) -> Option<Slice>,
     ) -> Result<StoredHead, Malformed> {
+        let placed = self.placed(index)?;
+        placed.stored(slice).ok_or(Malformed { at: self.entry_place(index)?.start })
+    }
+
+    /// Where the parts of the head of entry `index` lie.
+    pub(in crate::index) fn placed(&self, index: usize) -> Result<PlacedHead, Malformed> {
         let (mut reader, start) = self.reader(index)?;
         reader.len_bytes(self.bytes.len())?;
         let mut head = PlacedHead::default();
         self.place_behind_key(reader, start, &mut head)?;
-        head.stored(slice).ok_or(Malformed { at: start })
+        Ok(head)
     }
 
     /// What is said by the head of an entry that begins at `start`, by a reader that has passed its key.

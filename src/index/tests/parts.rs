@@ -1,6 +1,7 @@
 //! Single parts: filter, fences, large entries, stale bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +13,7 @@ use crate::index::fences::{Fences, FencesBuilder, separator};
 use crate::index::filter::{FilterBuilder, may_contain};
 use crate::index::memtable_cursor::MemtableCursor;
 use crate::index::slots::Slots;
-use crate::index::{Levels, Memtable, Run, RunWriter};
+use crate::index::{Below, Levels, Memtable, Run, RunWriter};
 use crate::types::{
     Compression, EntrySum, FileId, Head, Key, KeyRange, Kind, RangeSum, SeqNo, Slice, ValueRef,
 };
@@ -91,7 +92,7 @@ fn readers_beside_a_writer_see_every_published_commit() {
         let mut random = Random::new(6);
         for seqno in 1..=commits {
             let key = key(seqno);
-            memtable.insert(key[..].into(), hasher.key(&key), random.head(seqno, &hasher), None);
+            memtable.insert(key[..].into(), hasher.key(&key), random.head(seqno, &hasher), Below::Unknown);
             published.store(seqno, Ordering::Release);
         }
         for reader in readers {
@@ -118,10 +119,27 @@ fn a_memtable_sums_up_what_it_changes() {
             let head = random.head(seqno, &hasher);
             let old = random.head(0, &hasher);
             below.entry(key.clone()).or_insert_with(|| (seqno % 3 == 0).then(|| count(&key, &old)));
-            memtable.insert(key[..].into(), hasher.key(&key), head.clone(), below[&key]);
+            let known = if random.one_in(3) { Below::Known(below[&key]) } else { Below::Unknown };
+            memtable.insert(key[..].into(), hasher.key(&key), head.clone(), known);
             versions.push((key, head));
             if random.below(8) > 0 {
                 continue;
+            }
+            let look_up = |keys: &[&[u8]]| -> Result<_, Infallible> {
+                Ok(keys.iter().map(|&key| below[key]).collect())
+            };
+            // Some ask for an earlier moment than others have asked for already.
+            let earlier = random.below(memtable.key_count() as u64 + 1) as usize;
+            for count in [memtable.key_count(), earlier] {
+                let keys = versions.iter().map(|(key, _)| key);
+                let first: BTreeSet<_> = keys.fold(BTreeSet::new(), |mut first, key| {
+                    if first.len() < count {
+                        first.insert(key);
+                    }
+                    first
+                });
+                let expected = first.iter().filter_map(|key| below[*key]).map(|below| below.sum).sum();
+                assert_eq!(memtable.settle(count, look_up), Ok(expected), "seed {seed}: {count} keys");
             }
             // Most readers read the present, and some the past.
             let at = SeqNo(if random.below(4) > 0 { seqno } else { random.below(seqno + 1) });

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use crate::hash::SetHasher;
-use crate::index::{Levels, Memtable, MergeCursor, Run, RunWriter};
+use crate::index::{Below, Levels, Memtable, MergeCursor, Run, RunWriter};
 use crate::types::{
     Compression, FileId, Head, KeyRange, Kind, Location, SegmentId, SeqNo, Slice, Stamp, ValueRef,
 };
@@ -158,7 +158,7 @@ impl World {
         for _ in 0..count {
             self.seqno += 1;
             let (key, head) = (self.random.key(), self.random.head(self.seqno, &self.hasher));
-            self.memtables[0].insert(key[..].into(), self.hasher.key(&key), head.clone(), None);
+            self.memtables[0].insert(key[..].into(), self.hasher.key(&key), head.clone(), Below::Unknown);
             self.model.entry(key).or_default().push(head);
         }
     }
