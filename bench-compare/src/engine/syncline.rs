@@ -92,7 +92,7 @@ impl Engine for Syncline {
     }
 
     fn compact(self) -> Result<Syncline> {
-        self.db.compact(|| true)?;
+        self.db.compact(|_| true)?;
         Ok(self)
     }
 }
