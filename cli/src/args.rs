@@ -103,6 +103,20 @@ pub(crate) struct Init {
     /// Keep so many bytes of the log for `changes`, beyond what is not flushed yet
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     pub(crate) retain_log: u64,
+    /// Compress what is written in key order: smaller files, slower reads
+    #[arg(long, value_enum, value_name = "CODEC", default_value_t = Codec::None)]
+    pub(crate) compression: Codec,
+}
+
+/// How a store's runs are compressed.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Codec {
+    /// Not at all
+    None,
+    /// LZ4
+    Lz4,
+    /// Zstandard, if this command was built with it
+    Zstd,
 }
 
 /// Arguments of `load`.

@@ -131,6 +131,7 @@ fn store_kind(error: &syncline::Error) -> &'static str {
         E::NotFound { .. } => "not_found",
         E::Occupied { .. } => "occupied",
         E::UnsupportedVersion { .. } => "unsupported_version",
+        E::UnsupportedCodec { .. } => "unsupported_codec",
         E::KeyTooLong { .. } | E::CommitTooLarge { .. } | E::InvalidArgument { .. } => "usage",
         E::Poisoned { .. } => "poisoned",
         E::ReadOnly => "read_only",
@@ -155,6 +156,7 @@ fn hint(error: &syncline::Error) -> &'static str {
         E::ReadOnly => ". Open it for writing",
         E::Occupied { .. } => ". Choose an empty or a new folder",
         E::UnsupportedVersion { .. } => ". Use the syncline of that version",
+        E::UnsupportedCodec { .. } => ". Use a syncline that was built with that codec",
         E::Poisoned { .. } => ". Look after the disk, then run the command again",
         E::TooOld { .. } => {
             ". Read everything anew, and keep more of the log with `syncline init --retain-log`"

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::edit::Change;
-use crate::types::{FileId, NodeId, SegmentId, SeqNo, Written};
+use crate::types::{Compression, FileId, NodeId, SegmentId, SeqNo, Written};
 
 /// Length of a replica set's hash key in bytes.
 pub const SET_KEY_LEN: usize = 32;
@@ -83,6 +83,8 @@ pub(crate) struct State {
     pub(crate) merkle: Vec<FileId>,
     /// The least number not yet given to a run or Merkle file.
     pub(crate) next_file: FileId,
+    /// How blocks of new runs are stored.
+    pub(crate) compression: Compression,
     /// Bytes written: committed and logged as of `flushed`.
     pub(crate) written: Written,
 }
@@ -107,6 +109,7 @@ impl State {
             runs: Vec::new(),
             merkle: Vec::new(),
             next_file: FileId(1),
+            compression: Compression::None,
             written: Written::default(),
         }
     }
@@ -145,6 +148,7 @@ impl State {
             }
             Change::RetainedFrom(segment) => self.retained = self.retained.split_off(segment),
             Change::FeedFrom(seqno) => self.feed_from = *seqno,
+            Change::Compression(compression) => self.compression = *compression,
             Change::Written(written) => self.written = *written,
         }
     }
@@ -165,6 +169,9 @@ impl State {
         }
         if self.feed_from != SeqNo::ZERO {
             changes.push(Change::FeedFrom(self.feed_from));
+        }
+        if self.compression != Compression::None {
+            changes.push(Change::Compression(self.compression));
         }
         if self.is_copy {
             changes.push(Change::MarkedAsCopy);

@@ -11,7 +11,7 @@ use std::path::Path;
 use serde_json::json;
 use sync_proto::driver::tokio::{Security, Transport};
 use sync_proto::rights::RightsTable;
-use syncline::{Db, Durability};
+use syncline::{Compression, Db, Durability};
 
 use crate::args::Demo;
 use crate::error::{Error, Result, Verdict};
@@ -93,7 +93,7 @@ fn check(holds: bool, claim: impl FnOnce() -> String) -> Result<()> {
 
 fn fill(dir: &Path, output: Output) -> Result<Db> {
     let watch = Stopwatch::start();
-    let a = store::create(dir, None, 0)?;
+    let a = store::create(dir, None, 0, Compression::None)?;
     let loaded = load(&a, &a.default_keyspace(), &mut tables::base()?, || ())?;
     output.say(&format!(
         "A  loaded Debian bookworm's package list: {} rows in {} ms",
@@ -105,7 +105,7 @@ fn fill(dir: &Path, output: Output) -> Result<Db> {
 
 fn replicate(a: &Db, dir: &Path, output: Output) -> Result<Db> {
     let watch = Stopwatch::start();
-    let b = store::create(dir, Some(a), 0)?;
+    let b = store::create(dir, Some(a), 0, Compression::None)?;
     let report = peer::between(a, &b, Mode::Repair)?;
     check(report.is_fine(), || "the first sync did not end with equal replicas".to_owned())?;
     let sent = report.sent;
