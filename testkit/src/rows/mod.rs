@@ -2,8 +2,13 @@
 //!
 //! `SECURITY.md` has the same table for readers; [`ROWS`] is the one that runs.
 
+pub mod clocks;
 pub mod damage;
 pub mod failing;
+pub mod kill;
+pub mod lengths;
+pub mod network;
+pub mod opening;
 pub mod power;
 
 use crate::run::Run;
@@ -21,6 +26,7 @@ pub struct Row {
 
 /// All rows, in the order of the table.
 pub const ROWS: &[Row] = &[
+    Row { name: "F1", what: "process killed anywhere", run: kill::at_any_moment },
     Row { name: "F2", what: "power cut at any write", run: power::at_any_write },
     Row { name: "F3", what: "power cut during recovery and what follows it", run: power::during_recovery },
     Row { name: "F5", what: "tail of the log cut at every length", run: damage::cut_tail },
@@ -33,6 +39,11 @@ pub const ROWS: &[Row] = &[
         run: failing::an_fsync_that_cleaned_its_pages,
     },
     Row { name: "F11", what: "disk full, short write", run: failing::a_full_disk },
+    Row { name: "F13", what: "double open", run: opening::twice },
+    Row { name: "F14", what: "huge lengths and counts in files", run: lengths::huge },
+    Row { name: "F15", what: "another format version", run: opening::of_another_version },
+    Row { name: "F16", what: "clock jumps, a peer far ahead", run: clocks::that_jump },
+    Row { name: "F18", what: "loss, doubling, reordering, cuts, restarts", run: network::that_fails },
 ];
 
 /// The row of this name.
