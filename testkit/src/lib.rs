@@ -6,6 +6,7 @@
 
 pub mod checksums;
 pub mod explorer;
+pub mod fuzz;
 pub mod history;
 pub mod hook;
 pub mod life;

@@ -5,6 +5,7 @@
 pub mod clocks;
 pub mod damage;
 pub mod failing;
+pub mod hostile;
 pub mod kill;
 pub mod lengths;
 pub mod network;
@@ -44,6 +45,8 @@ pub const ROWS: &[Row] = &[
     Row { name: "F15", what: "another format version", run: opening::of_another_version },
     Row { name: "F16", what: "clock jumps, a peer far ahead", run: clocks::that_jump },
     Row { name: "F18", what: "loss, doubling, reordering, cuts, restarts", run: network::that_fails },
+    Row { name: "F19", what: "malformed and out-of-order messages", run: hostile::malformed_messages },
+    Row { name: "F21", what: "hostile walk: lying sums and lists", run: hostile::a_lying_peer },
 ];
 
 /// The row of this name.
