@@ -18,4 +18,4 @@ mod table;
 mod tests;
 
 #[cfg_attr(not(test), expect(unused_imports, reason = "the store does not keep one yet"))]
-pub(crate) use table::{Done, Row, Standing, Table};
+pub(crate) use table::{Done, Standing, Table};

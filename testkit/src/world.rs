@@ -47,8 +47,8 @@ impl World {
         }
     }
 
-    /// Options that make a small world exercise everything: tiny memtables, values that stay in the log, no thread, and
-    /// runs compressed by every other seed.
+    /// Options that make a small world exercise everything: tiny memtables, values that stay in the log, no thread, and runs
+    /// compressed by every other seed.
     pub fn builder(&self, dir: impl AsRef<Path>) -> Builder {
         Db::builder(dir)
             .environment(self.environment())
