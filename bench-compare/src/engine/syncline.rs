@@ -14,6 +14,7 @@ pub struct Syncline {
     db: Db,
     keyspace: Keyspace,
     durability: Durability,
+    has_index: bool,
 }
 
 impl Engine for Syncline {
@@ -35,7 +36,7 @@ impl Engine for Syncline {
         let builder = if config.without_index { builder.without_index() } else { builder };
         let builder = if config.compress { builder.compression(Compression::Lz4) } else { builder };
         let db = builder.open_or_create()?;
-        Ok(Syncline { keyspace: db.default_keyspace(), db, durability })
+        Ok(Syncline { keyspace: db.default_keyspace(), db, durability, has_index: !config.without_index })
     }
 
     fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
@@ -74,6 +75,14 @@ impl Engine for Syncline {
             count += 1;
         }
         Ok(count)
+    }
+
+    /// The root includes every write, so asking for it has what they replaced looked up.
+    fn catch_up(&self) -> Result<()> {
+        if self.has_index {
+            self.db.root()?;
+        }
+        Ok(())
     }
 
     fn settle(&self) -> Result<()> {
