@@ -85,7 +85,16 @@ impl Maintenance {
     /// # Errors
     /// What the work met; the store is poisoned if files may have changed.
     pub(crate) fn step(&self) -> Result<bool> {
-        Ok(self.flush_one()? || self.merge_step()?)
+        Ok(self.make_segment_ahead()? || self.flush_one()? || self.merge_step()?)
+    }
+
+    /// Makes the log segment that the next seal needs, if it is time for that: no commit waits for it then.
+    fn make_segment_ahead(&self) -> Result<bool> {
+        let is_wanted = self.store.backlog().wants_segment;
+        if is_wanted {
+            self.store.make_segment_ahead()?;
+        }
+        Ok(is_wanted)
     }
 
     /// Flushes the oldest sealed memtable, if there is one.
@@ -133,6 +142,9 @@ impl Maintenance {
     /// What a flush met.
     pub(crate) fn make_room(&self, bytes: impl FnOnce() -> u64) -> Result<()> {
         let backlog = self.store.backlog();
+        if backlog.wants_segment {
+            self.flusher.wake();
+        }
         if backlog.sealed == 0 && backlog.runs <= RUNS_FREE {
             return Ok(());
         }
@@ -256,7 +268,9 @@ impl Maintenance {
     /// then the thread sleeps until there is new work, and whoever needs its work meets the error.
     pub(crate) fn run(&self, work: Work) {
         match work {
-            Work::Flush => self.flusher.run(|| self.flush_one().unwrap_or(false)),
+            Work::Flush => self
+                .flusher
+                .run(|| self.make_segment_ahead().unwrap_or(false) || self.flush_one().unwrap_or(false)),
             Work::Merge => self.merger.run(|| {
                 let worked = self.merge_step().unwrap_or(false);
                 if worked {

@@ -77,9 +77,7 @@ impl Store {
     /// `Poisoned`; `Io`: the store is poisoned.
     pub(crate) fn start_ingest(&self) -> Result<StartedIngest<'_>> {
         let applying = self.applying.write();
-        let mut writer = self.writer.lock();
-        self.poison.check()?;
-        self.seal_locked(&mut writer)?;
+        let mut writer = self.lock_sealed(|_, _| true)?;
         let stamp = writer.front.clock.tick(self.now_ms());
         Ok(StartedIngest { stamp, last: writer.front.last, sealed: writer.sealed.len(), applying })
     }

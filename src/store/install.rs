@@ -103,7 +103,7 @@ impl Store {
         ];
         let segments = flushed.value_segments.iter();
         changes.extend(segments.map(|(&segment, &len)| Change::ValueSegment { segment, len }));
-        changes.extend(self.poison.note(self.retention(manifest.state(), job.sealed.next_segment))?);
+        changes.extend(self.poison.note(self.retention(manifest.state(), &job.sealed))?);
         self.poison.note(manifest.commit(&changes))?;
 
         let mut writer = self.writer.lock();
