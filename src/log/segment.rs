@@ -27,6 +27,8 @@ pub(crate) struct FreshSegment {
     pub(super) file: Arc<dyn WritableFile>,
     /// Bytes written.
     pub(super) len: u32,
+    /// Bytes for which there is space.
+    pub(super) reserved: u64,
     /// The newest commit in it, or before it; not known of one that was made ahead.
     pub(super) last: SeqNo,
     pub(super) summary: Summary,
@@ -117,7 +119,15 @@ impl<'a> SegmentBuilder<'a> {
         buffer.extend_from_slice(&payload);
         let (Origin::Recovery { previous: last } | Origin::Ahead { durable: last }) = header.origin;
         let summary = Summary::default();
-        let segment = FreshSegment { id, path: path.into(), file: file.into(), len: 0, last, summary };
+        let segment = FreshSegment {
+            id,
+            path: path.into(),
+            file: file.into(),
+            len: 0,
+            reserved: allocate,
+            last,
+            summary,
+        };
         Ok(SegmentBuilder { vfs, dir, temporary, segment, buffer })
     }
 

@@ -50,6 +50,24 @@ fn a_buffered_commit_costs_no_operation_until_the_ring_is_full() {
 }
 
 #[test]
+fn small_durable_commits_write_ahead_of_themselves_and_cost_one_write_each() {
+    let vfs = MemoryVfs::new();
+    let mut log = open_in(&(Arc::new(vfs.clone()) as Arc<dyn Vfs>), dir(), 64 << 10);
+    let mut writes = Vec::new();
+    for seqno in (1..=900).map(SeqNo) {
+        let before = vfs.operations(crate::vfs::FaultTarget::Changes);
+        let entries = smallvec![put(&[7; 25], &[9; 100])];
+        log.append(&Commit { seqno, durable: seqno, stamp: Stamp::default(), entries }).expect("appended");
+        log.drain().expect("drained");
+        writes.push(vfs.operations(crate::vfs::FaultTarget::Changes) - before);
+    }
+    // What is reserved, and not more, is filled at the beginning. Beyond it the file grows as it did.
+    assert!(writes[0] > 15 && writes.iter().sum::<u64>() < 900 + 18, "{writes:?}");
+    let len = vfs.bytes(&segment_path(1)).expect("there").len() as u64;
+    assert_eq!(len, log.end().max(1 << 16), "filling makes no file longer");
+}
+
+#[test]
 fn values_are_read_from_where_append_put_them() {
     let scratch = tempfile::tempdir().expect("a scratch folder");
     let vfs: Arc<dyn Vfs> = Arc::new(crate::vfs::DiskVfs);
