@@ -140,7 +140,7 @@ impl Store {
         let sealed = memtables.into_iter().rev().collect();
         let segments = Arc::new(view.values.with(&values));
         // The number last: who reads in between sees the entries at a cursor that is too old, which is no harm.
-        self.views.replace(View { active, sealed, levels, values: segments });
+        drop(self.views.replace(View { active, sealed, levels, values: segments }));
         self.views.publish(seqno);
         let (first, last) = &run.properties().keys;
         writer.watchers.leave_out(seqno, (first, last));

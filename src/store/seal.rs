@@ -70,7 +70,9 @@ impl Store {
         writer.seal(view.active.clone(), segment, next_segment);
         let mut sealed = vec![view.active.clone()];
         sealed.extend(view.sealed.iter().cloned());
-        self.views.replace(View { active: Arc::new(Memtable::new()), sealed, ..(*view).clone() });
+        let active = Arc::new(Memtable::new());
+        // All that the old view holds the new one holds, too.
+        drop(self.views.replace(View { active, sealed, ..(*view).clone() }));
         Ok(())
     }
 
