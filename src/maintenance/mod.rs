@@ -1,5 +1,5 @@
 //! Background work: when to flush, compact and collect. [`Maintenance::step`] does one bounded piece of it; threads do it in
-//! production, one for flushes and one for merges, and tests call it themselves.
+//! production, one for flushes, one for merges, one for the next log segment, and tests call it themselves.
 //!
 //! Commits that come in faster than flushes can take them are slowed down a little, long before there is no room (see
 //! `pressure`); the same if merges lag so far behind that runs pile up.
@@ -44,6 +44,8 @@ const PAUSE_MAX: u64 = 20_000_000;
 /// What one thread does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Work {
+    /// Of log segments, ahead of their use: apart from flushes, which may take long when commits come in fastest.
+    Segments,
     Flush,
     Merge,
 }
@@ -58,6 +60,7 @@ pub(crate) struct Maintenance {
     merging: Mutex<Vec<Merge>>,
     /// One merge of everything at a time.
     compacting: Mutex<()>,
+    segment_maker: Worker,
     flusher: Worker,
     merger: Worker,
     /// Where writers wait.
@@ -73,6 +76,7 @@ impl Maintenance {
             flushing: Mutex::new(()),
             merging: Mutex::default(),
             compacting: Mutex::new(()),
+            segment_maker: Worker::default(),
             flusher: Worker::default(),
             merger: Worker::default(),
             room: Worker::default(),
@@ -143,7 +147,7 @@ impl Maintenance {
     pub(crate) fn make_room(&self, bytes: impl FnOnce() -> u64) -> Result<()> {
         let backlog = self.store.backlog();
         if backlog.wants_segment {
-            self.flusher.wake();
+            self.segment_maker.wake();
         }
         if backlog.sealed == 0 && backlog.runs <= RUNS_FREE {
             return Ok(());
@@ -268,9 +272,8 @@ impl Maintenance {
     /// then the thread sleeps until there is new work, and whoever needs its work meets the error.
     pub(crate) fn run(&self, work: Work) {
         match work {
-            Work::Flush => self
-                .flusher
-                .run(|| self.make_segment_ahead().unwrap_or(false) || self.flush_one().unwrap_or(false)),
+            Work::Segments => self.segment_maker.run(|| self.make_segment_ahead().unwrap_or(false)),
+            Work::Flush => self.flusher.run(|| self.flush_one().unwrap_or(false)),
             Work::Merge => self.merger.run(|| {
                 let worked = self.merge_step().unwrap_or(false);
                 if worked {
@@ -298,6 +301,7 @@ impl Maintenance {
 
     /// Ends the threads after what they are doing.
     pub(crate) fn stop(&self) {
+        self.segment_maker.stop();
         self.flusher.stop();
         self.merger.stop();
     }
