@@ -40,6 +40,11 @@ impl Data {
         Data { seed: mix(seed), value_len, pool }
     }
 
+    /// Bytes of a value.
+    pub fn value_len(&self) -> usize {
+        self.value_len
+    }
+
     /// The key of a number: unique, and without order or pattern.
     pub fn key(&self, number: u64) -> Key {
         key_of(mix(number ^ self.seed), mix(number.wrapping_add(self.seed)))

@@ -1,4 +1,5 @@
-//! `bench-compare`: the same workloads on Syncline and on other embedded engines, side by side. See the README.
+//! `bench-compare`: the same workloads on Syncline and on other embedded engines, side by side, and repairs by Syncline and by
+//! other protocols. See the README.
 
 mod child;
 mod data;
@@ -9,6 +10,7 @@ mod parent;
 mod plot;
 mod row;
 mod steady;
+mod sync;
 mod table;
 mod workload;
 
@@ -26,6 +28,7 @@ use crate::engine::{Engine, Fjall, Heed, Redb, Syncline};
 use crate::parent::Plan;
 use crate::row::Row;
 use crate::steady::{Load, Second};
+use crate::sync::{Shape, SyncRow};
 
 /// Any engine's error; a benchmark only reports them.
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -50,6 +53,8 @@ enum Command {
     Steady(Steady),
     /// What Syncline's Merkle index takes and gives.
     Index(Index),
+    /// What repairs cost, by Syncline and by other protocols.
+    Sync(Repairs),
     /// What `engines` starts; not for people.
     #[command(hide = true)]
     Child {
@@ -141,6 +146,36 @@ struct Steady {
     svg: Option<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+struct Repairs {
+    /// Protocols to compare.
+    #[arg(long, value_delimiter = ',', default_value = "syncline,negentropy,rbsr")]
+    #[arg(value_parser = PossibleValuesParser::new(sync::NAMES))]
+    peers: Vec<String>,
+    /// Entries of the side that is behind; everything is run for each.
+    #[arg(long, value_delimiter = ',', default_value = "100000,1000000")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    entries: Vec<u64>,
+    /// How many keys differ, half of them missing and half stale.
+    #[arg(long, value_delimiter = ',', default_value = "0,1,100,1000,10000,100000")]
+    differing: Vec<u64>,
+    /// Where they lie: scattered (U), in runs of a hundred (C), the newest of keys in order of time (T).
+    #[arg(long, value_delimiter = ',', default_value = "U,C,T")]
+    shapes: Vec<Shape>,
+    /// Where stores are made. Default: a temporary folder.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Seed of keys, values and choices.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Print a line of JSON for each repair.
+    #[arg(long)]
+    json: bool,
+    /// Print tables at the end; also if `--json` is not given.
+    #[arg(long)]
+    table: bool,
+}
+
 fn main() -> Result<ExitCode> {
     match Cli::parse().command {
         Command::Engines(arguments) => run_engines(arguments),
@@ -161,6 +196,7 @@ fn main() -> Result<ExitCode> {
             println!("{}", serde_json::to_string(&report).expect("a report is plain data"));
             Ok(ExitCode::SUCCESS)
         }
+        Command::Sync(arguments) => run_sync(arguments).map(|()| ExitCode::SUCCESS),
         Command::Child { job } => {
             let job: Job = serde_json::from_str(&job)?;
             run_child(&job)?;
@@ -235,6 +271,23 @@ fn run_steady(arguments: &Steady) -> Result<()> {
     if let Some(svg) = &arguments.svg {
         let title = format!("{}: random overwrites of {entries} entries of {value} bytes", arguments.engine);
         std::fs::write(svg, plot::draw(&title, &all))?;
+    }
+    Ok(())
+}
+
+fn run_sync(arguments: Repairs) -> Result<()> {
+    let root = folder(arguments.dir.as_deref())?;
+    let Repairs { peers, entries, differing, shapes, seed, json, table, .. } = arguments;
+    let plan = sync::Plan { peers, entries, differing, shapes, seed };
+    let mut rows: Vec<SyncRow> = Vec::new();
+    plan.run(root.path(), |row| {
+        if json {
+            println!("{}", serde_json::to_string(&row).expect("a row is plain data"));
+        }
+        rows.push(row);
+    })?;
+    if table || !json {
+        println!("{}", sync::render(&rows));
     }
     Ok(())
 }
