@@ -88,6 +88,10 @@ impl Plan {
         let entries = common.keys.len() as u64;
         for &shape in shapes {
             for &differing in &self.differing {
+                // Where nothing differs it has no place: once is enough.
+                if differing == 0 && self.shapes.first() != Some(&shape) {
+                    continue;
+                }
                 let Some(case) = common.case(shape, differing) else {
                     eprintln!("skipped: {differing} differing keys among {entries}");
                     continue;

@@ -93,16 +93,18 @@ fn change(db: &Db, common: &Common, case: &Case) -> Result<()> {
     Ok(())
 }
 
-/// Checks that each differing entry moved once, from right to left, and nothing else did.
+/// Checks that each differing entry moved once, from right to left. Of two entries whose short key fingerprints collide neither
+/// side knows which is newer, so a few old ones may move the other way; their values are in the costs.
 fn check(common: &Common, case: &Case, ours: &Outcome, theirs: &Outcome) -> Result<()> {
     let moved = case.differing_count();
-    let report = &ours.report;
+    let (report, useless) = (&ours.report, ours.report.entries_sent);
     let is_right = ours.end == End::Complete
         && theirs.end == End::Complete
         && report.entries_differing == moved
-        && (report.entries_received, report.entries_sent) == (moved, 0)
-        && (theirs.report.entries_received, theirs.report.entries_sent) == (0, moved)
-        && report.value_bytes == moved * common.data.value_len() as u64;
+        && report.entries_received == moved
+        && (theirs.report.entries_received, theirs.report.entries_sent) == (useless, moved)
+        && useless <= moved / 1_000
+        && report.value_bytes == (moved + useless) * common.data.value_len() as u64;
     if is_right {
         Ok(())
     } else {
