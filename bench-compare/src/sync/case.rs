@@ -97,7 +97,7 @@ impl Common {
             keys.into_iter().partition(|key| self.keys.binary_search(key).is_ok());
         stale.sort_unstable();
         missing.sort_unstable();
-        Some(Case { shape, stale, missing })
+        Some(Case { stale, missing })
     }
 }
 
@@ -109,8 +109,6 @@ fn after(key: Key) -> Key {
 /// What the right side holds besides.
 #[derive(Debug)]
 pub struct Case {
-    /// Where the differing keys lie.
-    pub shape: Shape,
     /// The keys that the right side has at version 1, rising.
     pub stale: Vec<Key>,
     /// The keys that it alone has, at version 1, rising.

@@ -97,7 +97,7 @@ impl Plan {
                     continue;
                 };
                 let cost = peer.repair(common, &case)?;
-                collect(SyncRow { peer: name.to_owned(), entries, differing, shape: case.shape, cost });
+                collect(SyncRow { peer: name.to_owned(), entries, differing, shape, cost });
             }
         }
         Ok(())

@@ -42,10 +42,10 @@ impl SynclinePeer {
         Ok(SynclinePeer { dir: dir.to_owned(), base })
     }
 
-    /// Opens a copy of what was loaded, with `change` made in it, and waits until it is at rest.
-    fn copy(&self, name: &Path, change: impl FnOnce(&Db) -> Result<()>) -> Result<Db> {
-        self.base.checkpoint(name)?;
-        let db = Db::open(name)?;
+    /// Opens a copy of what was loaded in `dir`, with `change` made in it, and waits until it is at rest.
+    fn copy(&self, dir: &Path, change: impl FnOnce(&Db) -> Result<()>) -> Result<Db> {
+        self.base.checkpoint(dir)?;
+        let db = Db::open(dir)?;
         change(&db)?;
         db.flush()?;
         while db.step()? {}
