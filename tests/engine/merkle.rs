@@ -119,7 +119,7 @@ fn play(random: &mut Random, builder: impl Fn() -> Builder, entries: &[Entry]) -
         assert_eq!(applied.applied + applied.covered, batch.len() as u64);
         match random.below(12) {
             0 => db.flush().expect("flush"),
-            1 => db.compact(|| true).expect("compact"),
+            1 => db.compact(|_| true).expect("compact"),
             2 => {
                 drop(db);
                 db = builder().open().expect("reopen");
