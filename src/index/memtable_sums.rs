@@ -2,7 +2,8 @@
 //!
 //! Few keys are counted one by one. For many there is an index: the keys in order as of some version, with the sum of all
 //! before every [`MARK_EVERY`]th of them, so that a range costs two searches; what came later is counted version by
-//! version, and when that grows long the index is made anew. A memtable whose sums nobody asks for pays nothing.
+//! version, and when that grows long the index is made anew. A memtable whose sums nobody asks for pays nothing. Whoever
+//! asks settles first what is below the keys (`memtable_below`).
 //!
 //! Easy to get wrong: the index speaks of the versions that were there when it was made. A reader at an older sequence
 //! number must not use it, and counts one by one.
@@ -64,7 +65,7 @@ impl Memtable {
     ) -> RangeSum {
         let change = |cell: &Cell| {
             let head = self.newest(cell, &is_wanted)?;
-            Some(count(&cell.key, head).sum - cell.below.as_ref().map_or(RangeSum::ZERO, |below| below.sum))
+            Some(count(&cell.key, head).sum - self.below(cell).map_or(RangeSum::ZERO, |below| below.sum))
         };
         cells.iter().filter_map(|&number| change(self.cell(number)?)).sum()
     }
@@ -81,7 +82,7 @@ impl Memtable {
             let cell = self.cell(version.cell).filter(|cell| range.contains(&cell.key))?;
             let before = match self.before(number, version) {
                 Some(head) => count(&cell.key, head).sum,
-                None => cell.below.as_ref().map_or(RangeSum::ZERO, |below| below.sum),
+                None => self.below(cell).map_or(RangeSum::ZERO, |below| below.sum),
             };
             Some(count(&cell.key, &version.head).sum - before)
         };

@@ -18,13 +18,14 @@
 //!  13 Retained       segment varint | end varint | file length varint
 //!  14 RetainedFrom   segment varint
 //!  15 FeedFrom       seqno varint
+//!  32 Compression    codec u8: 0 none, 1 LZ4, 2 Zstandard | level u8, 0 unless the codec is 2
 //! ```
 //!
 //! A tag that is not listed makes the edit malformed: a reader must not guess what it skipped.
 
 use super::state::Retained;
 use crate::codec::{Malformed, Reader, put_varint};
-use crate::types::{FileId, NodeId, SegmentId, SeqNo, Written};
+use crate::types::{Compression, FileId, NodeId, SegmentId, SeqNo, Written};
 
 /// One change of the manifest's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +58,8 @@ pub(crate) enum Change {
     RetainedFrom(SegmentId),
     /// The change feed begins after this commit, for an ingest that is not in the log came with it.
     FeedFrom(SeqNo),
+    /// How blocks of new runs are stored.
+    Compression(Compression),
     /// Bytes written until now, for statistics.
     Written(Written),
 }
@@ -104,6 +107,10 @@ pub(crate) fn encode(changes: &[Change]) -> Vec<u8> {
                 out.push(15);
                 put_varint(&mut out, seqno.0);
             }
+            Change::Compression(compression) => {
+                let (codec, level) = compression.code();
+                out.extend_from_slice(&[32, codec, level]);
+            }
             Change::Written(written) => {
                 out.push(11);
                 let Written { committed, logged, flushed, merged } = *written;
@@ -149,6 +156,10 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<Change>, Malformed> {
                 flushed: reader.varint()?,
                 merged: reader.varint()?,
             }),
+            32 => {
+                let compression = Compression::of_code(reader.u8()?, reader.u8()?);
+                Change::Compression(compression.ok_or_else(|| reader.malformed())?)
+            }
             _ => return Err(reader.malformed()),
         });
     }

@@ -39,17 +39,21 @@ impl Store {
         ranges.iter().map(sum).collect()
     }
 
-    /// Base, memtables and runs of one moment.
+    /// Base, memtables and runs of one moment. Looks up what was replaced by writes since somebody last asked.
     ///
     /// # Errors
-    /// `Poisoned`.
+    /// `Poisoned`; `Corruption` or `Io` from what was replaced.
     pub(crate) fn merkle_point(&self) -> Result<MerklePoint> {
-        let writer = self.writer.lock();
-        self.poison.check()?;
         self.check_index()?;
-        let (view, seqno) = self.views.read_point();
-        let merkle = &writer.front.merkle;
-        Ok(MerklePoint { base: merkle.base.clone(), total: merkle.total(), view, seqno })
+        let (base, entered, view, seqno, active) = {
+            let writer = self.writer.lock();
+            self.poison.check()?;
+            let (view, seqno) = self.views.read_point();
+            let (merkle, active) = (&writer.front.merkle, view.active.key_count());
+            (merkle.base.clone(), merkle.entered(), view, seqno, active)
+        };
+        let total = entered - view.settle(active, &self.measure)?;
+        Ok(MerklePoint { base, total, view, seqno })
     }
 
     /// The bounds that cut `range` into pieces for a comparison with another replica, at fences of level `cut` and above,

@@ -1,8 +1,8 @@
 //! The Merkle index as a store holds it: a base as of the last flush, and what each memtable changed since.
 //!
-//! Base plus changes always equals the visible entries, and the base alone equals the runs (invariant 9). The totals are
-//! kept here, behind the commit lock, so that the root costs nothing; of any other range a memtable sums up its own
-//! changes.
+//! Base plus changes always equals the visible entries, and the base alone equals the runs (invariant 9). What came in is
+//! summed up here, behind the commit lock, and what it replaced by the memtables as it becomes known (`below`), so that the
+//! root costs next to nothing; of any other range a memtable sums up its own changes.
 //!
 //! Easy to get wrong: base, runs and memtables must be of one moment. [`MerklePoint`] is taken under the commit lock, and
 //! read outside of it.
@@ -21,9 +21,9 @@ use super::view::View;
 #[derive(Debug, Clone)]
 pub(crate) struct MerkleLayers {
     pub(crate) base: Base,
-    /// What the sealed memtables change in the sum of everything, oldest first.
+    /// The newest entries of the sealed memtables, oldest first: what these change but for what is below their keys.
     sealed: Vec<RangeSum>,
-    /// What the active memtable changes.
+    /// Those of the active one.
     active: RangeSum,
 }
 
@@ -32,7 +32,7 @@ impl MerkleLayers {
         MerkleLayers { base, sealed: Vec::new(), active: RangeSum::ZERO }
     }
 
-    /// Notes that an entry was added, and another one of the same key replaced.
+    /// Notes that an entry was added, and another one of the same key in the same memtable replaced.
     pub(crate) fn enter(&mut self, added: EntrySum, replaced: Option<EntrySum>) {
         self.active += added.sum;
         if let Some(replaced) = replaced {
@@ -51,21 +51,18 @@ impl MerkleLayers {
         self.sealed.remove(0);
     }
 
-    /// Takes in the base with an ingest, by which what the memtables change becomes other by `changes`: oldest first, the active
-    /// one last.
-    pub(crate) fn install_ingest(&mut self, base: Base, changes: impl Iterator<Item = RangeSum>) {
+    /// Takes in the base with an ingest.
+    pub(crate) fn install_ingest(&mut self, base: Base) {
         self.base = base;
-        let totals = self.sealed.iter_mut().chain([&mut self.active]);
-        totals.zip(changes).for_each(|(total, change)| *total += change);
     }
 
-    /// The sum of everything.
-    pub(crate) fn total(&self) -> RangeSum {
+    /// The sum of everything, and of what is below the memtables' keys.
+    pub(crate) fn entered(&self) -> RangeSum {
         self.base.total() + self.sealed.iter().copied().sum() + self.active
     }
 }
 
-/// Everything that sums are made of, as of one moment.
+/// Everything that sums are made of, as of one moment, with all memtables settled that far.
 #[derive(Debug, Clone)]
 pub(crate) struct MerklePoint {
     pub(crate) base: Base,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use syncline::clock::{ManualClock, SeededEntropy};
 use syncline::vfs::{MemoryVfs, Vfs};
-use syncline::{Builder, Db, Environment};
+use syncline::{Builder, Compression, Db, Environment};
 
 /// Puts something between a store and its medium: nothing, or a planted bug.
 pub type Layer = fn(MemoryVfs) -> Arc<dyn Vfs>;
@@ -47,12 +47,14 @@ impl World {
         }
     }
 
-    /// Options that make a small world exercise everything: tiny memtables, values that stay in the log, no thread.
+    /// Options that make a small world exercise everything: tiny memtables, values that stay in the log, no thread, and runs
+    /// compressed by every other seed.
     pub fn builder(&self, dir: impl AsRef<Path>) -> Builder {
         Db::builder(dir)
             .environment(self.environment())
             .background(false)
             .memtable_bytes(8 << 10)
             .inline_value_max(200)
+            .compression(if self.seed % 2 == 1 { Compression::Lz4 } else { Compression::None })
     }
 }

@@ -1,0 +1,103 @@
+//! Tables by themselves.
+
+use crate::horizon::{Standing, Table};
+use crate::types::NodeId;
+
+const A: NodeId = NodeId(1);
+const B: NodeId = NodeId(2);
+const C: NodeId = NodeId(3);
+
+fn meet(table: &mut Table, own: NodeId, peer: NodeId) {
+    for (own, peer) in [(own, peer), (peer, own)] {
+        let session = table.begin(own, peer);
+        table.complete(own, peer, session);
+    }
+}
+
+fn of_two() -> Table {
+    let mut table = Table::of_one(A);
+    table.admit(B);
+    table.joined(B);
+    table
+}
+
+#[test]
+fn a_set_of_one_has_proven_what_it_has_closed() {
+    let mut table = Table::of_one(A);
+    assert_eq!(table.horizon(), 0);
+    table.close(A, 7);
+    assert_eq!(table.horizon(), 7);
+}
+
+#[test]
+fn a_horizon_needs_both_sides_closed_and_both_sides_done() {
+    let mut table = of_two();
+    table.close(A, 7);
+    meet(&mut table, A, B);
+    assert_eq!(table.horizon(), 0, "B had closed nothing");
+    table.close(B, 5);
+    let session = table.begin(A, B);
+    table.complete(A, B, session);
+    assert_eq!(table.horizon(), 0, "B has not said that it is done");
+    assert_eq!(table.hindrances(), [(B, A)]);
+    meet(&mut table, A, B);
+    assert_eq!(table.horizon(), 5);
+}
+
+#[test]
+fn a_lost_span_a_joiner_and_an_absent_owner_hold_the_horizon_until_they_have_met_all() {
+    let mut table = of_two();
+    for node in [A, B] {
+        table.close(node, 9);
+    }
+    meet(&mut table, A, B);
+    table.lost(B);
+    assert_eq!(table.horizon(), 0);
+    meet(&mut table, A, B);
+    assert_eq!(table.horizon(), 9);
+    table.admit(C);
+    assert_eq!(table.horizon(), 0);
+    assert!(!table.is_known_to_all());
+    for node in [A, B] {
+        table.acknowledge(node);
+    }
+    assert!(table.is_known_to_all());
+    table.expel(C);
+    assert_eq!(table.horizon(), 0, "the sessions were held among other members");
+    meet(&mut table, A, B);
+    assert_eq!(table.horizon(), 9);
+    table.admit(C);
+    assert_eq!(table.standing(C), Some(Standing::Expelled), "an expelled id never comes back");
+}
+
+#[test]
+fn tables_merge_whatever_the_order_and_however_often() {
+    let (mut left, mut right) = (of_two(), of_two());
+    left.close(A, 4);
+    left.admit(C);
+    left.opened(A, 2);
+    right.close(B, 6);
+    right.lost(B);
+    right.expel(C);
+    let mut there = left.clone();
+    there.merge(&right);
+    let mut back = right.clone();
+    back.merge(&left);
+    back.merge(&left);
+    assert_eq!(there, back);
+}
+
+#[test]
+fn a_store_that_meets_what_it_has_forgotten_was_restored() {
+    let backup = of_two();
+    let mut table = of_two();
+    for node in [A, B] {
+        table.close(node, 3);
+    }
+    meet(&mut table, A, B);
+    assert!(backup.is_restored(A, &table));
+    let mut later = backup.clone();
+    later.close(A, 8);
+    assert!(later.is_restored(A, &table), "it has forgotten that it was done");
+    assert!(!table.is_restored(A, &backup));
+}
