@@ -21,12 +21,22 @@ use crate::random::Random;
 use crate::run::Run;
 
 /// How a child comes to its end.
-#[derive(Debug, Clone, Copy)]
-enum End {
+#[derive(Clone, Copy)]
+pub(super) enum End<'a> {
     /// Killed by its parent after so many commits of its own.
     After(u64),
-    /// Aborts itself at its n-th change of a file, a write half done.
+    /// Aborts itself at its n-th change of a file.
     AtOperation(u64),
+    /// After so many commits its files are taken from it, then it is killed.
+    Shutdown(u64, &'a dyn Fn() -> Result<(), String>),
+}
+
+/// The last commits that a child said had returned.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Said {
+    pub(super) returned: u64,
+    /// Of those that were to be durable.
+    pub(super) durable: u64,
 }
 
 /// F1.
@@ -41,15 +51,16 @@ pub fn at_any_moment(run: &mut Run<'_>) {
         let mut acknowledged = 0;
         // One store through many deaths: half of them at random, half at one operation after the other.
         for life in 0..20 {
-            let end = match life % 2 {
-                0 => End::After(random.below(200)),
-                _ => End::AtOperation(random.below(60)),
+            let number = random.below(200);
+            let (end, at) = match life % 2 {
+                0 => (End::After(number), "commits"),
+                _ => (End::AtOperation(number / 4), "operations"),
             };
-            run.at = format!("life {life}, {end:?}");
+            run.at = format!("life {life}, killed after {number} {at}");
             run.runs += 1;
             let said = live_and_die(&child, dir.path(), seed, end)?;
-            acknowledged = acknowledged.max(said.unwrap_or(0));
-            run.reach("a child that died before its first commit", said.is_none());
+            acknowledged = acknowledged.max(said.returned);
+            run.reach("a child that died before its first commit", said.returned == 0);
             let db = match builder(dir.path(), None).open() {
                 Ok(db) => db,
                 Err(syncline::Error::NotFound { .. }) if acknowledged == 0 => continue,
@@ -87,9 +98,9 @@ fn builder(dir: &Path, abort_at: Option<u64>) -> Builder {
 }
 
 /// Starts a child, sees it die, and returns the last number that it said.
-fn live_and_die(program: &Path, dir: &Path, seed: u64, end: End) -> Result<Option<u64>, String> {
+pub(super) fn live_and_die(program: &Path, dir: &Path, seed: u64, end: End<'_>) -> Result<Said, String> {
     let (count, abort_at) = match end {
-        End::After(count) => (count, u64::MAX),
+        End::After(count) | End::Shutdown(count, _) => (count, u64::MAX),
         End::AtOperation(operation) => (u64::MAX, operation),
     };
     let failed = |error: std::io::Error| format!("the child cannot be run: {error}");
@@ -98,20 +109,33 @@ fn live_and_die(program: &Path, dir: &Path, seed: u64, end: End) -> Result<Optio
         .arg(dir)
         .args([seed.to_string(), abort_at.to_string()])
         .stdout(Stdio::piped())
+        // Of a child whose files are taken away errors are to be expected.
+        .stderr(if matches!(end, End::Shutdown(..)) { Stdio::null() } else { Stdio::inherit() })
         .spawn()
         .map_err(failed)?;
     let Some(out) = child.stdout.take() else { return Err("the child has no voice".to_owned()) };
-    let mut said = None;
+    let mut said = Said::default();
     let mut is_alive = true;
     for (line, index) in BufReader::new(out).lines().map_while(Result::ok).zip(1..) {
-        said = line.parse().ok().or(said);
+        let (number, is_durable) = match line.strip_suffix(" durably") {
+            Some(number) => (number, true),
+            None => (&line[..], false),
+        };
+        // What is said while it dies may be said by half.
+        let Ok(number) = number.parse() else { continue };
+        said.returned = number;
+        // A file system that is shut down may tell an fsync that it had under way that it succeeded, though nothing of it
+        // reaches the journal any more; a power cut tells nobody anything. So only what came before counts.
+        if is_durable && (is_alive || !matches!(end, End::Shutdown(..))) {
+            said.durable = number;
+        }
         if is_alive && index >= count {
+            if let End::Shutdown(_, shut_down) = end {
+                shut_down()?;
+            }
             child.kill().map_err(failed)?;
             is_alive = false;
         }
-    }
-    if is_alive && count == 0 {
-        child.kill().map_err(failed)?;
     }
     child.wait().map_err(failed)?;
     Ok(said)
@@ -128,9 +152,12 @@ pub fn child(dir: &Path, seed: u64, abort_at: u64) -> Result<(), String> {
     let mut random = Random::new(seed);
     let mut out = std::io::stdout().lock();
     for number in History::last(&db).map_err(failed)? + 1.. {
-        let durability = if random.chance(3) { Durability::Sync } else { Durability::Buffered };
+        let (durability, how) = match random.chance(3) {
+            true => (Durability::Sync, " durably"),
+            false => (Durability::Buffered, ""),
+        };
         history.commit(&db, number, durability).map_err(failed)?;
-        writeln!(out, "{number}").and_then(|()| out.flush()).map_err(|error| error.to_string())?;
+        writeln!(out, "{number}{how}").and_then(|()| out.flush()).map_err(|error| error.to_string())?;
     }
     Ok(())
 }
