@@ -1,5 +1,5 @@
 //! Background work: when to flush, compact and collect. [`Maintenance::step`] does one bounded piece of it; threads do it in
-//! production, one for flushes and one for merges, and tests call it themselves.
+//! production, one for flushes, one for merges, one for the next log segment, and tests call it themselves.
 //!
 //! Commits that come in faster than flushes can take them are slowed down a little, long before there is no room (see
 //! `pressure`); the same if merges lag so far behind that runs pile up.
@@ -9,6 +9,7 @@
 //! flush itself, so that a store without threads cannot stand still.
 
 mod pressure;
+mod tokens;
 mod worker;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::index::RUNS_MAX;
 use crate::store::{Backlog, Prefix, Store};
 use crate::types::FileId;
 use pressure::Pressure;
+pub(crate) use tokens::TokenBucket;
 use worker::Worker;
 
 /// Sealed memtables beside which the active one may not be filled up.
@@ -38,12 +40,24 @@ const MERGE_STEP_BYTES: u64 = 1 << 20;
 /// Waits shorter than this, in nanoseconds, are put off until together they are longer: nobody can sleep for less.
 const WAIT_MIN: u64 = 1_000_000;
 
-/// The longest time, in nanoseconds, after which a limited merge looks again whether it may still take its time.
-const PAUSE_MAX: u64 = 20_000_000;
+/// The longest time after which a limited merge looks again whether it may still take its time.
+const PAUSE_MAX: Duration = Duration::from_millis(20);
+
+/// How far a merge of everything has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CompactProgress {
+    /// Bytes of the merged run so far.
+    pub bytes: u64,
+    /// Bytes of the runs that go into it: it gets no longer, unless they are compressed and it is not.
+    pub bytes_total: u64,
+}
 
 /// What one thread does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Work {
+    /// Of log segments, ahead of their use: apart from flushes, which may take long when commits come in fastest.
+    Segments,
     Flush,
     Merge,
 }
@@ -58,6 +72,7 @@ pub(crate) struct Maintenance {
     merging: Mutex<Vec<Merge>>,
     /// One merge of everything at a time.
     compacting: Mutex<()>,
+    segment_maker: Worker,
     flusher: Worker,
     merger: Worker,
     /// Where writers wait.
@@ -73,6 +88,7 @@ impl Maintenance {
             flushing: Mutex::new(()),
             merging: Mutex::default(),
             compacting: Mutex::new(()),
+            segment_maker: Worker::default(),
             flusher: Worker::default(),
             merger: Worker::default(),
             room: Worker::default(),
@@ -85,7 +101,16 @@ impl Maintenance {
     /// # Errors
     /// What the work met; the store is poisoned if files may have changed.
     pub(crate) fn step(&self) -> Result<bool> {
-        Ok(self.flush_one()? || self.merge_step()?)
+        Ok(self.make_segment_ahead()? || self.flush_one()? || self.merge_step()?)
+    }
+
+    /// Makes the log segment that the next seal needs, if it is time for that: no commit waits for it then.
+    fn make_segment_ahead(&self) -> Result<bool> {
+        let is_wanted = self.store.backlog().wants_segment;
+        if is_wanted {
+            self.store.make_segment_ahead()?;
+        }
+        Ok(is_wanted)
     }
 
     /// Flushes the oldest sealed memtable, if there is one.
@@ -133,6 +158,9 @@ impl Maintenance {
     /// What a flush met.
     pub(crate) fn make_room(&self, bytes: impl FnOnce() -> u64) -> Result<()> {
         let backlog = self.store.backlog();
+        if backlog.wants_segment {
+            self.segment_maker.wake();
+        }
         if backlog.sealed == 0 && backlog.runs <= RUNS_FREE {
             return Ok(());
         }
@@ -173,23 +201,29 @@ impl Maintenance {
     /// Flushes everything that is in memory and merges all runs into one.
     ///
     /// # Errors
-    /// `Aborted` if `go_on`, which is asked after every step, says so; what the work met.
-    pub(crate) fn compact_all(&self, mut go_on: impl FnMut() -> bool) -> Result<()> {
+    /// `Aborted` if `progress`, which is told after every step, says so; what the work met.
+    pub(crate) fn compact_all(&self, mut progress: impl FnMut(CompactProgress) -> bool) -> Result<()> {
         let _compacting = self.compacting.lock();
         self.flush_all()?;
         let Some(id) = self.begin_merge_of_all()? else { return self.remove_dead_segments() };
         let place = |merging: &[Merge]| merging.iter().position(|merge| merge.id() == id);
-        while place(&self.merging.lock()).is_some() {
+        let so_far = |merging: &[Merge]| {
+            let (bytes, bytes_total) = merging.get(place(merging)?)?.progress();
+            Some(CompactProgress { bytes, bytes_total })
+        };
+        loop {
             self.merge_step()?;
-            if !go_on() {
-                let mut merging = self.merging.lock();
-                if let Some(place) = place(&merging) {
-                    merging.remove(place).abandon(&self.store)?;
-                    return Err(Error::Aborted);
-                }
+            let so_far = so_far(&self.merging.lock());
+            let Some(so_far) = so_far else { return Ok(()) };
+            if progress(so_far) {
+                continue;
+            }
+            let mut merging = self.merging.lock();
+            if let Some(place) = place(&merging) {
+                merging.remove(place).abandon(&self.store)?;
+                return Err(Error::Aborted);
             }
         }
-        Ok(())
     }
 
     /// The number of the run that is to hold everything, unless one does.
@@ -256,34 +290,47 @@ impl Maintenance {
     /// then the thread sleeps until there is new work, and whoever needs its work meets the error.
     pub(crate) fn run(&self, work: Work) {
         match work {
+            Work::Segments => self.segment_maker.run(|| self.make_segment_ahead().unwrap_or(false)),
             Work::Flush => self.flusher.run(|| self.flush_one().unwrap_or(false)),
-            Work::Merge => self.merger.run(|| {
-                let worked = self.merge_step().unwrap_or(false);
-                if worked {
-                    self.keep_to_limit();
-                }
-                worked
-            }),
+            Work::Merge => {
+                let mut bucket = self.limit();
+                self.merger.run(|| {
+                    let worked = self.merge_step().unwrap_or(false);
+                    if let Some(bucket) = bucket.as_mut().filter(|_| worked) {
+                        self.keep_to_limit(bucket);
+                    }
+                    worked
+                });
+            }
         }
     }
 
-    /// Lets the time pass that a step of a merge has to take if there is a limit, as long as nothing piles up.
-    fn keep_to_limit(&self) {
-        let Some(limit) = self.store.options.background_bytes_per_second else { return };
-        let mut left = self.merge_step_bytes() * 1_000_000_000 / limit;
-        while left > 0 {
-            let patience = self.pressure(&self.store.backlog()).patience();
-            let pause = ((left as f64 * patience) as u64).min(PAUSE_MAX);
-            if pause == 0 || self.merger.is_stopping() {
+    /// What merges may write, if there is a limit.
+    fn limit(&self) -> Option<TokenBucket> {
+        let options = &self.store.options;
+        let per_second = options.background_bytes_per_second?;
+        let burst = options.background_burst_bytes.unwrap_or(per_second);
+        Some(TokenBucket::new(per_second, burst, self.store.now_ms()))
+    }
+
+    /// Takes a step of a merge from the bucket, and waits until that is paid, as long as nothing piles up.
+    fn keep_to_limit(&self, bucket: &mut TokenBucket) {
+        let patience = || self.pressure(&self.store.backlog()).patience();
+        bucket.take((self.merge_step_bytes() as f64 * patience()) as u64);
+        while let Some(wait) = bucket.wait(self.store.now_ms()) {
+            if patience() == 0.0 {
+                return bucket.forgive();
+            }
+            if self.merger.is_stopping() {
                 return;
             }
-            self.merger.pause(Duration::from_nanos(pause));
-            left = left.saturating_sub((pause as f64 / patience) as u64);
+            self.merger.pause(wait.min(PAUSE_MAX));
         }
     }
 
     /// Ends the threads after what they are doing.
     pub(crate) fn stop(&self) {
+        self.segment_maker.stop();
         self.flusher.stop();
         self.merger.stop();
     }

@@ -45,6 +45,8 @@ pub enum Reason {
     Deferred = 32,
     /// An entry was not sent: its value is longer than the peer takes, or kept changing on the way.
     Unsent = 64,
+    /// A side left out deletions, because there were more than it was to take.
+    Deletes = 128,
 }
 
 /// A set of [`Reason`]s.
@@ -52,7 +54,7 @@ pub enum Reason {
 pub struct Reasons(pub(crate) u8);
 
 impl Reasons {
-    const ALL: [Reason; 7] = [
+    const ALL: [Reason; 8] = [
         Reason::Mode,
         Reason::Filter,
         Reason::DryRun,
@@ -60,6 +62,7 @@ impl Reasons {
         Reason::Refused,
         Reason::Deferred,
         Reason::Unsent,
+        Reason::Deletes,
     ];
 
     /// One reason alone.
@@ -104,6 +107,8 @@ pub struct Report {
     pub newer_right: u64,
     /// Separate small ranges in which the sides differed.
     pub ranges: u64,
+    /// Heads and entries that this side read, some of them more than once.
+    pub entries_read: u64,
     /// Entries that this side sent.
     pub entries_sent: u64,
     /// Entries that this side received.
@@ -112,10 +117,14 @@ pub struct Report {
     pub refused: u64,
     /// The same of entries whose stamps lie too far in the future.
     pub deferred: u64,
+    /// Deletions that this side received and left out, because there were more than it was to take.
+    pub deletes_left_out: u64,
     /// Bytes of values, both directions.
     pub value_bytes: u64,
     /// Bytes of frames less those of values, both directions.
     pub metadata_bytes: u64,
+    /// Of these, those of the entries themselves, which no repair can do without: keys, stamps, metas.
+    pub entry_bytes: u64,
     /// Flights, both directions; the hello is the first. Two are a round trip.
     pub legs: u32,
     /// The initiator's root (or sum of the filtered range) when it last spoke of it.

@@ -6,7 +6,7 @@
 use super::codec::{Decoded, Malformed, Reader, put_bytes, put_varint};
 use super::entry::{self, ValueBegin};
 use super::hello::{Abort, Done, Hello, HelloReply};
-use super::item::{Children, FullList, Later, List, Settle, Split, Unmatched};
+use super::item::{Children, FullList, Later, List, Settle, Sketched, Split, Unmatched};
 use crate::types::Entry;
 
 /// One message.
@@ -23,7 +23,7 @@ pub(crate) enum Message {
     Later(Later),
     /// "Begin again from the whole range": the peer's spans to put aside are not the sender's. Has no fields.
     Restart,
-    /// "All my entries of a range follow", and their number now. Said where the peer holds nothing.
+    /// "So many entries follow whose keys you lack": a whole range of them, or all that a list or sketch lacks.
     Stream(u64),
     Entries(Vec<Entry>),
     ValueBegin(ValueBegin),
@@ -33,6 +33,7 @@ pub(crate) enum Message {
     Names(Vec<(bool, Vec<u8>)>),
     Done(Done),
     Abort(Abort),
+    Sketched(Sketched),
 }
 
 const HELLO: u8 = 1;
@@ -53,6 +54,7 @@ const VALUE_ABANDON: u8 = 15;
 const NAMES: u8 = 16;
 const DONE: u8 = 17;
 const ABORT: u8 = 18;
+const SKETCHED: u8 = 19;
 
 impl Message {
     fn tag(&self) -> u8 {
@@ -75,6 +77,7 @@ impl Message {
             Message::Names(_) => NAMES,
             Message::Done(_) => DONE,
             Message::Abort(_) => ABORT,
+            Message::Sketched(_) => SKETCHED,
         }
     }
 
@@ -99,6 +102,7 @@ impl Message {
             Message::Names(names) => entry::put_names(out, names),
             Message::Done(done) => done.encode(out),
             Message::Abort(abort) => abort.encode(out),
+            Message::Sketched(sketched) => sketched.encode(out),
         }
     }
 
@@ -128,6 +132,7 @@ impl Message {
             NAMES => Message::Names(entry::names(reader)?),
             DONE => Message::Done(Done::decode(reader)?),
             ABORT => Message::Abort(Abort::decode(reader)?),
+            SKETCHED => Message::Sketched(Sketched::decode(reader)?),
             _ => return Err(Malformed("unknown message")),
         })
     }

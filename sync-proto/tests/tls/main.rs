@@ -12,8 +12,8 @@ mod rights;
 use std::sync::Arc;
 
 use authority::{Authority, Valid};
-use common::Model;
 use common::rng::diverged;
+use common::{Model, entry};
 use sync_proto::driver::tokio::{ConnectError, PeerResult, Security, Server, Transport, connect, serve};
 use sync_proto::rights::RightsTable;
 use sync_proto::tls::TlsConfig;
@@ -45,15 +45,9 @@ impl Serving {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound").to_string();
         let (results, received) = mpsc::unbounded_channel();
-        // The observer is told by reference; whoever receives has the only copy.
-        let observer = move |result: &PeerResult| {
-            let PeerResult { address, peer, result } = result;
-            let result = match result {
-                Ok(outcome) => Ok(outcome.clone()),
-                Err(error) => Err(copy(error)),
-            };
+        let observer = move |result| {
             // A test that has heard enough is over.
-            let _ = results.send(PeerResult { address: *address, peer: peer.clone(), result });
+            let _ = results.send(result);
         };
         tokio::spawn(serve(listener, server, observer, std::future::pending()));
         Serving { address, results: received }
@@ -62,18 +56,6 @@ impl Serving {
     /// What became of the next connection.
     async fn next(&mut self) -> PeerResult {
         self.results.recv().await.expect("the server runs")
-    }
-}
-
-/// An error that holds no other one, again.
-fn copy(error: &ConnectError) -> ConnectError {
-    match error {
-        ConnectError::Certificate(problem) => ConnectError::Certificate(problem.clone()),
-        ConnectError::Refused(problem) => ConnectError::Refused(problem.clone()),
-        ConnectError::NotTls => ConnectError::NotTls,
-        ConnectError::Protocol => ConnectError::Protocol,
-        ConnectError::Timeout => ConnectError::Timeout,
-        other => ConnectError::Tls(other.to_string()),
     }
 }
 
@@ -100,5 +82,33 @@ async fn replicas_of_one_authority_converge_and_know_each_others_names() {
         let answered = serving.next().await;
         assert_eq!(answered.peer.expect("a name").as_str(), "left");
         assert_eq!(answered.result.expect("a session").end, End::Complete, "seed {seed}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_peers_at_a_time_share_one_store() {
+    const PEER_COUNT: u8 = 16;
+    let authority = Authority::new();
+    let hub = Model::new(100);
+    let serving = server_of(&hub, tls(authority.config("hub", Valid::Now)), RightsTable::default());
+    let serving = Serving::start(serving).await;
+    let peers: Vec<Model> = (0..PEER_COUNT).map(|number| Model::new(u64::from(number) + 1)).collect();
+    for (number, peer) in (0..).zip(&peers) {
+        peer.put(entry([1, number], 10, peer.config.node, "v"));
+    }
+    // First everybody gives, then everybody takes what the others gave.
+    for _ in 0..2 {
+        let mut sessions = tokio::task::JoinSet::new();
+        for peer in peers.clone() {
+            let (address, security) = (serving.address.clone(), tls(authority.config("peer", Valid::Now)));
+            sessions.spawn(async move { call(&address, &peer, security).await.expect("connected").end });
+        }
+        for end in sessions.join_all().await {
+            assert_eq!(end, End::Complete);
+        }
+    }
+    assert_eq!(hub.contents().len(), usize::from(PEER_COUNT));
+    for peer in peers {
+        assert_eq!(peer.root(), hub.root());
     }
 }

@@ -50,7 +50,7 @@ pub(super) fn ops(data: &[u8]) {
             }
             190..=219 => drop(db.step().expect("background work")),
             220..=229 => db.flush().expect("flush"),
-            230..=234 => db.compact(|| true).expect("compact"),
+            230..=234 => db.compact(|_| true).expect("compact"),
             235..=244 => {
                 let left = world.with(world.vfs.kill());
                 abandon(&world, db);

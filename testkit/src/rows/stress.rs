@@ -36,7 +36,7 @@ pub fn everything_at_once(run: &mut Run<'_>) {
             for number in 1..=COMMITS {
                 let durability = if number % 40 == 0 { Durability::Sync } else { Durability::Buffered };
                 let written = history.commit(&db, number, durability);
-                let merged = if number % 100 == 0 { db.compact(|| true) } else { Ok(()) };
+                let merged = if number % 100 == 0 { db.compact(|_| true) } else { Ok(()) };
                 outcome = written.and(merged).map_err(|error| format!("commit {number}: {error}"));
                 if outcome.is_err() {
                     break;

@@ -12,7 +12,7 @@ use ::tokio::time::{Instant, timeout};
 
 use super::error::ConnectError;
 use super::secure::{ByteStream, Secured, Transport};
-use super::stream::{Terms, respond_with};
+use super::stream::{Setup, respond_with};
 use crate::hash::connection_nonce;
 use crate::options::Options;
 use crate::replica::Replica;
@@ -61,7 +61,7 @@ pub struct PeerResult {
 pub async fn serve(
     listener: TcpListener,
     server: Server,
-    observer: impl Fn(&PeerResult) + Send + Sync + 'static,
+    observer: impl Fn(PeerResult) + Send + Sync + 'static,
     shutdown: impl Future<Output = ()>,
 ) {
     let observer = Arc::new(observer);
@@ -92,7 +92,7 @@ pub async fn serve(
             let _ = stream.set_nodelay(true);
             let (peer, result) = server.answer(stream).await;
             drop(permit);
-            observer(&PeerResult { address, peer, result });
+            observer(PeerResult { address, peer, result });
         });
     }
     sessions.shutdown().await;
@@ -113,8 +113,8 @@ impl Server {
             Err(error) => (None, Err(error)),
             Ok(Secured { stream, peer }) => {
                 let rights = rights.of(peer.as_ref());
-                let terms = Terms { options, rights, throttle: transport.throttle, opened_at };
-                (peer, Ok(respond_with(stream, replica, terms).await))
+                let setup = Setup { options, rights, throttle: transport.throttle, opened_at };
+                (peer, Ok(respond_with(stream, replica, setup).await))
             }
         }
     }
