@@ -18,13 +18,18 @@
 //!  13 Retained       segment varint | end varint | file length varint
 //!  14 RetainedFrom   segment varint
 //!  15 FeedFrom       seqno varint
+//!  16 Table          length varint | what the horizon's table knows more
 //! ```
 //!
 //! A tag that is not listed makes the edit malformed: a reader must not guess what it skipped.
 
 use super::state::Retained;
-use crate::codec::{Malformed, Reader, put_varint};
+use crate::codec::{Malformed, Reader, put_len_bytes, put_varint};
+use crate::horizon::Table;
 use crate::types::{FileId, NodeId, SegmentId, SeqNo, Written};
+
+/// Bytes of the greatest table.
+const TABLE_LEN_MAX: usize = 64 << 20;
 
 /// One change of the manifest's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +62,8 @@ pub(crate) enum Change {
     RetainedFrom(SegmentId),
     /// The change feed begins after this commit, for an ingest that is not in the log came with it.
     FeedFrom(SeqNo),
+    /// The horizon's table knows this as well.
+    Table(Table),
     /// Bytes written until now, for statistics.
     Written(Written),
 }
@@ -104,6 +111,10 @@ pub(crate) fn encode(changes: &[Change]) -> Vec<u8> {
                 out.push(15);
                 put_varint(&mut out, seqno.0);
             }
+            Change::Table(table) => {
+                out.push(16);
+                put_len_bytes(&mut out, &table.to_bytes());
+            }
             Change::Written(written) => {
                 out.push(11);
                 let Written { committed, logged, flushed, merged } = *written;
@@ -142,6 +153,10 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<Change>, Malformed> {
                 retained: Retained { end: reader.varint()?, file_len: reader.varint()? },
             },
             14 => Change::RetainedFrom(segment(&mut reader)?),
+            16 => {
+                let bytes = reader.len_bytes(TABLE_LEN_MAX)?;
+                Change::Table(Table::from_bytes(bytes).map_err(|_| reader.malformed())?)
+            }
             15 => Change::FeedFrom(SeqNo(reader.varint()?)),
             11 => Change::Written(Written {
                 committed: reader.varint()?,

@@ -30,7 +30,15 @@ impl Store {
     /// # Errors
     /// As [`Store::fingerprint`].
     pub(crate) fn fingerprints(&self, ranges: &[KeyRange]) -> Result<Vec<RangeSum>> {
-        let point = self.merkle_point()?;
+        self.fingerprints_at(ranges, 0)
+    }
+
+    /// As [`Store::fingerprints`], without what ends at or before `cut` (in clock units), if that is above the horizon.
+    ///
+    /// # Errors
+    /// As [`Store::fingerprint`].
+    pub(crate) fn fingerprints_at(&self, ranges: &[KeyRange], cut: u64) -> Result<Vec<RangeSum>> {
+        let point = self.merkle_point_at(cut)?;
         let everything = covered();
         let sum = |range: &KeyRange| match *range == everything {
             true => Ok(point.total),
@@ -44,12 +52,21 @@ impl Store {
     /// # Errors
     /// `Poisoned`.
     pub(crate) fn merkle_point(&self) -> Result<MerklePoint> {
+        self.merkle_point_at(0)
+    }
+
+    /// As [`Store::merkle_point`], for sums without what ends at or before `cut`, if that is above the horizon.
+    ///
+    /// # Errors
+    /// `Poisoned`.
+    pub(crate) fn merkle_point_at(&self, cut: u64) -> Result<MerklePoint> {
         let writer = self.writer.lock();
         self.poison.check()?;
         self.check_index()?;
         let (view, seqno) = self.views.read_point();
         let merkle = &writer.front.merkle;
-        Ok(MerklePoint { base: merkle.base.clone(), total: merkle.total(), view, seqno })
+        let ended = merkle.ended.max(self.measure.ended(cut));
+        Ok(MerklePoint { base: merkle.base.clone(), total: merkle.total(ended), view, seqno, ended })
     }
 
     /// The bounds that cut `range` into pieces for a comparison with another replica, at fences of level `cut` and above,

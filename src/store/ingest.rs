@@ -20,7 +20,7 @@ use crate::index::{Levels, Memtable, Run};
 use crate::log::Commit;
 use crate::manifest::{Change, State};
 use crate::merkle::Base;
-use crate::types::{FileId, RangeSum, SegmentId, SeqNo, Stamp, Written};
+use crate::types::{Epoch, EpochSums, FileId, SegmentId, SeqNo, Stamp, Written};
 
 use super::{Store, View};
 
@@ -49,6 +49,10 @@ pub(crate) struct IngestJob<'a> {
     /// Of every entry.
     pub(crate) seqno: SeqNo,
     pub(crate) base: Base,
+    /// What ends up to and with this epoch is not in the base.
+    pub(crate) ended: Option<Epoch>,
+    /// The files that the base can be a change of, if any.
+    pub(crate) merkle: Vec<FileId>,
     pub(crate) levels: Levels,
     pub(crate) state: State,
     _applying: RwLockWriteGuard<'a, ()>,
@@ -89,8 +93,10 @@ impl Store {
         let StartedIngest { stamp, last: seqno, applying, .. } = started;
         let state = self.identity();
         let writer = self.writer.lock();
-        let (base, levels) = (writer.front.merkle.base.clone(), self.views.current().levels.clone());
-        IngestJob { stamp, seqno, base, levels, state, _applying: applying }
+        let merkle = &writer.front.merkle;
+        let (base, ended, levels) = (merkle.base.clone(), merkle.ended, self.views.current().levels.clone());
+        let merkle = if merkle.is_rebased { Vec::new() } else { state.merkle.clone() };
+        IngestJob { stamp, seqno, base, ended, merkle, levels, state, _applying: applying }
     }
 
     /// Takes in what the ingest of `job` made, under the commit lock: everybody sees all of it from here on.
@@ -132,7 +138,7 @@ impl Store {
 
         writer.front.last = seqno;
         writer.front.clock_floor = writer.front.clock_floor.max(job.stamp.hlc);
-        writer.front.merkle.install_ingest(base, memtables.iter().map(|(_, change)| *change));
+        writer.front.merkle.install_ingest(base, memtables.iter().map(|(_, change)| change.clone()));
         writer.written.committed += bytes;
         for (sealed, (memtable, _)) in writer.sealed.iter_mut().zip(&memtables) {
             sealed.memtable = memtable.clone();
@@ -151,13 +157,13 @@ impl Store {
 
     /// The memtables of `view` over `run`, oldest first and the active one last, and what that changes in the sum of what they
     /// change. Those without a key of the run stay as they are.
-    fn over_run(&self, view: &View, run: &Arc<Run>) -> Result<Vec<(Arc<Memtable>, RangeSum)>> {
+    fn over_run(&self, view: &View, run: &Arc<Run>) -> Result<Vec<(Arc<Memtable>, EpochSums)>> {
         let measure = &self.measure;
         let (first, last) = &run.properties().keys;
         let run = Levels::new(vec![run.clone()]);
         let mut known = BTreeMap::new();
         let over_run = |memtable: &Arc<Memtable>| {
-            let (mut below, mut change) = (BTreeMap::new(), RangeSum::ZERO);
+            let (mut below, mut change) = (BTreeMap::new(), EpochSums::default());
             for (key, _, before) in memtable.in_order().changes() {
                 // Over an older memtable that has the key, this one replaces that one's entry as before.
                 if key < &first[..] || key > &last[..] || known.contains_key(key) {
@@ -166,7 +172,8 @@ impl Store {
                 let hash = measure.hasher.key(key);
                 if let Some(head) = run.get(key, hash)? {
                     let entry = measure.entry(key, hash, &head);
-                    change += before.map_or(RangeSum::ZERO, |before| before.sum) - entry.sum;
+                    before.into_iter().for_each(|&before| change.add_entry(before));
+                    change.add_entry(-entry);
                     below.insert(key.to_vec(), entry);
                 }
             }

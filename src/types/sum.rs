@@ -100,6 +100,16 @@ impl Neg for EntrySum {
     }
 }
 
+impl EntrySum {
+    /// What is left of this once every epoch up to and with `ended` has ended: itself, or nothing.
+    pub(crate) fn after(self, ended: Option<Epoch>) -> EntrySum {
+        match self.epoch.is_some() && self.epoch <= ended {
+            true => EntrySum { sum: RangeSum::ZERO, epoch: None },
+            false => self,
+        }
+    }
+}
+
 impl std::iter::Sum for RangeSum {
     fn sum<I: Iterator<Item = RangeSum>>(sums: I) -> RangeSum {
         sums.fold(RangeSum::ZERO, Add::add)
@@ -144,6 +154,17 @@ impl EpochSums {
         for (&epoch, &sum) in &other.ending {
             self.add_ending(epoch, sum);
         }
+    }
+
+    /// The part of `total` that ends in epoch `ended` or before. O(epochs).
+    pub(crate) fn ended(&self, ended: Option<Epoch>) -> RangeSum {
+        ended.map_or(RangeSum::ZERO, |ended| self.ending.range(..=ended).map(|(_, &part)| part).sum())
+    }
+
+    /// Takes that part out.
+    pub(crate) fn expire(&mut self, ended: Option<Epoch>) {
+        self.total -= self.ended(ended);
+        self.ending.retain(|&epoch, _| Some(epoch) > ended);
     }
 
     fn add_ending(&mut self, epoch: Epoch, sum: RangeSum) {

@@ -9,6 +9,7 @@ mod converge;
 mod crash;
 mod delete_range;
 mod feed;
+mod horizon;
 mod ingest;
 #[cfg(unix)]
 mod kill;

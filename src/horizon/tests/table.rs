@@ -47,7 +47,7 @@ fn a_horizon_needs_both_sides_closed_and_both_sides_done() {
 #[test]
 fn a_lost_span_a_joiner_and_an_absent_owner_hold_the_horizon_until_they_have_met_all() {
     let mut table = of_two();
-    [A, B].map(|node| table.close(node, 9));
+    [A, B].into_iter().for_each(|node| table.close(node, 9));
     meet(&mut table, A, B);
     table.lost(B);
     assert_eq!(table.horizon(), 0);
@@ -56,7 +56,7 @@ fn a_lost_span_a_joiner_and_an_absent_owner_hold_the_horizon_until_they_have_met
     table.admit(C);
     assert_eq!(table.horizon(), 0);
     assert!(!table.is_known_to_all());
-    [A, B].map(|node| table.acknowledge(node));
+    [A, B].into_iter().for_each(|node| table.acknowledge(node));
     assert!(table.is_known_to_all());
     table.expel(C);
     assert_eq!(table.horizon(), 0, "the sessions were held among other members");
@@ -87,11 +87,40 @@ fn tables_merge_whatever_the_order_and_however_often() {
 fn a_store_that_meets_what_it_has_forgotten_was_restored() {
     let backup = of_two();
     let mut table = of_two();
-    [A, B].map(|node| table.close(node, 3));
+    [A, B].into_iter().for_each(|node| table.close(node, 3));
     meet(&mut table, A, B);
     assert!(backup.is_restored(A, &table));
     let mut later = backup.clone();
     later.close(A, 8);
     assert!(later.is_restored(A, &table), "it has forgotten that it was done");
     assert!(!table.is_restored(A, &backup));
+}
+
+#[test]
+fn a_table_comes_back_from_its_bytes_and_damaged_bytes_do_no_harm() {
+    let mut table = of_two();
+    table.close(A, 1 << 50);
+    table.close(B, 9);
+    table.opened(B, 300);
+    table.lost(A);
+    table.expel(C);
+    meet(&mut table, A, B);
+    let bytes = table.to_bytes();
+    assert_eq!(Table::from_bytes(&bytes), Ok(table));
+    for len in 0..bytes.len() {
+        assert!(Table::from_bytes(&bytes[..len]).is_err(), "cut at {len}");
+    }
+}
+
+#[test]
+fn what_a_table_has_more_than_before_makes_the_one_before_equal() {
+    let before = of_two();
+    let mut after = before.clone();
+    after.close(B, 5);
+    after.admit(C);
+    let more = after.since(&before);
+    assert_eq!(more.row(A), Default::default(), "A has said nothing new");
+    let mut again = before;
+    again.merge(&more);
+    assert_eq!(again, after);
 }
