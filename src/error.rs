@@ -65,6 +65,13 @@ pub enum Error {
         /// The version that this build reads.
         supported: u32,
     },
+    /// The path's blocks are, or its new ones would be, compressed in a way that this build was made without. Nothing is
+    /// damaged: build with the features `lz4` and `zstd`, or choose another [`Compression`](crate::Compression).
+    #[error("{} is compressed in a way that this build lacks", path.display())]
+    UnsupportedCodec {
+        /// The run or the store's folder.
+        path: PathBuf,
+    },
     /// A key is longer than [`Key::LEN_MAX`](crate::Key::LEN_MAX). Shorten it.
     #[error("key of {len} bytes is longer than {max}")]
     KeyTooLong {

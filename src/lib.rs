@@ -39,6 +39,6 @@ pub use manifest::{ReplicaSet, SET_KEY_LEN};
 pub use recovery::{Checkpoint, RecoveryReport};
 pub use store::{Durability, Environment};
 pub use types::{
-    Counts, EntryHash, Epoch, Fingerprint, Key, KeyRange, Kind, Location, NodeId, RangeSum, SegmentId, SeqNo,
-    Slice, Stamp, ValueDigest, Written,
+    Compression, Counts, EntryHash, Epoch, Fingerprint, Key, KeyRange, Kind, Location, NodeId, RangeSum,
+    SegmentId, SeqNo, Slice, Stamp, ValueDigest, Written,
 };

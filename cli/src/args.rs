@@ -1,5 +1,7 @@
 //! The command line as clap reads it: one verb each, its arguments, and the words of `--help`.
 
+mod network;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -8,6 +10,7 @@ use clap::{Parser, Subcommand};
 
 use crate::address::Address;
 use crate::table::Format;
+pub(crate) use network::{Cert, CertAuthority, CertPeer, Grant, Link, Serve};
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 the same or fine; 1 different, missing or damaged; 2 wrong usage; 3 failed input, output or peer.
@@ -58,8 +61,11 @@ pub(crate) enum Verb {
     Export(Export),
     /// Merge an exported stream into a store, which is made if there is none
     Import(Import),
-    /// Let peers compare themselves with a store and repair it over TCP, until interrupted
+    /// Let peers compare themselves with a store and repair it, and visit peers, until interrupted
     Serve(Serve),
+    /// Make the certificates by which peers know each other
+    #[command(subcommand)]
+    Cert(Cert),
     /// Show how two replicas differ; change nothing
     Diff(Pair),
     /// Make two replicas equal by moving exactly what differs
@@ -97,6 +103,20 @@ pub(crate) struct Init {
     /// Keep so many bytes of the log for `changes`, beyond what is not flushed yet
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     pub(crate) retain_log: u64,
+    /// Compress what is written in key order: smaller files, slower reads
+    #[arg(long, value_enum, value_name = "CODEC", default_value_t = Codec::None)]
+    pub(crate) compression: Codec,
+}
+
+/// How a store's runs are compressed.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Codec {
+    /// Not at all
+    None,
+    /// LZ4
+    Lz4,
+    /// Zstandard, if this command was built with it
+    Zstd,
 }
 
 /// Arguments of `load`.
@@ -239,28 +259,17 @@ pub(crate) struct Import {
     pub(crate) file: Option<PathBuf>,
 }
 
-/// Arguments of `serve`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Serve {
-    /// The store's folder
-    pub(crate) dir: PathBuf,
-    /// The address to listen on, as host:port; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4600")]
-    pub(crate) listen: String,
-    /// Serve plain TCP: whoever reaches the address can read and change the store
-    #[arg(long)]
-    pub(crate) insecure: bool,
-}
-
 /// Arguments of `diff`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Pair {
-    /// The left replica: a folder or tcp://host:port
+    /// The left replica: a folder or tls://host:port
     #[arg(value_name = "A")]
     pub(crate) left: Address,
-    /// The right replica: a folder, or tcp://host:port if the left one is a folder
+    /// The right replica: a folder, or tls://host:port if the left one is a folder
     #[arg(value_name = "B")]
     pub(crate) right: Address,
+    #[command(flatten)]
+    pub(crate) link: Link,
 }
 
 /// Arguments of `sync`.

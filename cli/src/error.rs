@@ -60,6 +60,9 @@ pub(crate) enum Error {
         /// What happened and what to try.
         what: String,
     },
+    /// A certificate or key cannot be used.
+    #[error("{0}. Make new ones with `syncline cert`")]
+    Tls(#[from] sync_proto::tls::ConfigError),
     /// The operating system refused.
     #[error("{what}: {source}")]
     Io {
@@ -91,6 +94,7 @@ impl Error {
             },
             Error::Store(error) => store_kind(error),
             Error::Peer { .. } => "peer",
+            Error::Tls(_) => "tls",
             Error::Io { .. } => "io",
             Error::Demo(_) => "demo",
         }
@@ -127,6 +131,7 @@ fn store_kind(error: &syncline::Error) -> &'static str {
         E::NotFound { .. } => "not_found",
         E::Occupied { .. } => "occupied",
         E::UnsupportedVersion { .. } => "unsupported_version",
+        E::UnsupportedCodec { .. } => "unsupported_codec",
         E::KeyTooLong { .. } | E::CommitTooLarge { .. } | E::InvalidArgument { .. } => "usage",
         E::Poisoned { .. } => "poisoned",
         E::ReadOnly => "read_only",
@@ -145,12 +150,13 @@ fn hint(error: &syncline::Error) -> &'static str {
         E::Corruption { .. } => {
             ". Run `syncline verify` on it, and repair it from a replica with `syncline sync`"
         }
-        E::Locked { .. } => ". End the process that has it open, or reach a served store as tcp://host:port",
+        E::Locked { .. } => ". End the process that has it open, or reach a served store as tls://host:port",
         E::NotFound { .. } => ". Make one with `syncline init` or `syncline load`",
         E::Stream { .. } => ". What came before is in the store; export again and import that",
         E::ReadOnly => ". Open it for writing",
         E::Occupied { .. } => ". Choose an empty or a new folder",
         E::UnsupportedVersion { .. } => ". Use the syncline of that version",
+        E::UnsupportedCodec { .. } => ". Use a syncline that was built with that codec",
         E::Poisoned { .. } => ". Look after the disk, then run the command again",
         E::TooOld { .. } => {
             ". Read everything anew, and keep more of the log with `syncline init --retain-log`"

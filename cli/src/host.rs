@@ -1,10 +1,10 @@
-//! The command's few dealings with the machine that are not the engine's: tables and streams, a stopwatch,
-//! and waiting.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // A table is no store file, and the demo times itself.
+//! The command's few dealings with the machine that are not the engine's: tables, streams and certificates, a
+//! stopwatch, and waiting.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // These are no store files, and the demo times itself.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -103,6 +103,18 @@ impl NewFile {
         Ok(NewFile { file, path: path.to_owned() })
     }
 
+    /// Makes a file with these bytes, readable by its owner alone. It must not be there yet.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let file = file.map_err(Error::io(format!("cannot make {}", path.display())))?;
+        let file = NewFile { file, path: path.to_owned() };
+        (&file).write_all(bytes).map_err(Error::io(format!("cannot write {}", path.display())))?;
+        file.finish()
+    }
+
     /// Makes it durable.
     ///
     /// # Errors
@@ -120,6 +132,23 @@ impl Write for &NewFile {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Makes a folder for its owner alone, if it is not there.
+///
+/// # Errors
+/// `Io`.
+pub(crate) fn create_folder(path: &Path) -> Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(Error::io(format!("cannot make {}", path.display())))
+}
+
+/// The bytes of a small file.
+///
+/// # Errors
+/// `Io`.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(Error::io(format!("cannot read {}", path.display())))
 }
 
 /// Does nothing for a while.

@@ -11,6 +11,7 @@ mod peer;
 mod progress;
 mod store;
 mod table;
+mod units;
 mod verb;
 
 use std::process::ExitCode;

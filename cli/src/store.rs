@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use syncline::{Db, Durability, ImportReport, Keyspace, TransferProgress};
+use syncline::{Compression, Db, Durability, ImportReport, Keyspace, TransferProgress};
 
 use crate::error::{Error, Result};
 
@@ -32,9 +32,14 @@ pub(crate) fn import(
     Ok(Db::builder(dir).import(input, progress)?)
 }
 
-/// Makes a store that keeps so many bytes of its log: an empty one in the replica set of `other`, or of a new set.
-pub(crate) fn create(dir: &Path, other: Option<&Db>, retain_log: u64) -> Result<Db> {
-    let builder = Db::builder(dir).retain_log_bytes(retain_log);
+/// Makes a store that keeps so many bytes of its log and compresses its runs so: an empty one in the replica set of `other`, or of a new set.
+pub(crate) fn create(
+    dir: &Path,
+    other: Option<&Db>,
+    retain_log: u64,
+    compression: Compression,
+) -> Result<Db> {
+    let builder = Db::builder(dir).retain_log_bytes(retain_log).compression(compression);
     Ok(match other {
         Some(other) => builder.create_replica(&other.replica_set())?,
         None => builder.create()?,

@@ -87,14 +87,15 @@ fn a_served_replica_is_compared_and_repaired_from_either_side_of_the_command_lin
     let first: serde_json::Value = serde_json::from_str(&server.line()).expect("one object a line");
     let address = first["address"].as_str().expect("an address").to_owned();
 
-    assert_eq!(folder.json(&format!("diff {address} b"), 1)["only_left"], 4);
-    assert_eq!(folder.json(&format!("diff b {address}"), 1)["only_right"], 4);
-    let moved = folder.json(&format!("sync {address} b"), 0);
+    assert_eq!(folder.json(&format!("diff {address} b"), 2)["kind"], "usage");
+    assert_eq!(folder.json(&format!("diff {address} b --insecure"), 1)["only_left"], 4);
+    assert_eq!(folder.json(&format!("diff b {address} --insecure"), 1)["only_right"], 4);
+    let moved = folder.json(&format!("sync {address} b --insecure"), 0);
     assert_eq!((&moved["entries_sent"], &moved["entries_received"]), (&json!(4), &json!(0)));
     folder.text("put b new 1");
-    let moved = folder.json(&format!("sync {address} b"), 0);
+    let moved = folder.json(&format!("sync {address} b --insecure --bwlimit 10MiB"), 0);
     assert_eq!((&moved["entries_sent"], &moved["entries_received"]), (&json!(0), &json!(1)));
-    assert_eq!(folder.json(&format!("diff {address} {address}"), 2)["kind"], "usage");
+    assert_eq!(folder.json(&format!("diff {address} {address} --insecure"), 2)["kind"], "usage");
     // Beside the server the store can be read, and not written.
     assert_eq!(folder.json("digest a", 0), folder.json("digest b", 0));
     assert_eq!(folder.json("put a new 2", 3)["kind"], "locked");
@@ -102,7 +103,7 @@ fn a_served_replica_is_compared_and_repaired_from_either_side_of_the_command_lin
     assert_eq!(server.end("TERM"), Some(0));
     assert_eq!(folder.text("get a new"), "1\n");
     assert_eq!(folder.json("digest a", 0), folder.json("digest b", 0));
-    assert_eq!(folder.json(&format!("sync {address} b"), 3)["kind"], "peer");
+    assert_eq!(folder.json(&format!("sync {address} b --insecure"), 3)["kind"], "peer");
 }
 
 #[test]

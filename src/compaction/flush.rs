@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::format::FileKind;
 use crate::index::{Levels, MergeCursor, Properties, Run, RunWriter};
 use crate::merkle::{self, Base, Bound, BucketBuilder, Cut, DECREED, PendingCut};
-use crate::store::{FlushJob, Flushed, Measure, Prefix, Store, parse_catalogue_key, user_key};
+use crate::store::{FlushJob, Flushed, Measure, Prefix, Store, parse_catalogue_key, settle, user_key};
 use crate::types::{Epoch, FileId, SegmentId};
 use crate::vfs::ReadMode;
 
@@ -25,6 +25,11 @@ use crate::vfs::ReadMode;
 pub(crate) fn flush_oldest(store: &Store) -> Result<()> {
     let Some(job) = store.flush_job() else { return Ok(()) };
     let (vfs, dir) = (&store.options.environment.vfs, &store.dir);
+    let memtable = &job.sealed.memtable;
+    if store.measure.index {
+        // It is the oldest one, so below it are the runs alone.
+        settle(memtable, memtable.key_count(), &[], &job.levels, &store.measure)?;
+    }
     let id = store.next_file();
     let (base, bounds, properties) = store.note(write_run(store, &job, id))?;
     let run = Run::open(&**vfs, dir, id, store.options.read_mode, store.measure.hasher.clone());
@@ -45,7 +50,7 @@ fn write_run(store: &Store, job: &FlushJob, id: FileId) -> Result<(Base, Vec<Bou
     let (mut bounds, mut fold) = (Vec::new(), job.base.fold());
     let memtable = &job.sealed.memtable;
     let vfs = &*store.options.environment.vfs;
-    let mut writer = RunWriter::create(vfs, &store.dir, id, memtable.len())?;
+    let mut writer = RunWriter::create(vfs, &store.dir, id, memtable.len(), job.state.compression)?;
     for (key, head, below) in memtable.in_order().changes() {
         let hash = measure.hasher.key(key);
         writer.push(key, hash, head.into())?;

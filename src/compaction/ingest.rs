@@ -82,7 +82,7 @@ impl<'a> Ingest<'a> {
             store,
             job,
             id,
-            writer: store.note(RunWriter::create(vfs, &store.dir, id, count_max))?,
+            writer: store.note(RunWriter::create(vfs, &store.dir, id, count_max, job.state.compression))?,
             values: ValueFiles::default(),
             fold: job.base.fold(),
             bounds: Vec::new(),

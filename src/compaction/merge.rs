@@ -64,8 +64,9 @@ impl Merge {
     fn of(store: &Store, view: &Arc<View>, runs: &[Arc<Run>]) -> Result<Merge> {
         let id = store.next_file();
         let entries = runs.iter().map(|run| run.properties().entries).sum::<u64>() as usize;
-        let writer =
-            store.note(RunWriter::create(&*store.options.environment.vfs, &store.dir, id, entries))?;
+        let vfs = &*store.options.environment.vfs;
+        let compression = store.identity().compression;
+        let writer = store.note(RunWriter::create(vfs, &store.dir, id, entries, compression))?;
         let cursor = MergeCursor::new(std::iter::empty(), runs.iter(), &KeyRange::all());
         let inputs = runs.iter().map(|run| run.id()).collect();
         let count = Count::begin(view.clone(), runs);

@@ -7,10 +7,11 @@ use crate::error::{Error, Result};
 use crate::manifest::ReplicaSet;
 use crate::recovery;
 use crate::store::{Durability, Environment, Options};
+use crate::types::Compression;
 use crate::vfs::ReadMode;
 
 /// Choices at open. None of them changes the meaning of bytes on disk, so a store may be opened differently each time. Only
-/// [`Builder::retain_log_bytes`] is remembered.
+/// [`Builder::retain_log_bytes`] and [`Builder::compression`] are remembered.
 ///
 /// ```no_run
 /// # fn main() -> syncline::Result<()> {
@@ -69,6 +70,20 @@ impl Builder {
     /// 0: what is not flushed yet is all that the feed has.
     pub fn retain_log_bytes(mut self, bytes: u64) -> Builder {
         self.options.retain_log_bytes = Some(bytes);
+        self
+    }
+
+    /// How blocks of runs are stored from now on: the store remembers it until it is opened with another one. Only keys and
+    /// the values in the runs are in blocks; [larger values](Builder::inline_value_max) stay in the log as they are. The digest
+    /// is the same whatever this is. At first [`Compression::None`]: `docs/decisions/0011-compression-is-a-choice.md` has
+    /// what the others save and what reads pay for it.
+    ///
+    /// Opening fails with `UnsupportedCodec` if this build lacks what is chosen or remembered.
+    pub fn compression(mut self, compression: Compression) -> Builder {
+        self.options.compression = Some(match compression {
+            Compression::Zstd(level) => Compression::Zstd(level.clamp(1, 22)),
+            other => other,
+        });
         self
     }
 

@@ -126,7 +126,8 @@ impl Keyspace {
         self.db.snapshot()
     }
 
-    /// Exact number of keys with a value, expired ones included until they are purged. Reads no entry.
+    /// Exact number of keys with a value, expired ones included until they are purged. Constant time, but for what was
+    /// written since the last question or flush: for those keys it is looked up, once, whether they were there before.
     ///
     /// # Errors
     /// `Poisoned`; `Corruption` or `Io` if the Merkle index has to look at a file that cannot be read.
@@ -143,7 +144,7 @@ impl Keyspace {
     }
 
     /// Fingerprint and exact counts of the entries in `range`, every write that returned before this call included.
-    /// Reads at most the entries of two buckets. Two replicas of a set have equal fingerprints if and only if (but for
+    /// Reads at most the entries of two buckets, and what was replaced by writes since the last question or flush. Two replicas of a set have equal fingerprints if and only if (but for
     /// 2^-128) they hold the same entries there.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use super::Db;
 use crate::error::Result;
-use crate::types::{Fingerprint, SeqNo, Written};
+use crate::types::{Compression, Fingerprint, SeqNo, Written};
 
 /// Whether a store takes writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub struct Stats {
     pub runs: u64,
     /// Bytes of runs.
     pub run_bytes: u64,
+    /// How blocks of new runs are stored.
+    pub compression: Compression,
     /// Log segments that are kept for their large values, and their bytes.
     pub value_segments: u64,
     /// Bytes of those segments.
@@ -108,6 +110,7 @@ impl Stats {
             flushed: sizes.flushed,
             runs: sizes.runs,
             run_bytes: sizes.run_bytes,
+            compression: store.identity().compression,
             value_segments: sizes.value_segments,
             value_segment_bytes: sizes.value_segment_bytes,
             value_live_bytes: sizes.value_live_bytes,

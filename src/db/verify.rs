@@ -34,7 +34,18 @@ pub(super) fn verify(
     progress: &mut dyn FnMut(VerifyProgress) -> bool,
 ) -> Result<VerifyReport> {
     let mut report = VerifyReport::default();
-    let merkle = store.merkle_point()?;
+    let merkle = match store.merkle_point() {
+        Err(error @ Error::Corruption { .. }) => {
+            // Without what was replaced there is no sum to compare with; the runs tell where else there is damage.
+            report.problems.push(error.to_string());
+            let (view, _) = store.read_point();
+            view.levels.runs().iter().for_each(|run| {
+                report.problems.extend(run.verify().iter().map(ToString::to_string));
+            });
+            return Ok(report);
+        }
+        point => point?,
+    };
     let (view, claimed) = (&merkle.view, merkle.total);
     let entries_total = claimed.counts.live.saturating_add(claimed.counts.tombstones);
     for run in view.levels.runs() {

@@ -15,6 +15,7 @@ use crate::types::{KeyRange, Location, Slice, ValueDigest};
 
 use super::block::{Block, Layout, PlacedHead};
 use super::entry::{HeadRef, StoredHead};
+use super::read_ahead::ReadAhead;
 use super::run::Run;
 
 /// The ends of a walk.
@@ -47,6 +48,7 @@ struct Position {
 #[derive(Debug, Default)]
 pub(super) struct Stand {
     held: Option<HeldBlock>,
+    ahead: ReadAhead,
     key: Vec<u8>,
     head: PlacedHead,
 }
@@ -129,7 +131,7 @@ impl RunCursor {
                 return Ok(false);
             }
             let number = low.block;
-            let block = hold(run, &mut front.held, number)?;
+            let block = hold(run, &mut front.held, &mut front.ahead, number)?;
             let malformed = |malformed| run.malformed_block(number, malformed);
             let index = start_in(&block, low, range).map_err(malformed)?;
             let limit = if is_last { end_in(&block, high, range).map_err(malformed)? } else { block.count() };
@@ -162,11 +164,14 @@ impl RunCursor {
                     return Ok(false);
                 }
                 let block = high.block - 1;
-                *high = Position { block, index: Some(hold(run, &mut back.held, block)?.count()) };
+                *high = Position {
+                    block,
+                    index: Some(hold(run, &mut back.held, &mut back.ahead, block)?.count()),
+                };
                 continue;
             }
             let number = high.block;
-            let block = hold(run, &mut back.held, number)?;
+            let block = hold(run, &mut back.held, &mut back.ahead, number)?;
             let malformed = |malformed| run.malformed_block(number, malformed);
             let index = end_in(&block, high, range).map_err(malformed)?;
             let limit = if is_last { start_in(&block, low, range).map_err(malformed)? } else { 0 };
@@ -221,8 +226,17 @@ impl Stand {
 }
 
 /// The block `number`, which is read unless it is the one that is held.
-fn hold<'a>(run: &Run, held: &'a mut Option<HeldBlock>, number: usize) -> Result<Block<'a>> {
-    if held.as_ref().is_none_or(|held| held.number != number) {
+fn hold<'a>(
+    run: &Run,
+    held: &'a mut Option<HeldBlock>,
+    ahead: &mut ReadAhead,
+    number: usize,
+) -> Result<Block<'a>> {
+    let before = held.as_ref().map(|held| held.number);
+    if before != Some(number) {
+        if let Some(before) = before {
+            run.read_ahead(ahead, before, number);
+        }
         let bytes = run.block(number)?;
         let layout = Layout::parse(&bytes).map_err(|malformed| run.malformed_block(number, malformed))?;
         *held = Some(HeldBlock { number, bytes, layout });

@@ -251,31 +251,42 @@ impl Section {
 
 /// The first bytes as a number that orders as they do.
 pub(super) fn head(rest: &[u8]) -> u64 {
+    if let Some(head) = rest.first_chunk() {
+        return u64::from_be_bytes(*head);
+    }
     let mut head = [0; HEAD_LEN];
     head.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
     u64::from_be_bytes(head)
 }
 
-/// The sections of `count` fences, without buckets yet.
+/// The sections of `count` fences, without buckets yet. Only as true as the fences rise, which is left to whoever reads
+/// them next.
 fn sections(bytes: &[u8], count: usize) -> Result<Vec<Section>, Malformed> {
     let mut sections: Vec<Section> = Vec::new();
-    let mut reader = FencesReader::new(bytes);
+    let mut reader = Reader::new(bytes);
     for number in 0..count {
-        reader.next(number == 0)?;
+        reader.varint()?;
+        let shared = reader.len(bytes.len())?;
+        let rest = reader.len_bytes(reader.remaining())?;
         match sections.last_mut() {
-            Some(section) if common_len(&section.first_fence, &reader.fence) >= PREFIX_LEN => {
-                // Fences rise, so what the first one has in common with the last one, all have.
-                section.prefix_len = common_len(&section.first_fence, &reader.fence);
+            Some(section) if shared >= PREFIX_LEN => {
+                // Fences rise, so no two of them have more in common than any two neighbours between them.
+                section.prefix_len = section.prefix_len.min(shared);
                 section.blocks.end = number + 1;
             }
-            _ => sections.push(Section {
-                first_fence: reader.fence.clone(),
-                prefix_len: reader.fence.len(),
-                blocks: number..number + 1,
-                head_min: 0,
-                shift: 0,
-                buckets: 0..0,
-            }),
+            last => {
+                let before = last.map_or(&[][..], |section| &section.first_fence);
+                let before = before.get(..shared).ok_or_else(|| reader.malformed())?;
+                let first_fence = [before, rest].concat();
+                sections.push(Section {
+                    prefix_len: first_fence.len(),
+                    first_fence,
+                    blocks: number..number + 1,
+                    head_min: 0,
+                    shift: 0,
+                    buckets: 0..0,
+                });
+            }
         }
     }
     Ok(sections)

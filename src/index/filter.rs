@@ -72,6 +72,12 @@ pub(super) fn may_contain(filter: &[u8], hash: KeyHash) -> bool {
     bits(hash).fold(true, |is_set, bit| is_set & (line[bit / 8] & (1 << (bit % 8)) != 0))
 }
 
+/// Reads a byte of the line that [`may_contain`] will look at.
+pub(super) fn touch(filter: &[u8], hash: KeyHash) -> u64 {
+    let (lines, _) = filter.as_chunks::<LINE_LEN>();
+    lines.get(line_of(hash, lines.len())).map_or(0, |line| u64::from(line[0]))
+}
+
 /// Multiplying instead of dividing maps the upper bits evenly to any number of lines (Lemire: "Fast Random Integer
 /// Generation in an Interval", 2019), and keeps the order of hashes, on which halving rests.
 fn line_of(hash: KeyHash, lines: usize) -> usize {

@@ -6,13 +6,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::error::Result;
 use crate::hash::KeyHash;
 use crate::types::{FileId, Head, SegmentId};
 
-use super::entry::StoredHead;
+use super::entry::{HeadRef, StoredHead};
 use super::pick::pick;
 use super::run::Run;
+
+/// Keys whose entries are lent without an allocation.
+const LENT: usize = 16;
 
 /// Runs, newest first. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -52,6 +57,40 @@ impl Levels {
     pub(crate) fn get(&self, key: &[u8], hash: KeyHash) -> Result<Option<Head>> {
         let found = self.find_run(key, hash)?;
         Ok(found.map(|(run, head)| head.into_head(|value| run.hasher().value(value))))
+    }
+
+    /// The newest entries of several keys, tombstones included; `use_it` makes of each what is wanted. Filters and blocks of
+    /// all keys are fetched before the first is searched, so that their cache misses overlap.
+    ///
+    /// # Errors
+    /// As [`Levels::find`].
+    pub(crate) fn lend_each<T>(
+        &self,
+        keys: &[(&[u8], KeyHash)],
+        use_it: impl Fn(&[u8], KeyHash, &HeadRef<'_>) -> T,
+    ) -> Result<SmallVec<[Option<T>; LENT]>> {
+        let touched = keys.iter().flat_map(|(_, hash)| self.runs.iter().map(|run| run.touch_filter(*hash)));
+        std::hint::black_box(touched.fold(0, |all, one| all ^ one));
+        // The first run that may hold the key, and nearly always does.
+        let first = |&(key, hash): &(&[u8], KeyHash)| {
+            let first = self.runs.iter().position(|run| run.may_contain(hash)).unwrap_or(self.runs.len());
+            if let Some(run) = self.runs.get(first)
+                && let Some(block) = run.find_block(key)
+            {
+                run.touch(block);
+            }
+            first
+        };
+        let firsts: SmallVec<[usize; LENT]> = keys.iter().map(first).collect();
+        let find = |(&(key, hash), first): (&(&[u8], KeyHash), usize)| {
+            for run in self.runs.iter().skip(first).filter(|run| run.may_contain(hash)) {
+                if let Some(found) = run.lend(key, hash, |head| use_it(key, hash, head))? {
+                    return Ok(Some(found));
+                }
+            }
+            Ok(None)
+        };
+        keys.iter().zip(firsts).map(find).collect()
     }
 
     fn find_run(&self, key: &[u8], hash: KeyHash) -> Result<Option<(&Run, StoredHead)>> {

@@ -4,8 +4,8 @@
 //! from it a chain of versions, newest first. The order of keys is made when somebody walks: what was added since the
 //! last walk is sorted then, once for all later ones (`memtable_cursor`).
 //!
-//! A cell also keeps what its key counted for in the layers below when the key came in, so that the memtable knows what
-//! it changes in the sum of any range (`memtable_sums`), and a flush what it changes in each bucket.
+//! Of each key it is also known, sooner or later, what the layers below count for it (`memtable_below`), so that the
+//! memtable can say what it changes in the sum of any range (`memtable_sums`), and a flush what it changes in each bucket.
 //!
 //! Easy to get wrong: versions are never taken out, because the durable sequence number may come to rest on any commit;
 //! memory is bounded by sealing the memtable when it is full. And [`Memtable::insert`] is for one thread at a time.
@@ -17,6 +17,7 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use smallvec::SmallVec;
 
 use super::fences::{common_len, head};
+use super::memtable_below::{Below, Settled};
 use super::memtable_sums::SumIndex;
 use super::slots::Slots;
 use crate::hash::KeyHash;
@@ -32,10 +33,13 @@ const GATHERED: usize = 32;
 /// An ordered multi-version map of inner keys.
 pub(crate) struct Memtable {
     slots: Slots,
-    cells: boxcar::Vec<Cell>,
+    pub(super) cells: boxcar::Vec<Cell>,
     versions: boxcar::Vec<Version>,
     bytes: AtomicUsize,
     ordered: RwLock<Vec<u32>>,
+    /// What is below keys that have something below them, in no order.
+    pub(super) belows: boxcar::Vec<EntrySum>,
+    pub(super) settled: Mutex<Settled>,
     pub(super) sums: Mutex<SumIndex>,
 }
 
@@ -43,8 +47,8 @@ pub(crate) struct Memtable {
 #[derive(Debug)]
 pub(super) struct Cell {
     pub(super) key: Slice,
-    /// What the layers below this memtable counted for the key, if they have an entry of it.
-    pub(super) below: Option<Box<EntrySum>>,
+    /// The number of what is below it (`memtable_below`).
+    pub(super) below: AtomicU32,
     /// The number of its newest version.
     newest: AtomicU32,
 }
@@ -74,30 +78,40 @@ impl Memtable {
             versions: boxcar::Vec::new(),
             bytes: AtomicUsize::new(0),
             ordered: RwLock::default(),
+            belows: boxcar::Vec::new(),
+            settled: Mutex::default(),
             sums: Mutex::default(),
         }
     }
 
     /// Adds a version of a key, `hash` being the key's. Its sequence number is greater than that of any version that is
-    /// there. `below` is what the layers below count for the key; it is looked at if the key is new here. One thread at a
-    /// time.
-    pub(crate) fn insert(&self, key: Slice, hash: KeyHash, head: Head, below: Option<EntrySum>) {
+    /// there. `below` is what the layers below count for the key; it is looked at if the key is new here. Otherwise returns
+    /// the version before. One thread at a time.
+    pub(crate) fn insert(
+        &self,
+        key: Slice,
+        hash: KeyHash,
+        head: Head,
+        below: Below,
+    ) -> Option<(&[u8], &Head)> {
         let bytes = key.len() + head.meta.len() + value(&head).len() + ENTRY_OVERHEAD;
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
         match self.find(&key, hash) {
             Some((number, cell)) => {
                 let before = cell.newest.load(Ordering::Relaxed);
                 let version = self.versions.push(Version { head, cell: number, before });
                 cell.newest.store(version as u32, Ordering::Release);
+                self.versions.get(before as usize).map(|before| (&cell.key[..], &before.head))
             }
             None => {
                 let (first, number) = (self.versions.count() as u32, self.cells.count() as u32);
                 self.versions.push(Version { head, cell: number, before: first });
-                let below = below.map(Box::new);
+                let below = AtomicU32::new(self.number_of(below));
                 self.cells.push(Cell { key, below, newest: AtomicU32::new(first) });
                 self.slots.insert(hash, number);
+                None
             }
         }
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// The same versions over layers that count what `below` says for some keys, and for the others what they counted before.
@@ -108,8 +122,10 @@ impl Memtable {
     ) -> Memtable {
         let memtable = Memtable::new();
         for (_, Version { head, cell, .. }) in &self.versions {
-            if let Some(Cell { key, below: before, .. }) = self.cell(*cell) {
-                let below = below.get(&key[..]).or(before.as_deref()).copied();
+            if let Some(cell) = self.cell(*cell) {
+                let key = &cell.key;
+                let below = below.get(&key[..]).map(|below| Below::Known(Some(*below)));
+                let below = below.unwrap_or_else(|| self.known_below(cell));
                 memtable.insert(key.clone(), hash(key), head.clone(), below);
             }
         }
@@ -244,7 +260,7 @@ pub(crate) struct InOrder<'a> {
     cells: RwLockReadGuard<'a, Vec<u32>>,
 }
 
-/// A key, what [`Memtable::get`] would find of it, and what the layers below count for it.
+/// A key, what [`Memtable::get`] would find of it, and what the layers below count for it, if that is settled.
 pub(crate) type Change<'a> = (&'a [u8], &'a Head, Option<&'a EntrySum>);
 
 impl InOrder<'_> {
@@ -288,7 +304,7 @@ impl InOrder<'_> {
         cells.iter().filter_map(move |&number| {
             let cell = self.memtable.cell(number)?;
             let head = self.memtable.newest(cell, |_, head| head.seqno <= at)?;
-            Some((&cell.key[..], head, cell.below.as_deref()))
+            Some((&cell.key[..], head, self.memtable.below(cell)))
         })
     }
 }

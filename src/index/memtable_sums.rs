@@ -2,7 +2,8 @@
 //!
 //! Few keys are counted one by one. For many there is an index: the keys in order as of some version, with the sum of all
 //! before every [`MARK_EVERY`]th of them, so that a range costs two searches; what came later is counted version by
-//! version, and when that grows long the index is made anew. A memtable whose sums nobody asks for pays nothing.
+//! version, and when that grows long the index is made anew. A memtable whose sums nobody asks for pays nothing. Whoever
+//! asks settles first what is below the keys (`memtable_below`).
 //!
 //! Easy to get wrong: the index speaks of the versions that were there when it was made. A reader at an older sequence
 //! number must not use it, and counts one by one.
@@ -70,7 +71,7 @@ impl Memtable {
     ) -> RangeSum {
         let change = |cell: &Cell| {
             let head = self.newest(cell, &is_wanted)?;
-            Some(count(&cell.key, head).sum - below(cell, ended))
+            Some(count(&cell.key, head).sum - self.below_after(cell, ended))
         };
         cells.iter().filter_map(|&number| change(self.cell(number)?)).sum()
     }
@@ -88,7 +89,7 @@ impl Memtable {
             let cell = self.cell(version.cell).filter(|cell| range.contains(&cell.key))?;
             let before = match self.before(number, version) {
                 Some(head) => count(&cell.key, head).sum,
-                None => below(cell, ended),
+                None => self.below_after(cell, ended),
             };
             Some(count(&cell.key, &version.head).sum - before)
         };
@@ -143,9 +144,9 @@ impl Memtable {
         let marked = index.marks.get(mark).copied().unwrap_or_default();
         marked + self.counted(rest, index.ended, |number, _| (number as usize) < index.through, count)
     }
-}
 
-/// What the layers below count for a cell's key.
-fn below(cell: &Cell, ended: Option<Epoch>) -> RangeSum {
-    cell.below.as_ref().map_or(RangeSum::ZERO, |below| below.after(ended).sum)
+    /// What the layers below count for a settled cell's key.
+    fn below_after(&self, cell: &Cell, ended: Option<Epoch>) -> RangeSum {
+        self.below(cell).map_or(RangeSum::ZERO, |below| below.after(ended).sum)
+    }
 }

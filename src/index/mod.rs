@@ -9,16 +9,19 @@
 
 mod block;
 mod cursor;
+mod decoded;
 mod entry;
 mod fences;
 mod filter;
 mod layout;
 mod levels;
 mod memtable;
+mod memtable_below;
 mod memtable_cursor;
 mod memtable_sums;
 mod merge;
 mod pick;
+mod read_ahead;
 mod run;
 mod slots;
 mod verify;
@@ -28,6 +31,7 @@ pub(crate) use entry::{HeadRef, RunValue, StoredHead};
 pub(crate) use layout::Properties;
 pub(crate) use levels::Levels;
 pub(crate) use memtable::Memtable;
+pub(crate) use memtable_below::{Below, LookedUp};
 pub(crate) use merge::MergeCursor;
 pub(crate) use pick::RUNS_MAX;
 pub(crate) use run::Run;

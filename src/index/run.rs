@@ -4,7 +4,9 @@
 //! that, and never again while the file is mapped, for mapped bytes do not change. In plain mode every read brings new
 //! bytes, so every read checks.
 //!
-//! Easy to get wrong: a slice of a value pins the whole mapped file, and a damaged block is an error, never "not found".
+//! Blocks that are stored compressed are decoded for every read, but for a few that were looked up last (`decoded`).
+//!
+//! Easy to get wrong: a slice of a value pins the whole mapped file or the decoded block, and a damaged block is an error, never "not found".
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -18,11 +20,13 @@ use crate::hash::{KeyHash, SetHasher};
 use crate::types::{FileId, Slice};
 use crate::vfs::{ReadMode, ReadableFile, Vfs};
 
-use super::block::{Block, Layout};
-use super::entry::StoredHead;
+use super::block::{Block, Layout, Undecoded, decompress, is_compressed};
+use super::decoded::DecodedBlocks;
+use super::entry::{HeadRef, StoredHead};
 use super::fences::Fences;
 use super::filter;
 use super::layout::{Part, Properties, TRAILER_LEN, Trailer, checksum};
+use super::read_ahead::ReadAhead;
 
 /// One immutable sorted file of the index, open for reading.
 #[derive(Debug)]
@@ -36,6 +40,8 @@ pub(crate) struct Run {
     properties: Properties,
     /// One bit for each block whose checksum was right.
     checked: Box<[AtomicU64]>,
+    /// Plain forms of compressed blocks.
+    decoded: DecodedBlocks,
     /// Why the filter is not used, if it is damaged.
     filter_damage: Option<Error>,
 }
@@ -64,6 +70,8 @@ impl Run {
         FileKind::Run.check(&path, &read(0..HEADER_LEN as u64)?)?;
         let trailer = Trailer::decode(id, trailer_at, &read(trailer_at..file.len())?)
             .map_err(|_| Error::corruption(&path, trailer_at, "the run's trailer is damaged"))?;
+        // The parts behind the blocks are read whole, now.
+        file.prefetch(trailer.filter.range.start, trailer_at.saturating_sub(trailer.filter.range.start));
         let part = |part: &Part, what: &'static str| {
             let bytes = read(part.range.clone())?;
             let is_right = checksum(id, part.range.start, &bytes) == part.checksum;
@@ -87,7 +95,8 @@ impl Run {
         })?;
         let words = properties.blocks.div_ceil(64);
         let checked = (0..words).map(|_| AtomicU64::new(0)).collect();
-        Ok(Run { id, path, file, hasher, filter, fences, properties, checked, filter_damage })
+        let decoded = DecodedBlocks::default();
+        Ok(Run { id, path, file, hasher, filter, fences, properties, checked, decoded, filter_damage })
     }
 
     /// The run's number.
@@ -131,6 +140,26 @@ impl Run {
         block.head(index, |range| frame.slice(range)).map(Some).map_err(malformed)
     }
 
+    /// As [`Run::find`], but lends the entry to `use_it` instead of pinning it.
+    ///
+    /// # Errors
+    /// `Corruption`, `Io`.
+    pub(super) fn lend<T>(
+        &self,
+        key: &[u8],
+        hash: KeyHash,
+        use_it: impl FnOnce(&HeadRef<'_>) -> T,
+    ) -> Result<Option<T>> {
+        let Some(number) = self.find_block(key) else { return Ok(None) };
+        let frame = self.frame(number)?;
+        let malformed = |malformed| self.malformed_block(number, malformed);
+        let layout = Layout::parse(frame.bytes()).map_err(malformed)?;
+        let block = Block::new(frame.bytes(), &layout);
+        let Some(index) = block.find(key, hash).map_err(malformed)? else { return Ok(None) };
+        let placed = block.placed(index).map_err(malformed)?;
+        Ok(Some(use_it(&placed.borrowed(frame.bytes()))))
+    }
+
     /// Why the filter is not used, if it was found damaged. The run answers rightly without it, but slower.
     pub(crate) fn filter_damage(&self) -> Option<&Error> {
         self.filter_damage.as_ref()
@@ -152,27 +181,83 @@ impl Run {
         self.fences.fence(number)
     }
 
-    /// The bytes of block `number`, its checksum checked.
+    /// The plain block `number`, its checksum checked, for a lookup. One that is stored compressed is kept for the next.
     ///
     /// # Errors
-    /// `Corruption`, `Io`.
+    /// `Corruption`, `UnsupportedCodec`, `Io`.
     pub(super) fn frame(&self, number: usize) -> Result<Frame<'_>> {
+        let stored = self.stored(number)?;
+        if !is_compressed(stored.bytes()) {
+            return Ok(stored);
+        }
+        if let Some(kept) = self.decoded.get(number) {
+            return Ok(Frame::Read(kept));
+        }
+        let block = self.decode(number, stored.bytes())?;
+        self.decoded.keep(number, &block);
+        Ok(Frame::Read(block))
+    }
+
+    /// The plain block `number`, its checksum checked, to be held on to by a walk.
+    ///
+    /// # Errors
+    /// As [`Run::frame`].
+    pub(super) fn block(&self, number: usize) -> Result<Slice> {
+        let stored = self.stored(number)?;
+        if !is_compressed(stored.bytes()) {
+            return stored.slice(0..stored.bytes().len()).ok_or_else(|| self.no_block());
+        }
+        self.decoded.get(number).map_or_else(|| self.decode(number, stored.bytes()), Ok)
+    }
+
+    /// As [`Run::block`], but as the medium has it now.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn recheck_block(&self, number: usize) -> Result<Slice> {
         let place = self.fences.place(number).ok_or_else(|| self.no_block())?;
+        let read = self.read(&place)?;
+        self.check(place.start, read.bytes())?;
+        let stored = read.without_checksum();
+        if is_compressed(stored.bytes()) {
+            return self.decode(number, stored.bytes());
+        }
+        stored.slice(0..stored.bytes().len()).ok_or_else(|| self.no_block())
+    }
+
+    /// Block `number` as it is stored, its checksum checked and left out.
+    fn stored(&self, number: usize) -> Result<Frame<'_>> {
+        let place = self.fences.place(number).ok_or_else(|| self.no_block())?;
+        let read = self.read(&place)?;
+        match read {
+            // Mapped bytes stay as they were.
+            Frame::Mapped { .. } if self.is_checked(number) => {}
+            Frame::Mapped { bytes, .. } => {
+                // The first read since the opening: it touches every page, and likely none is in memory.
+                self.file.prefetch(place.start, bytes.len() as u64);
+                self.check(place.start, bytes)?;
+                self.set_checked(number);
+            }
+            Frame::Read(ref bytes) => self.check(place.start, bytes)?,
+        }
+        Ok(read.without_checksum())
+    }
+
+    /// The bytes at `place`, borrowed if the file is mapped.
+    fn read(&self, place: &Range<u64>) -> Result<Frame<'_>> {
+        if let Some(bytes) = self.mapped(place) {
+            return Ok(Frame::Mapped { bytes, file: &*self.file, offset: place.start });
+        }
         let len = usize::try_from(place.end - place.start).unwrap_or(usize::MAX);
-        match self.mapped(&place) {
-            Some(bytes) => {
-                if !self.is_checked(number) {
-                    self.check(place.start, bytes)?;
-                    self.set_checked(number);
-                }
-                Ok(Frame::Mapped { bytes, file: &*self.file, offset: place.start })
-            }
-            None => {
-                let read = self.file.read(place.start, len);
-                let bytes = read.map_err(|source| Error::io("read", &self.path, source))?;
-                self.check(place.start, &bytes)?;
-                Ok(Frame::Read(bytes))
-            }
+        let read = self.file.read(place.start, len);
+        read.map(Frame::Read).map_err(|source| Error::io("read", &self.path, source))
+    }
+
+    fn decode(&self, number: usize, stored: &[u8]) -> Result<Slice> {
+        match decompress(stored) {
+            Ok(plain) => Ok(Slice::from(plain)),
+            Err(Undecoded::Malformed(malformed)) => Err(self.malformed_block(number, malformed)),
+            Err(Undecoded::Unsupported) => Err(Error::UnsupportedCodec { path: self.path.clone() }),
         }
     }
 
@@ -187,10 +272,16 @@ impl Run {
         touch_lines(block.unwrap_or_default(), LINES_OF_SEEK);
     }
 
-    /// As [`Run::frame`], to be held on to.
-    pub(super) fn block(&self, number: usize) -> Result<Slice> {
-        let frame = self.frame(number)?;
-        frame.slice(0..frame.bytes().len()).ok_or_else(|| self.no_block())
+    /// Begins to fetch what a walk will read that goes over from block `before` to block `number`.
+    pub(super) fn read_ahead(&self, ahead: &mut ReadAhead, before: usize, number: usize) {
+        let Some(place) = self.fences.place(number) else { return };
+        let fetch = match number > before {
+            true => ahead.forward(&place),
+            false => ahead.backward(&place),
+        };
+        if let Some(fetch) = fetch {
+            self.file.prefetch(fetch.start, fetch.end - fetch.start);
+        }
     }
 
     fn check(&self, offset: u64, bytes: &[u8]) -> Result<()> {
@@ -213,7 +304,9 @@ impl Run {
 
     /// Damage to a block's inner structure although its checksum was right.
     pub(super) fn malformed_block(&self, number: usize, malformed: Malformed) -> Error {
-        let offset = self.block_offset(number).saturating_add(malformed.at as u64);
+        // Where in a compressed block it was is not known.
+        let at = (malformed.at as u64).min(self.block_len(number));
+        let offset = self.block_offset(number).saturating_add(at);
         self.corruption(offset, "a block with a valid checksum makes no sense")
     }
 
@@ -231,14 +324,14 @@ impl Run {
         self.fences.place(number).map_or(0, |place| place.start)
     }
 
-    /// Block `number` as it is on the medium now, its checksum checked again.
-    ///
-    /// # Errors
-    /// `Corruption`, `Io`.
-    pub(super) fn recheck_block(&self, number: usize) -> Result<Slice> {
-        let bytes = self.block(number)?;
-        self.check(self.block_offset(number), &bytes)?;
-        Ok(bytes)
+    /// Length of block `number` in the file, checksum included.
+    pub(super) fn block_len(&self, number: usize) -> u64 {
+        self.fences.place(number).map_or(0, |place| place.end - place.start)
+    }
+
+    /// Reads the word where the filter is asked for the key.
+    pub(super) fn touch_filter(&self, hash: KeyHash) -> u64 {
+        filter::touch(&self.filter, hash)
     }
 
     /// Whether the filter lets the key pass.
@@ -246,6 +339,9 @@ impl Run {
         filter::may_contain(&self.filter, hash)
     }
 }
+
+/// Length of a block's checksum in bytes.
+const CHECKSUM_LEN: usize = 4;
 
 /// Cache lines at the beginning of a usual block that a lookup looks at, and that a seek does.
 const LINES_OF_LOOKUP: usize = 4;
@@ -258,7 +354,7 @@ fn touch_lines(block: &[u8], lines: usize) {
     std::hint::black_box(touched);
 }
 
-/// The bytes of a block: borrowed from the map, or read.
+/// The bytes of a block: borrowed from the map, or read or decoded.
 pub(super) enum Frame<'a> {
     Mapped {
         bytes: &'a [u8],
@@ -274,6 +370,17 @@ impl Frame<'_> {
         match self {
             Frame::Mapped { bytes, .. } => bytes,
             Frame::Read(slice) => slice,
+        }
+    }
+
+    /// The bytes but for their last four.
+    fn without_checksum(self) -> Self {
+        let len = self.bytes().len().saturating_sub(CHECKSUM_LEN);
+        match self {
+            Frame::Mapped { bytes, file, offset } => {
+                Frame::Mapped { bytes: bytes.get(..len).unwrap_or_default(), file, offset }
+            }
+            Frame::Read(slice) => Frame::Read(slice.sub(0..len).unwrap_or_default()),
         }
     }
 

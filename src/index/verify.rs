@@ -29,7 +29,7 @@ impl Run {
     }
 
     /// Checks block `number` as the medium has it now, tells `each` of the values in the log that its entries point to, and
-    /// returns its length in bytes.
+    /// returns its length in the file.
     ///
     /// # Errors
     /// `Corruption`, `Io`.
@@ -46,7 +46,7 @@ impl Run {
                 each(location, digest);
             }
         }
-        Ok(bytes.len() as u64)
+        Ok(self.block_len(number))
     }
 
     fn verify_block(&self, number: usize, found: &mut Properties, last_key: &mut Vec<u8>) -> Result<()> {

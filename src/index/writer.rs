@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::format::FileKind;
 use crate::hash::KeyHash;
-use crate::types::{FileId, Kind, SeqNo};
+use crate::types::{Compression, FileId, Kind, SeqNo};
 use crate::vfs::{Vfs, WritableFile};
 
-use super::block::BlockBuilder;
+use super::block::{BlockBuilder, Compressor};
 use super::entry::{HeadRef, RunValue};
 use super::fences::{FencesBuilder, separator};
 use super::filter::FilterBuilder;
@@ -34,6 +34,7 @@ pub(crate) struct RunWriter {
     buffer: Vec<u8>,
     written: u64,
     block: BlockBuilder,
+    compressor: Compressor,
     /// Fence of the block that is being collected.
     fence: Vec<u8>,
     last_key: Vec<u8>,
@@ -43,11 +44,17 @@ pub(crate) struct RunWriter {
 }
 
 impl RunWriter {
-    /// Begins run `id` in folder `dir`, for at most about `entries_max` entries.
+    /// Begins run `id` in folder `dir`, for at most about `entries_max` entries, its blocks stored as `compression` says.
     ///
     /// # Errors
     /// `Io`.
-    pub(crate) fn create(vfs: &dyn Vfs, dir: &Path, id: FileId, entries_max: usize) -> Result<RunWriter> {
+    pub(crate) fn create(
+        vfs: &dyn Vfs,
+        dir: &Path,
+        id: FileId,
+        entries_max: usize,
+        compression: Compression,
+    ) -> Result<RunWriter> {
         let path = dir.join(FileKind::Run.name(id.0));
         let file = vfs.create(&path, 0).map_err(|source| Error::io("create", &path, source))?;
         Ok(RunWriter {
@@ -57,6 +64,7 @@ impl RunWriter {
             buffer: FileKind::Run.header().to_vec(),
             written: 0,
             block: BlockBuilder::default(),
+            compressor: Compressor::new(compression),
             fence: Vec::new(),
             last_key: Vec::new(),
             filter: FilterBuilder::new(entries_max),
@@ -99,6 +107,8 @@ impl RunWriter {
         self.properties.blocks += 1;
         let start = self.buffer.len();
         self.block.finish(&mut self.buffer);
+        // No fence is longer than its block: that bounds what readers take for it.
+        self.compressor.compress(&mut self.buffer, start, self.fence.len());
         let checksum = checksum(self.id, offset, self.buffer.get(start..).unwrap_or_default());
         self.buffer.extend_from_slice(&checksum.to_le_bytes());
         self.fences.push(&self.fence, self.len() - offset);

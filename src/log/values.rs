@@ -13,6 +13,9 @@ use crate::format::segment_name;
 use crate::types::{Location, SegmentId, Slice};
 use crate::vfs::{ReadMode, ReadableFile, Vfs};
 
+/// Bytes of a value from which on it is asked for as a whole: brought in page by page it would take as many waits.
+const PREFETCHED: u32 = 16 << 10;
+
 /// Sealed segments by number. Plain data: adding or forgetting makes another.
 #[derive(Debug, Clone)]
 pub(crate) struct ValueSegments {
@@ -90,6 +93,9 @@ impl ValueSegments {
             return Err(missing());
         }
         let file = self.file(location.segment, segment)?;
+        if location.len >= PREFETCHED {
+            file.prefetch(u64::from(location.offset), u64::from(location.len));
+        }
         let read = file.read(u64::from(location.offset), location.len as usize);
         read.map_err(|source| match source.kind() {
             std::io::ErrorKind::UnexpectedEof => missing(),

@@ -19,6 +19,7 @@
 //!  14 RetainedFrom   segment varint
 //!  15 FeedFrom       seqno varint
 //!  16 Table          length varint | what the horizon's table knows more
+//!  32 Compression    codec u8: 0 none, 1 LZ4, 2 Zstandard | level u8, 0 unless the codec is 2
 //! ```
 //!
 //! A tag that is not listed makes the edit malformed: a reader must not guess what it skipped.
@@ -26,7 +27,7 @@
 use super::state::Retained;
 use crate::codec::{Malformed, Reader, put_len_bytes, put_varint};
 use crate::horizon::Table;
-use crate::types::{FileId, NodeId, SegmentId, SeqNo, Written};
+use crate::types::{Compression, FileId, NodeId, SegmentId, SeqNo, Written};
 
 /// Bytes of the greatest table.
 const TABLE_LEN_MAX: usize = 64 << 20;
@@ -64,6 +65,8 @@ pub(crate) enum Change {
     FeedFrom(SeqNo),
     /// The horizon's table knows this as well.
     Table(Table),
+    /// How blocks of new runs are stored.
+    Compression(Compression),
     /// Bytes written until now, for statistics.
     Written(Written),
 }
@@ -115,6 +118,10 @@ pub(crate) fn encode(changes: &[Change]) -> Vec<u8> {
                 out.push(16);
                 put_len_bytes(&mut out, &table.to_bytes());
             }
+            Change::Compression(compression) => {
+                let (codec, level) = compression.code();
+                out.extend_from_slice(&[32, codec, level]);
+            }
             Change::Written(written) => {
                 out.push(11);
                 let Written { committed, logged, flushed, merged } = *written;
@@ -164,6 +171,10 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<Change>, Malformed> {
                 flushed: reader.varint()?,
                 merged: reader.varint()?,
             }),
+            32 => {
+                let compression = Compression::of_code(reader.u8()?, reader.u8()?);
+                Change::Compression(compression.ok_or_else(|| reader.malformed())?)
+            }
             _ => return Err(reader.malformed()),
         });
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::edit::Change;
 use crate::horizon::Table;
-use crate::types::{FileId, NodeId, SegmentId, SeqNo, Written};
+use crate::types::{Compression, FileId, NodeId, SegmentId, SeqNo, Written};
 
 /// Length of a replica set's hash key in bytes.
 pub const SET_KEY_LEN: usize = 32;
@@ -24,9 +24,9 @@ pub struct ReplicaSet {
 }
 
 impl ReplicaSet {
-    /// A set of default parameters: buckets of about 64 keys, epochs of an hour.
+    /// A set of default parameters: buckets of about 128 keys, epochs of an hour.
     pub fn new(id: [u8; 16], hash_key: [u8; SET_KEY_LEN]) -> ReplicaSet {
-        ReplicaSet { id, hash_key, bucket_bits: 6, epoch_len: 3_600_000 << 16 }
+        ReplicaSet { id, hash_key, bucket_bits: 7, epoch_len: 3_600_000 << 16 }
     }
 }
 
@@ -86,6 +86,8 @@ pub(crate) struct State {
     pub(crate) merkle: Vec<FileId>,
     /// The least number not yet given to a run or Merkle file.
     pub(crate) next_file: FileId,
+    /// How blocks of new runs are stored.
+    pub(crate) compression: Compression,
     /// Bytes written: committed and logged as of `flushed`.
     pub(crate) written: Written,
 }
@@ -111,6 +113,7 @@ impl State {
             runs: Vec::new(),
             merkle: Vec::new(),
             next_file: FileId(1),
+            compression: Compression::None,
             written: Written::default(),
         }
     }
@@ -155,6 +158,7 @@ impl State {
             }
             Change::RetainedFrom(segment) => self.retained = self.retained.split_off(segment),
             Change::FeedFrom(seqno) => self.feed_from = *seqno,
+            Change::Compression(compression) => self.compression = *compression,
             Change::Written(written) => self.written = *written,
         }
     }
@@ -176,6 +180,9 @@ impl State {
         }
         if self.feed_from != SeqNo::ZERO {
             changes.push(Change::FeedFrom(self.feed_from));
+        }
+        if self.compression != Compression::None {
+            changes.push(Change::Compression(self.compression));
         }
         if self.is_copy {
             changes.push(Change::MarkedAsCopy);

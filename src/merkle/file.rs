@@ -105,12 +105,17 @@ pub(crate) fn load(vfs: &dyn Vfs, dir: &Path, ids: &[FileId], flushed: SeqNo) ->
     for (index, &id) in ids.iter().enumerate().rev() {
         let file = read(vfs, dir, id, if index == 0 { Form::Full } else { Form::Delta })?;
         described = described.or(Some((file.flushed, file.total)));
-        entries.extend(file.entries);
+        match entries.is_empty() {
+            true => entries = file.entries,
+            false => entries.extend(file.entries),
+        }
     }
     let described = described.unwrap_or((SeqNo::ZERO, RangeSum::ZERO));
-    // Every file is in order, so this only merges them; of one key the newest file's entry comes first and stays.
-    entries.sort_by(|(a, _), (b, _)| a.key.cmp(&b.key));
-    entries.dedup_by(|(later, _), (kept, _)| later.key == kept.key);
+    // Every file is in order, so several are only merged; of one key the newest file's entry comes first and stays.
+    if ids.len() > 1 {
+        entries.sort_by(|(a, _), (b, _)| a.key.cmp(&b.key));
+        entries.dedup_by(|(later, _), (kept, _)| later.key == kept.key);
+    }
     let buckets = entries.into_iter().filter_map(|(bound, sums)| Some(Bucket { bound, sums: sums? }));
     let base = Base::new(buckets.collect());
     if described != (flushed, base.total()) {
@@ -307,13 +312,14 @@ fn read(vfs: &dyn Vfs, dir: &Path, id: FileId, form: Form) -> Result<Contents> {
             }
             return Ok(Contents { flushed: head.flushed, entries, total });
         }
-        let mut key = Vec::new();
+        let first = entries.len();
         while !reader.is_at_end() {
-            let entry = entry(&mut reader, &key).map_err(|_| malformed(at))?;
-            if entries.last().is_some_and(|(last, _)| last.key >= entry.0.key) {
+            let last = entries.last().map_or(&[][..], |(last, _)| &last.key);
+            let before = if entries.len() > first { last } else { &[] };
+            let entry = entry(&mut reader, before).map_err(|_| malformed(at))?;
+            if !entries.is_empty() && last >= &entry.0.key[..] {
                 return Err(malformed(at));
             }
-            key.clone_from(&entry.0.key);
             entries.push(entry);
         }
     }

@@ -5,7 +5,9 @@
 //! they were, until one manifest edit makes its result the new truth (rule of order below).
 //!
 //! Order: read manifest and log; write what is not proven durable to a fresh segment; fsync it and its name; begin a new
-//! manifest, whose first edit says where older segments end; only then take commits (invariant 14).
+//! manifest, whose first edit says where older segments end; only then take commits (invariant 14). Nothing of that can be
+//! spared after a clean close: a segment whose name came through a power cut without its bytes is damage, and so is a
+//! manifest whose log begins with a segment that has lost its name.
 
 mod checkpoint;
 mod create;

@@ -60,6 +60,12 @@ pub(super) fn open_beside(dir: &Path, options: Options, beside: Beside) -> Resul
 
     let loaded = manifest::load(&**vfs, dir)?.ok_or_else(not_found)?;
     let mut state = loaded.state;
+    if let Some(compression) = options.compression {
+        state.apply(&Change::Compression(compression));
+    }
+    if !options.read_only && !state.compression.is_supported() {
+        return Err(Error::UnsupportedCodec { path: dir.to_owned() });
+    }
     let mut report = RecoveryReport {
         flushed: state.flushed,
         torn_manifest_bytes: loaded.torn_bytes,
@@ -113,7 +119,8 @@ pub(super) fn open_beside(dir: &Path, options: Options, beside: Beside) -> Resul
     written.logged += contents.len();
     contents.replay(&copies, |segment, payload_at, commit| {
         written.committed += commit.entries.iter().map(LogEntry::len).sum::<u64>();
-        replay(&mut front, &view, &measure, segment, payload_at, commit)
+        replay(&mut front, &view.active, &measure, segment, payload_at, commit);
+        Ok(())
     })?;
     if front.last != contents.last {
         return Err(Error::corruption(dir, 0, "replay ended before the log's last commit"));
@@ -151,23 +158,21 @@ pub(super) fn open_beside(dir: &Path, options: Options, beside: Beside) -> Resul
 /// Enters one commit of the log as a live one is entered. `payload_at` is where its payload lies in `segment`.
 fn replay(
     front: &mut Front,
-    view: &View,
+    memtable: &Memtable,
     measure: &Measure,
     segment: SegmentId,
     payload_at: u32,
     commit: &Commit<'_>,
-) -> Result<()> {
+) {
     let entry = |entry: &LogEntry<'_>| {
         let (key, value) = Slice::joined(&[], entry.key, entry.value);
         let (meta, &LogEntry { kind, stamp, expires_at, .. }) = (Slice::from(entry.meta), entry);
-        let prepared = Prepared::default();
-        let mut write = Write { key, kind, stamp, expires_at, meta, value, prepared };
-        front.prepare(view, &mut write, measure)?;
+        let prepared = Prepared::unread(&key, measure);
+        let write = Write { key, kind, stamp, expires_at, meta, value, prepared };
         let location =
             Location { segment, offset: payload_at + entry.value_at, len: entry.value.len() as u32 };
-        Ok((write, location))
+        (write, location)
     };
-    let writes = commit.entries.iter().map(entry).collect::<Result<Vec<_>>>()?;
-    front.enter(&view.active, commit.seqno, commit.stamp, writes.into_iter(), measure);
-    Ok(())
+    let writes = commit.entries.iter().map(entry);
+    front.enter(memtable, commit.seqno, commit.stamp, writes, measure);
 }

@@ -1,11 +1,11 @@
-//! The commit path: stamp, read old heads, append the record, then memtable, Merkle totals, visible sequence number.
+//! The commit path: stamp, append the record, then memtable, Merkle totals, visible sequence number.
 //!
-//! [`Writer`] is everything that a commit changes, behind the commit lock; [`Front`] is the part of it in memory. A local write always wins over what it
-//! replaces; a foreign entry was merged before it comes here. Replay runs the same [`Front::prepare`] and
-//! [`Front::enter`] as a live commit.
+//! [`Writer`] is everything that a commit changes, behind the commit lock; [`Front`] is the part of it in memory. A local
+//! write always wins over what it replaces, so it looks at nothing: what it replaced is looked up when somebody needs to
+//! know (`below`). A foreign entry was merged before it comes here. Replay runs the same [`Front::enter`] as a live commit.
 //!
-//! Easy to get wrong: nothing may change before the record is appended, so whatever can fail (reading the old heads) is
-//! done first, and [`Front::enter`] cannot fail (invariants 1 and 2).
+//! Easy to get wrong: nothing may change before the record is appended, so whatever can fail (reading the heads that a
+//! merge needs) is done first, and [`Front::enter`] cannot fail (invariants 1 and 2).
 
 use std::sync::Arc;
 
@@ -14,12 +14,10 @@ use smallvec::SmallVec;
 use crate::clock::HybridClock;
 use crate::error::{Error, Result};
 use crate::hash::KeyHash;
-use crate::index::Memtable;
+use crate::index::{Below, Memtable};
 use crate::log::{Commit, LogEntry, LogWriter};
 use crate::resolver::Rank;
-use crate::types::{
-    EntryHash, EntrySum, Head, Kind, Location, SegmentId, SeqNo, Slice, Stamp, ValueRef, Written,
-};
+use crate::types::{EntryHash, Head, Kind, Location, SegmentId, SeqNo, Slice, Stamp, ValueRef, Written};
 
 use super::layers::MerkleLayers;
 use super::measure::Measure;
@@ -68,19 +66,26 @@ impl Write {
 /// The changes of one commit: most often a single one, which needs no allocation.
 pub(crate) type Writes = SmallVec<[Write; 1]>;
 
-/// What had to be read of a key before a commit may change it.
+/// What is known of a key before a commit changes it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Prepared {
     pub(crate) hash: KeyHash,
-    /// What the replaced entry counted for.
-    pub(crate) replaced: Option<EntrySum>,
+    /// What the layers below the active memtable count for the key; of no consequence if that has the key.
+    pub(crate) below: Below,
 }
 
 impl Prepared {
-    /// What entering a change of `key` over `head` needs to know.
+    /// What is known if no head was read.
+    pub(crate) fn unread(key: &[u8], measure: &Measure) -> Prepared {
+        // Without an index nobody will ever ask.
+        let below = if measure.index { Below::Unknown } else { Below::Known(None) };
+        Prepared { hash: measure.hasher.key(key), below }
+    }
+
+    /// What is known if `head` was found to be the newest of the key.
     pub(crate) fn over(key: &[u8], hash: KeyHash, head: Option<&Head>, measure: &Measure) -> Prepared {
         let replaced = head.filter(|_| measure.index).map(|head| measure.entry(key, hash, head));
-        Prepared { hash, replaced }
+        Prepared { hash, below: Below::Known(replaced) }
     }
 }
 
@@ -113,29 +118,24 @@ pub(crate) struct Front {
 }
 
 impl Front {
-    /// Reads what entering `write` needs to know, and how the entry that it would replace ranks among others. Changes
-    /// nothing else.
+    /// Prepares `write` with a look at what it would replace; returns how that ranks among other entries of the key.
     ///
     /// # Errors
-    /// As reading the old head.
+    /// As reading the old head. Nothing else has changed.
     pub(crate) fn prepare(&self, view: &View, write: &mut Write, measure: &Measure) -> Result<Option<Rank>> {
         let key = &write.key;
         let hash = measure.hasher.key(key);
-        if !measure.index {
-            write.prepared = Prepared { hash, replaced: None };
-            return Ok(None);
-        }
         let count = |head: &Head| {
             let sum = measure.entry(key, hash, head);
             let rank = Rank { stamp: head.stamp, kind: head.kind, hash: EntryHash(sum.sum.fingerprint.0) };
             (sum, rank)
         };
-        let replaced = match view.in_memory(key, hash, self.last) {
+        let held = match view.in_memory(key, hash, self.last) {
             Some(head) => Some(count(head)),
             None => view.levels.get(key, hash)?.map(|head| count(&head)),
         };
-        let (replaced, rank) = replaced.unzip();
-        write.prepared = Prepared { hash, replaced };
+        let (below, rank) = held.unzip();
+        write.prepared = Prepared { hash, below: Below::Known(below) };
         Ok(rank)
     }
 
@@ -149,8 +149,7 @@ impl Front {
         measure: &Measure,
     ) {
         for (write, location) in writes {
-            let Write { key, kind, expires_at, meta, value, prepared: Prepared { hash, replaced }, .. } =
-                write;
+            let Write { key, kind, expires_at, meta, value, prepared: Prepared { hash, below }, .. } = write;
             let stamp = write.stamp.unwrap_or(stamp);
             self.clock.observe(stamp.hlc);
             self.clock_floor = self.clock_floor.max(stamp.hlc);
@@ -160,10 +159,11 @@ impl Front {
                 false => ValueRef::Staged { value, location },
             };
             let head = Head { seqno, stamp, kind, expires_at, meta, digest, value };
-            if measure.index {
-                self.merkle.enter(measure.entry(&key, hash, &head), replaced);
+            let added = measure.index.then(|| measure.entry(&key, hash, &head));
+            let before = memtable.insert(key, hash, head, below);
+            if let Some(added) = added {
+                self.merkle.enter(added, before.map(|(key, head)| measure.entry(key, hash, head)));
             }
-            memtable.insert(key, hash, head, replaced);
         }
         self.last = seqno;
     }

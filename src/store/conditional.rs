@@ -54,7 +54,7 @@ impl Store {
     /// is not there is done already, and adds no tombstone.
     ///
     /// # Errors
-    /// As [`Store::commit`].
+    /// As [`Store::commit`]; `Corruption` or `Io` of reading the head: nothing changed.
     pub(crate) fn commit_if(
         &self,
         write: Write,

@@ -47,10 +47,10 @@ impl Store {
         ranges.iter().map(sum).collect()
     }
 
-    /// Base, memtables and runs of one moment.
+    /// Base, memtables and runs of one moment. Looks up what was replaced by writes since somebody last asked.
     ///
     /// # Errors
-    /// `Poisoned`.
+    /// `Poisoned`; `Corruption` or `Io` from what was replaced.
     pub(crate) fn merkle_point(&self) -> Result<MerklePoint> {
         self.merkle_point_at(0)
     }
@@ -58,15 +58,25 @@ impl Store {
     /// As [`Store::merkle_point`], for sums without what ends at or before `cut`, if that is above the horizon.
     ///
     /// # Errors
-    /// `Poisoned`.
+    /// As [`Store::merkle_point`].
     pub(crate) fn merkle_point_at(&self, cut: u64) -> Result<MerklePoint> {
-        let writer = self.writer.lock();
-        self.poison.check()?;
         self.check_index()?;
-        let (view, seqno) = self.views.read_point();
-        let merkle = &writer.front.merkle;
-        let ended = merkle.ended.max(self.measure.ended(cut));
-        Ok(MerklePoint { base: merkle.base.clone(), total: merkle.total(ended), view, seqno, ended })
+        loop {
+            let (merkle, view, seqno, active) = {
+                let writer = self.writer.lock();
+                self.poison.check()?;
+                let (view, seqno) = self.views.read_point();
+                let active = view.active.key_count();
+                (writer.front.merkle.clone(), view, seqno, active)
+            };
+            let below = view.settle(active, &self.measure)?;
+            // What is below a key may go once the horizon has passed it, and must not be missed by a sum of before.
+            if self.writer.lock().front.merkle.ended == merkle.ended {
+                let ended = merkle.ended.max(self.measure.ended(cut));
+                let total = merkle.entered(ended) - below.after(ended);
+                return Ok(MerklePoint { base: merkle.base, total, view, seqno, ended });
+            }
+        }
     }
 
     /// The bounds that cut `range` into pieces for a comparison with another replica, at fences of level `cut` and above,

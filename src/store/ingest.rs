@@ -20,7 +20,7 @@ use crate::index::{Levels, Memtable, Run};
 use crate::log::Commit;
 use crate::manifest::{Change, State};
 use crate::merkle::Base;
-use crate::types::{Epoch, EpochSums, FileId, SegmentId, SeqNo, Stamp, Written};
+use crate::types::{Epoch, FileId, SegmentId, SeqNo, Stamp, Written};
 
 use super::{Store, View};
 
@@ -138,14 +138,14 @@ impl Store {
 
         writer.front.last = seqno;
         writer.front.clock_floor = writer.front.clock_floor.max(job.stamp.hlc);
-        writer.front.merkle.install_ingest(base, memtables.iter().map(|(_, change)| change.clone()));
+        writer.front.merkle.install_ingest(base);
         writer.written.committed += bytes;
-        for (sealed, (memtable, _)) in writer.sealed.iter_mut().zip(&memtables) {
+        for (sealed, memtable) in writer.sealed.iter_mut().zip(&memtables) {
             sealed.memtable = memtable.clone();
             sealed.written.committed += bytes;
         }
-        let (active, _) = memtables.pop().expect("the active memtable is the last");
-        let sealed = memtables.into_iter().rev().map(|(memtable, _)| memtable).collect();
+        let active = memtables.pop().expect("the active memtable is the last");
+        let sealed = memtables.into_iter().rev().collect();
         let segments = Arc::new(view.values.with(&values));
         // The number last: who reads in between sees the entries at a cursor that is too old, which is no harm.
         self.views.replace(View { active, sealed, levels, values: segments });
@@ -155,34 +155,31 @@ impl Store {
         Ok(())
     }
 
-    /// The memtables of `view` over `run`, oldest first and the active one last, and what that changes in the sum of what they
-    /// change. Those without a key of the run stay as they are.
-    fn over_run(&self, view: &View, run: &Arc<Run>) -> Result<Vec<(Arc<Memtable>, EpochSums)>> {
+    /// The memtables of `view` over `run`, oldest first and the active one last. Those without a key of the run stay as they
+    /// are.
+    fn over_run(&self, view: &View, run: &Arc<Run>) -> Result<Vec<Arc<Memtable>>> {
         let measure = &self.measure;
         let (first, last) = &run.properties().keys;
         let run = Levels::new(vec![run.clone()]);
         let mut known = BTreeMap::new();
         let over_run = |memtable: &Arc<Memtable>| {
-            let (mut below, mut change) = (BTreeMap::new(), EpochSums::default());
-            for (key, _, before) in memtable.in_order().changes() {
+            let mut below = BTreeMap::new();
+            for (key, _, _) in memtable.in_order().changes() {
                 // Over an older memtable that has the key, this one replaces that one's entry as before.
                 if key < &first[..] || key > &last[..] || known.contains_key(key) {
                     continue;
                 }
                 let hash = measure.hasher.key(key);
                 if let Some(head) = run.get(key, hash)? {
-                    let entry = measure.entry(key, hash, &head);
-                    before.into_iter().for_each(|&before| change.add_entry(before));
-                    change.add_entry(-entry);
-                    below.insert(key.to_vec(), entry);
+                    below.insert(key.to_vec(), measure.entry(key, hash, &head));
                 }
             }
             if below.is_empty() {
-                return Ok((memtable.clone(), change));
+                return Ok(memtable.clone());
             }
             let over = memtable.over(&below, |key| measure.hasher.key(key));
             known.append(&mut below);
-            Ok((Arc::new(over), change))
+            Ok(Arc::new(over))
         };
         view.sealed.iter().rev().chain([&view.active]).map(over_run).collect()
     }

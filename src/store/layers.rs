@@ -1,11 +1,11 @@
 //! The Merkle index as a store holds it: a base as of the last flush, and what each memtable changed since.
 //!
-//! Base plus changes always equals the visible entries, and the base alone equals the runs (invariant 9). The totals are
-//! kept here, behind the commit lock, so that the root costs nothing; of any other range a memtable sums up its own
-//! changes.
+//! Base plus changes always equals the visible entries, and the base alone equals the runs (invariant 9). What came in is
+//! summed up here, behind the commit lock, and what it replaced by the memtables as it becomes known (`below`), so that the
+//! root costs next to nothing; of any other range a memtable sums up its own changes.
 //!
-//! What ends at or before the horizon counts in none of them: it left the base and the totals when the horizon was raised, and
-//! whoever adds, replaces or scans an entry later passes it through [`EntrySum::after`].
+//! What ends at or before the horizon counts in none of them: it left the base when the horizon was raised, and whoever adds
+//! or scans an entry passes it through [`EntrySum::after`].
 //!
 //! Easy to get wrong: base, runs and memtables must be of one moment. [`MerklePoint`] is taken under the commit lock, and
 //! read outside of it.
@@ -24,13 +24,13 @@ use super::view::View;
 #[derive(Debug, Clone)]
 pub(crate) struct MerkleLayers {
     pub(crate) base: Base,
-    /// Everything up to and with this epoch has left the sums.
+    /// Everything up to and with this epoch has left the base.
     pub(crate) ended: Option<Epoch>,
     /// Something has left the base since it was written, so that the next file has to hold all of it.
     pub(crate) is_rebased: bool,
-    /// What the sealed memtables change in the sum of everything, oldest first.
+    /// The newest entries of the sealed memtables, oldest first: what these change but for what is below their keys.
     sealed: Vec<EpochSums>,
-    /// What the active memtable changes.
+    /// Those of the active one.
     active: EpochSums,
 }
 
@@ -47,8 +47,6 @@ impl MerkleLayers {
     pub(crate) fn expire(&mut self, ended: Option<Epoch>) {
         self.ended = self.ended.max(ended);
         self.expire_base();
-        let totals = self.sealed.iter_mut().chain([&mut self.active]);
-        totals.for_each(|total| total.expire(ended));
     }
 
     fn expire_base(&mut self) {
@@ -58,11 +56,11 @@ impl MerkleLayers {
         }
     }
 
-    /// Notes that an entry was added, and another one of the same key replaced.
+    /// Notes that an entry was added, and another one of the same key in the same memtable replaced.
     pub(crate) fn enter(&mut self, added: EntrySum, replaced: Option<EntrySum>) {
-        self.active.add_entry(added.after(self.ended));
+        self.active.add_entry(added);
         if let Some(replaced) = replaced {
-            self.active.add_entry(-replaced.after(self.ended));
+            self.active.add_entry(-replaced);
         }
     }
 
@@ -79,35 +77,26 @@ impl MerkleLayers {
         self.sealed.remove(0);
     }
 
-    /// Takes in the base with an ingest, by which what the memtables change becomes other by `changes`: oldest first, the active
-    /// one last.
-    pub(crate) fn install_ingest(&mut self, base: Base, changes: impl Iterator<Item = EpochSums>) {
+    /// Takes in the base with an ingest, which was written.
+    pub(crate) fn install_ingest(&mut self, base: Base) {
         self.base = base;
         self.is_rebased = false;
         self.expire_base();
-        let totals = self.sealed.iter_mut().chain([&mut self.active]);
-        totals.zip(changes).for_each(|(total, mut change)| {
-            change.expire(self.ended);
-            total.add(&change);
-        });
     }
 
-    /// The sum of everything that does not end up to and with epoch `ended`: of all that counts for an epoch before the
-    /// horizon. O(1) for that, else O(parts that end).
-    pub(crate) fn total(&self, ended: Option<Epoch>) -> RangeSum {
-        let memtables = || self.sealed.iter().chain([&self.active]);
-        let total = self.base.total() + memtables().map(|memtable| memtable.total).sum();
-        match ended.filter(|_| ended > self.ended) {
-            Some(epoch) => {
-                let changes = memtables().map(|memtable| memtable.ended(ended)).sum();
-                total - self.base.ended(&covered(), epoch) - changes
-            }
-            None => total,
-        }
+    /// The sum of everything, and of what is below the memtables' keys, but for what ends up to and with epoch `ended`, which
+    /// is the horizon's or a later one. O(epochs) for that of the horizon, else O(parts that end).
+    pub(crate) fn entered(&self, ended: Option<Epoch>) -> RangeSum {
+        let memtables = self.sealed.iter().chain([&self.active]);
+        let left = match ended.filter(|_| ended > self.ended) {
+            Some(ended) => self.base.ended(&covered(), ended),
+            None => RangeSum::ZERO,
+        };
+        self.base.total() - left + memtables.map(|memtable| memtable.after(ended)).sum()
     }
 }
 
-/// Everything that sums are made of, as of one moment.
+/// Everything that sums are made of, as of one moment, with all memtables settled that far.
 #[derive(Debug, Clone)]
 pub(crate) struct MerklePoint {
     pub(crate) base: Base,

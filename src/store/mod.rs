@@ -7,6 +7,7 @@
 //! Readers take none.
 
 mod admission;
+mod below;
 mod commit;
 mod conditional;
 mod durable;
@@ -32,6 +33,7 @@ use arc_swap::Guard;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 pub(crate) use admission::Admission;
+pub(crate) use below::settle;
 use commit::check_and_dedupe;
 pub(crate) use commit::{Front, Prepared, VALUE_LEN_MAX, Write, Writer, Writes};
 pub(crate) use conditional::VisibleEntry;
@@ -122,15 +124,13 @@ impl Store {
     /// Commits local changes as one record: whole or not at all, and visible when it returns.
     ///
     /// # Errors
-    /// `CommitTooLarge` and errors of reading old heads: nothing changed. `Poisoned`, or `Io` of the log, after which
+    /// `CommitTooLarge`: nothing changed. `Poisoned`, or `Io` of the log, after which
     /// the store is poisoned and the commit is there whole or not at all after the next open.
     pub(crate) fn commit(&self, mut writes: Writes, durability: Durability) -> Result<()> {
         check_and_dedupe(&mut writes)?;
+        writes.iter_mut().for_each(|write| write.prepared = Prepared::unread(&write.key, &self.measure));
         let mut writer = self.lock_with_room()?;
         let view = self.views.peek();
-        for write in &mut writes {
-            writer.front.prepare(&view, write, &self.measure)?;
-        }
         let seqno = self.append(&mut writer, &view, writes)?;
         drop(writer);
         match durability {
@@ -143,7 +143,7 @@ impl Store {
     /// returns, and durable after [`Store::persist`].
     ///
     /// # Errors
-    /// As [`Store::commit`].
+    /// As [`Store::commit`]; `Corruption` or `Io` of reading what is held: nothing changed.
     pub(crate) fn apply(&self, writes: Vec<Write>, source: Source) -> Result<Admission> {
         self.check_index()?;
         let writes = admission::keep_greatest(writes, &self.measure);

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use crate::clock::{Entropy, SystemClock, SystemEntropy, WallClock};
+use crate::types::Compression;
 use crate::vfs::{DiskVfs, ReadMode, Vfs};
 
 /// What a commit survives once its call has returned.
@@ -51,6 +52,8 @@ pub(crate) struct Options {
     pub(crate) inline_value_max: usize,
     /// Bytes of flushed segments that are kept for the change feed; `None` leaves it as the store has it.
     pub(crate) retain_log_bytes: Option<u64>,
+    /// How blocks of new runs are stored; `None` leaves it as the store has it.
+    pub(crate) compression: Option<Compression>,
     /// Whether threads do the background work; otherwise the caller calls `step`.
     pub(crate) background: bool,
     /// Bytes that merges write in a second at most, as long as nothing piles up. Not zero.
@@ -70,6 +73,7 @@ impl Default for Options {
             memtable_bytes: 20 << 20,
             inline_value_max: 1024,
             retain_log_bytes: None,
+            compression: None,
             background: true,
             background_bytes_per_second: None,
             index: true,

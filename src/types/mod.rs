@@ -1,6 +1,7 @@
 //! The words of the engine: small values without behaviour of their own that every layer speaks in.
 //! Nothing here does I/O. Numbers that could be confused with each other are types of their own.
 
+mod compression;
 mod entry;
 mod ids;
 mod range;
@@ -8,6 +9,7 @@ mod slice;
 mod sum;
 mod written;
 
+pub use compression::Compression;
 pub use entry::{EntryHash, Kind, Stamp, ValueDigest};
 pub(crate) use entry::{Head, ValueRef};
 pub(crate) use ids::FileId;

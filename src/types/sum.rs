@@ -156,15 +156,10 @@ impl EpochSums {
         }
     }
 
-    /// The part of `total` that ends in epoch `ended` or before. O(epochs).
-    pub(crate) fn ended(&self, ended: Option<Epoch>) -> RangeSum {
-        ended.map_or(RangeSum::ZERO, |ended| self.ending.range(..=ended).map(|(_, &part)| part).sum())
-    }
-
-    /// Takes that part out.
-    pub(crate) fn expire(&mut self, ended: Option<Epoch>) {
-        self.total -= self.ended(ended);
-        self.ending.retain(|&epoch, _| Some(epoch) > ended);
+    /// What is left of `total` once every epoch up to and with `ended` has ended. O(epochs).
+    pub(crate) fn after(&self, ended: Option<Epoch>) -> RangeSum {
+        let Some(ended) = ended else { return self.total };
+        self.total - self.ending.range(..=ended).map(|(_, &part)| part).sum()
     }
 
     fn add_ending(&mut self, epoch: Epoch, sum: RangeSum) {

@@ -218,6 +218,12 @@ impl ReadableFile for MappedFile {
         Slice::of(pin.clone(), start..end).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
+    fn prefetch(&self, offset: u64, len: u64) {
+        if let (Ok(offset), Ok(len)) = (usize::try_from(offset), usize::try_from(len)) {
+            self.map.prefetch(offset, len);
+        }
+    }
+
     fn mapped(&self) -> Option<&[u8]> {
         Some((*self.map).as_ref())
     }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
-use memmap2::{Mmap, MmapMut, MmapOptions};
+use memmap2::{Advice, Mmap, MmapMut, MmapOptions};
 
 use super::Staging;
 
@@ -19,7 +19,18 @@ impl FileMap {
         // sealed segments and runs only: files that nobody writes to or truncates again, under names that are never
         // used twice, in a folder that one process has locked. Truncation by another program is named in the README as
         // not survivable.
-        Ok(FileMap(unsafe { Mmap::map(file)? }))
+        let map = unsafe { Mmap::map(file)? };
+        // Reads are scattered unless somebody says otherwise by `prefetch`. Without this, one that misses the page cache
+        // may bring in megabytes around it, and in little memory that is what throws out the pages that are needed.
+        let _ = map.advise(Advice::Random);
+        Ok(FileMap(map))
+    }
+
+    /// Asks for the bytes, as far as there are any, to be brought into memory.
+    pub(super) fn prefetch(&self, offset: usize, len: usize) {
+        let len = len.min(self.0.len().saturating_sub(offset));
+        // A hint: what is not brought in now is when it is touched.
+        let _ = self.0.advise_range(Advice::WillNeed, offset, len);
     }
 }
 

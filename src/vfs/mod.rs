@@ -102,6 +102,10 @@ pub trait ReadableFile: Send + Sync + fmt::Debug {
     /// `len` bytes from `offset`; `UnexpectedEof` if the file ends before.
     fn read(&self, offset: u64, len: usize) -> io::Result<Slice>;
 
+    /// Asks that these bytes be brought into memory, for they are read soon, one after the other. A hint: it promises
+    /// nothing, and bytes beyond the end are none.
+    fn prefetch(&self, _offset: u64, _len: u64) {}
+
     /// The whole file if it is mapped, for readers that want to borrow instead of holding a [`Slice`].
     fn mapped(&self) -> Option<&[u8]>;
 }

@@ -27,6 +27,8 @@ pub enum ReplicaErrorKind {
     Unknown,
     /// The store was closed while the session ran.
     Closed,
+    /// The peer has no right to what it asked for.
+    Denied,
 }
 
 impl fmt::Display for ReplicaErrorKind {
@@ -36,6 +38,7 @@ impl fmt::Display for ReplicaErrorKind {
             ReplicaErrorKind::Poisoned => "the store refuses work until it is reopened",
             ReplicaErrorKind::Unknown => "part of the store is damaged",
             ReplicaErrorKind::Closed => "the store was closed",
+            ReplicaErrorKind::Denied => "it is not allowed",
         })
     }
 }
@@ -125,6 +128,8 @@ pub enum PeerReason {
     Poisoned,
     /// Its replica is damaged.
     Unknown,
+    /// It gives this side no right to what was asked for.
+    Denied,
     /// A reason that this version does not know.
     Other(u8),
 }
@@ -143,6 +148,7 @@ impl PeerReason {
             PeerReason::Replica => 9,
             PeerReason::Poisoned => 10,
             PeerReason::Unknown => 11,
+            PeerReason::Denied => 12,
             PeerReason::Other(code) => code,
         }
     }
@@ -160,6 +166,7 @@ impl PeerReason {
             9 => PeerReason::Replica,
             10 => PeerReason::Poisoned,
             11 => PeerReason::Unknown,
+            12 => PeerReason::Denied,
             code => PeerReason::Other(code),
         }
     }
@@ -180,6 +187,7 @@ impl fmt::Display for PeerReason {
             PeerReason::Replica => "its store failed",
             PeerReason::Poisoned => "its store refuses work until it is reopened",
             PeerReason::Unknown => "part of its store is damaged",
+            PeerReason::Denied => "it gives this side no right to that",
             PeerReason::Other(code) => return write!(f, "reason {code}"),
         })
     }

@@ -3,13 +3,19 @@
 
 #![forbid(unsafe_code)]
 
+mod divergence;
 pub mod driver;
 mod error;
 mod hash;
 pub mod limits;
 mod options;
+pub mod rate;
 mod replica;
+pub mod rights;
+pub mod schedule;
 mod session;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod types;
 mod wire;
 
@@ -20,6 +26,7 @@ extern crate self as sync_proto;
 #[path = "../tests/common/mod.rs"]
 mod test_model;
 
+pub use divergence::Divergence;
 pub use error::{AbortReason, PeerReason, ReplicaError, ReplicaErrorKind};
 pub use limits::Limits;
 pub use options::{Mode, Options, Versions};

@@ -8,14 +8,39 @@ use std::time::Duration;
 
 use common::rng::diverged;
 use common::{Model, entry};
-use sync_proto::driver::tokio::{CONNECTION_COUNT_MAX, connect, initiate, respond, serve};
-use sync_proto::{AbortReason, End, Options, PeerReason, Replica};
+use sync_proto::driver::tokio::{
+    CONNECTION_COUNT_MAX, ConnectError, Control, Maintenance, PeerStatus, Security, Server, Throttle,
+    Transport, connect, initiate, maintain, respond, serve,
+};
+use sync_proto::rate::{BYTES_PER_SECOND_MIN, RateLimit};
+use sync_proto::schedule::{ScheduleOptions, Task};
+use sync_proto::{AbortReason, End, Options, Outcome, PeerReason, Progress, Replica};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 fn shared(model: &Model) -> Arc<dyn Replica> {
     Arc::new(model.clone())
+}
+
+fn insecure_server(model: &Model) -> Server {
+    Server {
+        replica: shared(model),
+        options: Options::new(5),
+        transport: Transport::new(Security::Insecure),
+        rights: Arc::default(),
+    }
+}
+
+/// Runs a session with a server, unsecured.
+async fn call(
+    address: std::net::SocketAddr,
+    model: &Model,
+    seed: u64,
+    observer: impl FnMut(Progress),
+) -> Result<Outcome, ConnectError> {
+    let transport = Transport::new(Security::Insecure);
+    connect(&address.to_string(), &transport, shared(model), Options::new(seed), observer).await
 }
 
 /// A server on a port of its own, and what ends it.
@@ -26,7 +51,7 @@ async fn server(model: &Model) -> (std::net::SocketAddr, oneshot::Sender<()>, to
     let shutdown = async {
         let _ = stopped.await;
     };
-    let serving = serve(listener, shared(model), Options::new(5), |_, _| (), shutdown);
+    let serving = serve(listener, insecure_server(model), |_| (), shutdown);
     (address, stop, tokio::spawn(serving))
 }
 
@@ -36,9 +61,8 @@ async fn replicas_converge_over_tcp_and_the_server_stops_when_told() {
         let (left, right) = diverged(seed);
         let (address, stop, serving) = server(&right).await;
         let mut legs = 0;
-        let outcome = connect(address, shared(&left), Options::new(seed), |progress| legs = progress.legs)
-            .await
-            .expect("the server is there");
+        let outcome = call(address, &left, seed, |progress| legs = progress.legs).await;
+        let outcome = outcome.expect("the server is there");
         assert_eq!(outcome.end, End::Complete, "seed {seed}");
         assert_eq!(left.root(), right.root(), "seed {seed}");
         assert!(legs <= outcome.report.legs, "seed {seed}");
@@ -84,6 +108,27 @@ async fn a_peer_that_trickles_bytes_is_left_in_time() {
     trickle.await.expect("the pipe is closed");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_throttled_session_keeps_to_its_rate_and_is_not_taken_for_dead() {
+    let (left, right) = (Model::new(1), Model::new(2));
+    left.put(entry([1, 1], 10, 1, vec![1; 4_000_000]));
+    right.put(entry([1, 2], 10, 2, vec![2; 4_000_000]));
+    let limit = RateLimit { bytes_per_second: BYTES_PER_SECOND_MIN, latency_max: Duration::MAX };
+    let mut server = insecure_server(&right);
+    server.transport.throttle = Throttle::limited(limit);
+    let (here, there) = tokio::io::duplex(1 << 20);
+    let began = tokio::time::Instant::now();
+    let (on_left, (_, on_right)) =
+        tokio::join!(initiate(here, shared(&left), Options::new(1), |_| ()), server.answer(there));
+    assert_eq!((on_left.end, on_right.expect("a session").end), (End::Complete, End::Complete));
+    let moved = on_left.report.value_bytes + on_left.report.metadata_bytes;
+    let seconds = began.elapsed().as_secs_f64();
+    let rate = BYTES_PER_SECOND_MIN as f64;
+    // A second's worth may go at once, and the last frame is not waited for.
+    assert!(moved as f64 <= rate * (seconds + 1.0) + (1 << 20) as f64, "{moved} bytes in {seconds} s");
+    assert!(moved as f64 >= rate * (seconds - 1.0), "{moved} bytes in {seconds} s");
+}
+
 #[tokio::test]
 async fn a_peer_that_hangs_up_or_talks_nonsense_ends_the_session_typed() {
     let model = Model::new(1);
@@ -99,7 +144,7 @@ async fn a_peer_that_hangs_up_or_talks_nonsense_ends_the_session_typed() {
     let outcome = initiate(here, shared(&model), Options::new(1), |_| ()).await;
     assert_eq!(outcome.end, End::Aborted(AbortReason::Closed));
 
-    let outcome = connect(address, shared(&model), Options::new(1), |_| ()).await.expect("it goes on");
+    let outcome = call(address, &model, 1, |_| ()).await.expect("it goes on");
     assert_eq!(outcome.end, End::Aborted(AbortReason::Peer(PeerReason::SameNode)));
     drop(stop);
     serving.await.expect("no panic");
@@ -116,10 +161,9 @@ async fn more_connections_than_allowed_wait_for_their_turn() {
     // All places are taken, so this one is not served before another one leaves.
     let left = Model::new(1);
     left.put(entry([1, 1], 10, 1, "v"));
-    let options = Options::new(1);
     let mut waiting = tokio::spawn({
-        let replica = shared(&left);
-        async move { connect(address, replica, options, |_| ()).await }
+        let left = left.clone();
+        async move { call(address, &left, 1, |_| ()).await }
     });
     assert!(tokio::time::timeout(Duration::from_millis(300), &mut waiting).await.is_err());
     idle.truncate(CONNECTION_COUNT_MAX / 2);
@@ -128,4 +172,62 @@ async fn more_connections_than_allowed_wait_for_their_turn() {
     assert_eq!(left.root(), right.root());
     drop(stop);
     serving.await.expect("no panic");
+}
+
+/// The next statuses of visits, until `enough` of the gauges.
+async fn wait_for(
+    gauges: &mut mpsc::UnboundedReceiver<(Task, Option<u64>)>,
+    mut enough: impl FnMut(Task, Option<u64>) -> bool,
+) {
+    loop {
+        let (task, gauge) = gauges.recv().await.expect("it runs");
+        if enough(task, gauge) {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_maintained_replica_follows_its_peers_and_while_paused_only_sees_how_far_they_are() {
+    let (here, there) = (Model::new(1), Model::new(2));
+    there.put(entry([1, 1], 10, 2, "v"));
+    let (address, _stop, _serving) = server(&there).await;
+    let (gone, _, _) = server(&Model::new(3)).await;
+    let maintenance = Maintenance {
+        replica: shared(&here),
+        peers: vec![address.to_string(), gone.to_string()],
+        options: Options::new(7),
+        transport: Transport::new(Security::Insecure),
+        schedule: ScheduleOptions {
+            every: Duration::from_millis(5),
+            jitter_percent: 10,
+            visits_max: 2,
+            seed: 1,
+        },
+    };
+    let control = Control::default();
+    let (told, mut gauges) = mpsc::unbounded_channel();
+    let first = address.to_string();
+    let observer = move |status: &PeerStatus, task, _: &_| {
+        if status.address == first {
+            let _ = told.send((task, status.divergence.gauge()));
+        }
+    };
+    tokio::spawn(maintain(maintenance, control.clone(), observer, std::future::pending()));
+    wait_for(&mut gauges, |_, gauge| gauge == Some(0)).await;
+    assert_eq!(here.root(), there.root());
+
+    control.pause();
+    wait_for(&mut gauges, |task, _| task == Task::Probe).await;
+    let before = here.root();
+    for key in 2..9 {
+        there.put(entry([1, key], 10, 2, "v"));
+    }
+    wait_for(&mut gauges, |_, gauge| gauge.is_some_and(|entries| entries >= 7)).await;
+    assert_eq!(here.root(), before, "nothing moved");
+
+    control.resume();
+    wait_for(&mut gauges, |task, gauge| task == Task::Repair && gauge == Some(0)).await;
+    assert_eq!(here.root(), there.root());
+    assert_eq!(control.peers()[0].failures, 0);
 }

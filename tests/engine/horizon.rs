@@ -117,7 +117,8 @@ impl Run {
     fn check(&self) {
         let shown = self.db().default_keyspace().iter().map(|entry| entry.expect("entry"));
         let shown: Vec<_> = shown.map(|entry| (entry.key.to_vec(), entry.value.to_vec())).collect();
-        let is_shown = |(_, (_, expires_at)): &(_, &(_, Option<u64>))| expires_at.is_none_or(|at| at > self.now_ms);
+        let is_shown =
+            |(_, (_, expires_at)): &(_, &(_, Option<u64>))| expires_at.is_none_or(|at| at > self.now_ms);
         let model = self.model.iter().filter(is_shown);
         let model: Vec<_> = model.map(|(key, (value, _))| (key.clone(), value.clone())).collect();
         assert_eq!(shown, model);
@@ -153,7 +154,10 @@ fn what_is_closed_is_refused_from_an_import_and_never_stamped_again() {
     assert!(closed > START_MS << 16);
     let report = left.import(&stream[..], &mut |_| true).expect("import");
     assert_eq!((report.applied, report.refused), (0, 1));
-    assert!(left.close_through((START_MS + 99 * HOUR_MS) << 16).is_err(), "a store closes nothing above its clock");
+    assert!(
+        left.close_through((START_MS + 99 * HOUR_MS) << 16).is_err(),
+        "a store closes nothing above its clock"
+    );
 
     // The clock goes back, and the store is opened again: its stamps stay above what it has closed.
     drop(left);

@@ -4,6 +4,7 @@ mod checkpoint;
 mod close;
 mod common;
 mod compaction;
+mod compression;
 mod conditional;
 mod converge;
 mod crash;

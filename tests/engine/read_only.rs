@@ -177,18 +177,20 @@ impl Writer {
 
 #[test]
 fn whatever_the_writer_does_between_two_steps_of_a_reader_it_sees_a_prefix() {
-    let operations = {
-        let writer = Writer::new(7);
+    let (opening, operations) = {
+        let writer = Writer::new(6);
         let vfs = Meddled::new(&writer.world, |_, _| {});
-        check_prefix(&vfs.open_db(&writer.world, ReadMode::Plain).expect("open"));
-        vfs.count.load(Ordering::SeqCst)
+        let reader = vfs.open_db(&writer.world, ReadMode::Plain).expect("open");
+        let opening = vfs.count.load(Ordering::SeqCst);
+        check_prefix(&reader);
+        (opening, vfs.count.load(Ordering::SeqCst))
     };
-    assert!(operations > 40, "only {operations} operations");
+    assert!(opening > 30 && operations > 40, "only {opening} and {operations} operations");
     let mut repeated = 0;
     for kind in 0..6 {
         for at in 0..operations {
             let mode = if at % 2 == 0 { ReadMode::Plain } else { ReadMode::Mapped };
-            let writer = Writer::new(7);
+            let writer = Writer::new(6);
             let (actor, before) = (writer.clone(), writer.last());
             let vfs = Meddled::new(&writer.world, move |number, _| {
                 if number == at {
@@ -197,7 +199,7 @@ fn whatever_the_writer_does_between_two_steps_of_a_reader_it_sees_a_prefix() {
             });
             let what = format!("action {kind} before operation {at}, {mode:?}");
             let reader = vfs.open_db(&writer.world, mode).unwrap_or_else(|error| panic!("{what}: {error}"));
-            repeated += u64::from(vfs.count.load(Ordering::SeqCst) > operations + 8);
+            repeated += u64::from(vfs.count.load(Ordering::SeqCst) > opening + 8);
             let seen = check_prefix(&reader);
             assert!((before..=writer.last()).contains(&seen), "{what}: {seen}, not from {before} on");
 

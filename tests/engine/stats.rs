@@ -23,7 +23,7 @@ fn stats(db: &Db) -> Stats {
 
 #[test]
 fn written_bytes_are_counted_once_whatever_stops_the_store() {
-    let mut world = World::new(7);
+    let mut world = World::new(6);
     let mut db = world.builder("/db").create().expect("a new store");
     let mut committed = 0;
     for round in 0..6 {

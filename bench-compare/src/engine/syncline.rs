@@ -1,9 +1,9 @@
-//! Syncline at its defaults, Merkle index included.
+//! Syncline at its defaults, Merkle index included; with `--compress` its runs are compressed with LZ4.
 //!
 //! Buffered: every commit is in a file mapping or in the page cache when it returns; a killed process loses nothing.
 //! Durable: `Durability::Sync`, one fdatasync shared by the threads that wait for it.
 
-use syncline::{Db, Durability, Iter, Keyspace, Snapshot};
+use syncline::{Compression, Db, Durability, Iter, Keyspace, Snapshot};
 
 use super::{Config, Direction, Engine, Scan};
 use crate::Result;
@@ -33,6 +33,7 @@ impl Engine for Syncline {
         let durability = if config.durable { Durability::Sync } else { Durability::Buffered };
         let builder = Db::builder(&config.dir).durability(durability);
         let builder = if config.without_index { builder.without_index() } else { builder };
+        let builder = if config.compress { builder.compression(Compression::Lz4) } else { builder };
         let db = builder.open_or_create()?;
         Ok(Syncline { keyspace: db.default_keyspace(), db, durability })
     }

@@ -8,7 +8,7 @@ use crate::output::{Output, count};
 use crate::peer::{self, Mode};
 
 pub(super) fn run(args: &Pair, output: Output) -> Result<Verdict> {
-    let report = peer::session(&args.left, &args.right, Mode::Compare)?;
+    let report = peer::session(args, Mode::Compare)?;
     let equal = report.differing() == 0;
     output.answer(
         &json!({

@@ -1,5 +1,6 @@
 //! The verbs, a file each. A verb takes its arguments and the output, and returns whether all was as asked for.
 
+mod cert;
 mod changes;
 mod checkpoint;
 mod compact;
@@ -43,6 +44,7 @@ pub(crate) fn run(verb: &Verb, output: Output) -> Result<Verdict> {
         Verb::Export(args) => export::run(args, output),
         Verb::Import(args) => import::run(args, output),
         Verb::Serve(args) => serve::run(args, output),
+        Verb::Cert(args) => cert::run(args, output),
         Verb::Diff(args) => diff::run(args, output),
         Verb::Sync(args) => sync::run(args, output),
         Verb::Demo(args) => demo::run(args, output),

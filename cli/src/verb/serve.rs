@@ -1,33 +1,42 @@
-//! `serve`: a store that peers can reach, until SIGINT or SIGTERM.
+//! `serve`: a store that peers can reach, and that visits peers, until SIGINT or SIGTERM.
 //!
 //! Easy to get wrong: whoever started this waits for the address on standard output, so it is printed, and flushed,
-//! as soon as the socket listens and before anything else.
+//! as soon as the socket listens and before anything else. With `--json` a line for each connection follows it.
 
 use serde_json::json;
 
 use crate::args::Serve;
-use crate::error::{Error, Result, Verdict};
+use crate::error::{Result, Verdict};
 use crate::output::{self, Output};
-use crate::peer::Server;
+use crate::peer::{self, Event, Server, Visits};
 use crate::store;
 
 pub(super) fn run(args: &Serve, output: Output) -> Result<Verdict> {
-    if !args.insecure {
-        return Err(Error::Usage(
-            "without TLS whoever reaches the address can read and change the store; \
-             say --insecure if the network keeps others away"
-                .to_owned(),
-        ));
+    let transport = peer::serving(&args.link)?;
+    let mut peers = Vec::new();
+    for peer in &args.peers {
+        // A peer that could not be reached in the way that this side serves is a mistake to be told of at once.
+        peers.push(peer::transport(&args.link, peer)?.1.to_owned());
     }
+    let visits = Visits { peers, every: args.every, jitter_percent: args.jitter };
     let db = store::open(&args.dir)?;
     let root = output::root(db.root()?.fingerprint);
-    let server = Server::bind(&db, &args.listen)?;
-    let address = format!("tcp://{}", server.address());
+    let server = Server::bind(&db, &args.listen, transport, peer::rights(&args.grants))?;
+    let address = server.address();
     let announce = || {
         let object = json!({ "address": address, "root": root });
         output.answer(&object, &[("address", address.clone()), ("root", root.clone())])
     };
-    server.run_until_interrupted(announce, move |line| output.log(line))?;
+    server.run_until_interrupted(visits, announce, move |event| tell(output, event))?;
     db.persist(syncline::Durability::Sync)?;
     Ok(Verdict::Fine)
+}
+
+fn tell(output: Output, event: &Event) {
+    if output.is_json() {
+        // A server goes on when nobody listens to what it tells.
+        let _ = output::print(format!("{}\n", event.json()).as_bytes());
+    } else {
+        output.log(&event.line());
+    }
 }

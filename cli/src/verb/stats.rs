@@ -1,7 +1,7 @@
 //! `stats`: counts, sizes and health. Reads no entry.
 
 use serde_json::json;
-use syncline::Health;
+use syncline::{Compression, Health};
 
 use crate::args::Store;
 use crate::error::{Result, Verdict};
@@ -18,13 +18,19 @@ pub(super) fn run(args: &Store, output: Output) -> Result<Verdict> {
         Health::Poisoned { reason } => format!("takes no writes: {reason}"),
         _ => "good".to_owned(),
     };
+    let compression = match stats.compression {
+        Compression::None => "none".to_owned(),
+        Compression::Lz4 => "lz4".to_owned(),
+        Compression::Zstd(level) => format!("zstd {level}"),
+        _ => "unknown".to_owned(),
+    };
     let written = stats.written;
     let object = json!({
         "node": node, "opens": db.opens(), "root": root, "health": health,
         "entries": stats.entries, "tombstones": stats.tombstones, "live_bytes": stats.live_bytes,
         "keyspaces": db.keyspaces()?, "buckets": stats.buckets, "horizon": stats.horizon,
         "visible": stats.visible.0, "durable": stats.durable.0, "flushed": stats.flushed.0,
-        "runs": stats.runs, "run_bytes": stats.run_bytes, "memtable_bytes": stats.memtable_bytes,
+        "runs": stats.runs, "run_bytes": stats.run_bytes, "compression": compression, "memtable_bytes": stats.memtable_bytes,
         "value_segments": stats.value_segments, "value_segment_bytes": stats.value_segment_bytes,
         "value_live_bytes": stats.value_live_bytes, "log_bytes": stats.log_bytes,
         "garbage_bytes": stats.garbage_bytes(), "shadowed_entries": stats.shadowed_entries,
@@ -53,6 +59,7 @@ pub(super) fn run(args: &Store, output: Output) -> Result<Verdict> {
             ("durable up to", count(stats.durable.0)),
             ("in runs up to", count(stats.flushed.0)),
             ("runs", format!("{}, {}", count(stats.runs), size(stats.run_bytes))),
+            ("compression", compression),
             ("in memory", size(stats.memtable_bytes)),
             (
                 "large values",

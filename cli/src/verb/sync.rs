@@ -9,7 +9,7 @@ use crate::peer::{self, Mode, Outcome};
 
 pub(super) fn run(args: &Sync, output: Output) -> Result<Verdict> {
     let mode = if args.dry_run { Mode::Compare } else { Mode::Repair };
-    let report = peer::session(&args.pair.left, &args.pair.right, mode)?;
+    let report = peer::session(&args.pair, mode)?;
     let (sent, received) = (report.sent, report.received);
     let (root_left, root_right) = (output::root(report.root_left), output::root(report.root_right));
     let outcome = report.outcome.as_str();

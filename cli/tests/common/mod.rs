@@ -114,11 +114,16 @@ impl Running {
         self.child.wait()
     }
 
-    /// Sends `signal` to this process alone and returns its exit code.
-    pub(crate) fn end(&mut self, signal: &str) -> Option<i32> {
+    /// Sends `signal` to this process alone.
+    pub(crate) fn signal(&self, signal: &str) {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args(["-s", signal, &id]).status().expect("kill runs");
         assert!(sent.success());
+    }
+
+    /// Sends `signal` to this process alone and returns its exit code.
+    pub(crate) fn end(&mut self, signal: &str) -> Option<i32> {
+        self.signal(signal);
         self.child.wait().expect("the command ends").code()
     }
 }

@@ -47,7 +47,9 @@ fn a_horizon_needs_both_sides_closed_and_both_sides_done() {
 #[test]
 fn a_lost_span_a_joiner_and_an_absent_owner_hold_the_horizon_until_they_have_met_all() {
     let mut table = of_two();
-    [A, B].into_iter().for_each(|node| table.close(node, 9));
+    for node in [A, B] {
+        table.close(node, 9);
+    }
     meet(&mut table, A, B);
     table.lost(B);
     assert_eq!(table.horizon(), 0);
@@ -56,7 +58,9 @@ fn a_lost_span_a_joiner_and_an_absent_owner_hold_the_horizon_until_they_have_met
     table.admit(C);
     assert_eq!(table.horizon(), 0);
     assert!(!table.is_known_to_all());
-    [A, B].into_iter().for_each(|node| table.acknowledge(node));
+    for node in [A, B] {
+        table.acknowledge(node);
+    }
     assert!(table.is_known_to_all());
     table.expel(C);
     assert_eq!(table.horizon(), 0, "the sessions were held among other members");
@@ -87,7 +91,9 @@ fn tables_merge_whatever_the_order_and_however_often() {
 fn a_store_that_meets_what_it_has_forgotten_was_restored() {
     let backup = of_two();
     let mut table = of_two();
-    [A, B].into_iter().for_each(|node| table.close(node, 3));
+    for node in [A, B] {
+        table.close(node, 3);
+    }
     meet(&mut table, A, B);
     assert!(backup.is_restored(A, &table));
     let mut later = backup.clone();

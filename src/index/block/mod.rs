@@ -1,7 +1,7 @@
 //! Blocks: the unit in which a run is written, read and checked, about 8 KiB of entries in key order.
 //!
 //! ```text
-//! block = 0   codec u8: 0 for plain, others are for compression
+//! block = 0   codec u8: 0; others are those of a compressed block (`compression`)
 //!         1   count u16, at least 1
 //!         3   length of the common key prefix u32
 //!         7   number of nodes u8, at most 15
@@ -32,10 +32,12 @@
 //! Easy to get wrong: the bytes have passed a checksum, and still every read of them is bounded.
 
 mod builder;
+mod compression;
 mod placed;
 mod reader;
 
 pub(super) use builder::BlockBuilder;
+pub(super) use compression::{Compressor, Undecoded, decompress, is_compressed};
 pub(super) use placed::PlacedHead;
 pub(super) use reader::{Block, Layout};
 
@@ -45,7 +47,6 @@ use crate::hash::KeyHash;
 pub(super) const BLOCK_LEN: usize = 8 << 10;
 
 const FIXED_LEN: usize = 26;
-const CHECKSUM_LEN: usize = 4;
 
 const PLAIN: u8 = 0;
 

@@ -1,6 +1,7 @@
 //! [`Block`]: reads the entries of a block.
 //!
-//! Easy to get wrong: a block's place tells its length, checksum included, and the last entry ends before that.
+//! Easy to get wrong: a block's place tells its length in the file, compressed or not and with its checksum; here it is
+//! plain and without.
 
 use std::ops::Range;
 
@@ -10,8 +11,7 @@ use crate::types::{Kind, Location, SegmentId, SeqNo, Slice, Stamp, ValueDigest};
 
 use super::super::entry::StoredHead;
 use super::{
-    CHECKSUM_LEN, EXPIRES, FIXED_LEN, IN_LOG, META, NODE_FOLLOWS, NODE_SHIFT, PLAIN, PlacedHead, TOMBSTONE,
-    head, tag,
+    EXPIRES, FIXED_LEN, IN_LOG, META, NODE_FOLLOWS, NODE_SHIFT, PLAIN, PlacedHead, TOMBSTONE, head, tag,
 };
 
 /// A block's bytes and where its parts lie.
@@ -38,9 +38,8 @@ pub(in crate::index) struct Layout {
 }
 
 impl Layout {
-    /// The layout of the block in `bytes`, whose checksum was checked.
+    /// The layout of the plain block in `bytes`, whose checksum was checked and is not among them.
     pub(in crate::index) fn parse(bytes: &[u8]) -> Result<Layout, Malformed> {
-        let bytes = without_checksum(bytes);
         let mut reader = Reader::new(bytes);
         let (codec, count) = (reader.u8()?, usize::from(reader.u16()?));
         let (prefix_len, node_count) = (reader.u32()? as usize, usize::from(reader.u8()?));
@@ -79,14 +78,10 @@ impl Layout {
     }
 }
 
-fn without_checksum(bytes: &[u8]) -> &[u8] {
-    bytes.get(..bytes.len().saturating_sub(CHECKSUM_LEN)).unwrap_or_default()
-}
-
 impl<'a> Block<'a> {
     /// The block in `bytes`, with the layout that [`Layout::parse`] found in them.
     pub(in crate::index) fn new(bytes: &'a [u8], layout: &'a Layout) -> Block<'a> {
-        Block { bytes: without_checksum(bytes), layout }
+        Block { bytes, layout }
     }
 
     /// Number of entries.
@@ -192,11 +187,17 @@ impl<'a> Block<'a> {
         index: usize,
         slice: impl Fn(Range<usize>) -> Option<Slice>,
     ) -> Result<StoredHead, Malformed> {
+        let placed = self.placed(index)?;
+        placed.stored(slice).ok_or(Malformed { at: self.entry_place(index)?.start })
+    }
+
+    /// Where the parts of the head of entry `index` lie.
+    pub(in crate::index) fn placed(&self, index: usize) -> Result<PlacedHead, Malformed> {
         let (mut reader, start) = self.reader(index)?;
         reader.len_bytes(self.bytes.len())?;
         let mut head = PlacedHead::default();
         self.place_behind_key(reader, start, &mut head)?;
-        head.stored(slice).ok_or(Malformed { at: start })
+        Ok(head)
     }
 
     /// What is said by the head of an entry that begins at `start`, by a reader that has passed its key.

@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::world::{Random, World, settled};
+use super::world::{COMPRESSIONS, Random, World, settled};
 use crate::error::Error;
 use crate::format::{FileKind, HEADER_LEN};
 use crate::index::layout::{TRAILER_LEN, Trailer, checksum};
 use crate::index::{MergeCursor, Run};
-use crate::types::{FileId, Head, KeyRange, SeqNo};
+use crate::types::{Compression, FileId, Head, KeyRange, SeqNo};
 use crate::vfs::ReadMode;
 
 const ID: FileId = FileId(1);
@@ -16,8 +16,8 @@ const ID: FileId = FileId(1);
 type Entries = Vec<(Vec<u8>, Head)>;
 
 /// A world of one run, its file's bytes, and its entries.
-fn one_run(seed: u64, count: u64) -> (World, Vec<u8>, Entries) {
-    let mut world = World::new(seed);
+fn one_run(seed: u64, count: u64, compression: Compression) -> (World, Vec<u8>, Entries) {
+    let mut world = World::with_compression(seed, compression);
     world.write(count);
     world.flush();
     let bytes = world.files.bytes(&FileKind::Run.name(ID.0));
@@ -44,7 +44,11 @@ fn walk(run: Run) -> MergeCursor {
 
 #[test]
 fn no_flipped_byte_changes_an_answer_or_goes_unnoticed() {
-    let (world, bytes, entries) = one_run(2, 160);
+    COMPRESSIONS.iter().for_each(|compression| flip_every_byte(*compression));
+}
+
+fn flip_every_byte(compression: Compression) {
+    let (world, bytes, entries) = one_run(2, 160, compression);
     let mut random = Random::new(2);
     for at in 0..bytes.len() {
         let mut damaged = bytes.clone();
@@ -71,7 +75,7 @@ fn no_flipped_byte_changes_an_answer_or_goes_unnoticed() {
 
 #[test]
 fn a_run_cut_at_any_length_is_refused() {
-    let (world, bytes, _) = one_run(3, 40);
+    let (world, bytes, _) = one_run(3, 40, Compression::None);
     for len in 0..bytes.len() {
         let opened = open(&world, bytes[..len].to_vec(), ReadMode::Mapped);
         assert!(matches!(opened, Err(Error::Corruption { .. })), "cut to {len} bytes");
@@ -80,7 +84,7 @@ fn a_run_cut_at_any_length_is_refused() {
 
 #[test]
 fn a_run_under_another_number_is_refused() {
-    let (world, bytes, _) = one_run(3, 40);
+    let (world, bytes, _) = one_run(3, 40, Compression::None);
     world.files.set(&FileKind::Run.name(2), bytes);
     assert!(
         Run::open(&world.files, Path::new(""), FileId(2), ReadMode::Mapped, world.hasher.clone()).is_err()
@@ -89,7 +93,7 @@ fn a_run_under_another_number_is_refused() {
 
 #[test]
 fn after_an_error_a_walk_goes_on_returning_it() {
-    let (world, mut bytes, entries) = one_run(5, 900);
+    let (world, mut bytes, entries) = one_run(5, 900, Compression::None);
     let run = open(&world, bytes.clone(), ReadMode::Mapped).expect("undamaged");
     let middle = run.block_offset(run.block_count() / 2) as usize;
     bytes[middle + 40] ^= 4;
@@ -105,7 +109,7 @@ fn after_an_error_a_walk_goes_on_returning_it() {
 
 #[test]
 fn a_damaged_filter_costs_time_and_not_answers() {
-    let (world, mut bytes, entries) = one_run(6, 300);
+    let (world, mut bytes, entries) = one_run(6, 300, Compression::None);
     let trailer_at = bytes.len() - TRAILER_LEN;
     let trailer = Trailer::decode(ID, trailer_at as u64, &bytes[trailer_at..]).expect("undamaged");
     for at in trailer.filter.range {
@@ -122,7 +126,11 @@ fn a_damaged_filter_costs_time_and_not_answers() {
 /// Behind the checksums: bytes are changed at random and all checksums made right again, as a hostile writer would.
 #[test]
 fn bytes_that_pass_their_checksums_and_make_no_sense_are_errors_and_not_panics() {
-    let (world, bytes, entries) = one_run(8, 250);
+    COMPRESSIONS.iter().for_each(|compression| change_behind_checksums(*compression));
+}
+
+fn change_behind_checksums(compression: Compression) {
+    let (world, bytes, entries) = one_run(8, 250, compression);
     let undamaged = open(&world, bytes.clone(), ReadMode::Mapped).expect("undamaged");
     let mut blocks: Vec<usize> =
         (0..undamaged.block_count()).map(|number| undamaged.block_offset(number) as usize).collect();

@@ -1,18 +1,22 @@
 //! Single parts: filter, fences, large entries, stale bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::world::{Files, Random, World, settled};
 use crate::hash::{KeyHash, SetHasher};
+use crate::index::decoded::DecodedBlocks;
 use crate::index::fences::{Fences, FencesBuilder, separator};
 use crate::index::filter::{FilterBuilder, may_contain};
 use crate::index::memtable_cursor::MemtableCursor;
 use crate::index::slots::Slots;
-use crate::index::{Levels, Memtable, Run, RunWriter};
-use crate::types::{EntrySum, FileId, Head, Key, KeyRange, Kind, RangeSum, SeqNo, Slice, ValueRef};
+use crate::index::{Below, Levels, Memtable, Run, RunWriter};
+use crate::types::{
+    Compression, EntrySum, FileId, Head, Key, KeyRange, Kind, RangeSum, SeqNo, Slice, ValueRef,
+};
 use crate::vfs::ReadMode;
 
 fn hash(number: u64) -> KeyHash {
@@ -88,7 +92,7 @@ fn readers_beside_a_writer_see_every_published_commit() {
         let mut random = Random::new(6);
         for seqno in 1..=commits {
             let key = key(seqno);
-            memtable.insert(key[..].into(), hasher.key(&key), random.head(seqno, &hasher), None);
+            memtable.insert(key[..].into(), hasher.key(&key), random.head(seqno, &hasher), Below::Unknown);
             published.store(seqno, Ordering::Release);
         }
         for reader in readers {
@@ -115,10 +119,27 @@ fn a_memtable_sums_up_what_it_changes() {
             let head = random.head(seqno, &hasher);
             let old = random.head(0, &hasher);
             below.entry(key.clone()).or_insert_with(|| (seqno % 3 == 0).then(|| count(&key, &old)));
-            memtable.insert(key[..].into(), hasher.key(&key), head.clone(), below[&key]);
+            let known = if random.one_in(3) { Below::Known(below[&key]) } else { Below::Unknown };
+            memtable.insert(key[..].into(), hasher.key(&key), head.clone(), known);
             versions.push((key, head));
             if random.below(8) > 0 {
                 continue;
+            }
+            let look_up = |keys: &[&[u8]]| -> Result<_, Infallible> {
+                Ok(keys.iter().map(|&key| below[key]).collect())
+            };
+            // Some ask for an earlier moment than others have asked for already.
+            let earlier = random.below(memtable.key_count() as u64 + 1) as usize;
+            for count in [memtable.key_count(), earlier] {
+                let keys = versions.iter().map(|(key, _)| key);
+                let first: BTreeSet<_> = keys.fold(BTreeSet::new(), |mut first, key| {
+                    if first.len() < count {
+                        first.insert(key);
+                    }
+                    first
+                });
+                let expected = first.iter().filter_map(|key| below[*key]).map(|below| below.sum).sum();
+                assert_eq!(memtable.settle(count, look_up), Ok(expected), "seed {seed}: {count} keys");
             }
             // Most readers read the present, and some the past.
             let at = SeqNo(if random.below(4) > 0 { seqno } else { random.below(seqno + 1) });
@@ -205,7 +226,8 @@ fn keys_and_values_of_the_greatest_length_have_a_place() {
     }
     entries.insert(Vec::new(), random.head(7, &hasher));
     let files = Files::default();
-    let mut writer = RunWriter::create(&files, Path::new(""), FileId(1), 7).expect("no faults");
+    let mut writer =
+        RunWriter::create(&files, Path::new(""), FileId(1), 7, Compression::None).expect("no faults");
     for (key, head) in &entries {
         writer.push(key, hasher.key(key), head.into()).expect("no faults");
     }
@@ -223,7 +245,9 @@ fn keys_and_values_of_the_greatest_length_have_a_place() {
 #[test]
 fn a_run_without_entries_is_readable() {
     let (files, hasher) = (Files::default(), Arc::new(SetHasher::new(&[1; 32])));
-    RunWriter::create(&files, Path::new(""), FileId(1), 0).and_then(RunWriter::finish).expect("no faults");
+    RunWriter::create(&files, Path::new(""), FileId(1), 0, Compression::None)
+        .and_then(RunWriter::finish)
+        .expect("no faults");
     let run =
         Run::open(&files, Path::new(""), FileId(1), ReadMode::Mapped, hasher.clone()).expect("well-formed");
     assert!(run.find(b"key", hasher.key(b"key")).expect("no damage").is_none());
@@ -249,4 +273,20 @@ fn runs_tell_which_bytes_of_the_log_they_point_to() {
     }
     assert_eq!(world.levels.referenced(), needed);
     assert!(needed.values().sum::<u64>() < before, "the merge shadowed nothing, so this test shows nothing");
+}
+
+#[test]
+fn of_blocks_that_share_a_set_those_asked_for_last_stay() {
+    let decoded = DecodedBlocks::default();
+    let block = |number: usize| Slice::from(vec![number as u8; 9]);
+    // Blocks a multiple of the sets apart, whatever their number is.
+    let numbers: Vec<usize> = (0..5).map(|time| 7 + time * 1_024).collect();
+    for &number in &numbers[..4] {
+        decoded.keep(number, &block(number));
+    }
+    assert_eq!(decoded.get(numbers[0]), Some(block(numbers[0])));
+    decoded.keep(numbers[4], &block(numbers[4]));
+    let kept: Vec<bool> = numbers.iter().map(|&number| decoded.get(number).is_some()).collect();
+    assert_eq!(kept, [true, false, true, true, true]);
+    assert!(decoded.get(8).is_none());
 }

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use crate::hash::SetHasher;
-use crate::index::{Levels, Memtable, MergeCursor, Run, RunWriter};
-use crate::types::{FileId, Head, KeyRange, Kind, Location, SegmentId, SeqNo, Slice, Stamp, ValueRef};
+use crate::index::{Below, Levels, Memtable, MergeCursor, Run, RunWriter};
+use crate::types::{
+    Compression, FileId, Head, KeyRange, Kind, Location, SegmentId, SeqNo, Slice, Stamp, ValueRef,
+};
 use crate::vfs::{LockGuard, ReadMode, ReadableFile, Staging, Vfs, WritableFile};
 
 /// SplitMix64 (Steele, Lea, Flood 2014): small, seeded, good enough to choose test cases.
@@ -39,6 +41,13 @@ impl Random {
         (0..len).map(|_| self.next() as u8).collect()
     }
 
+    /// Bytes of which about a half can be compressed away.
+    fn half_random_bytes(&mut self, len: usize) -> Vec<u8> {
+        let mut bytes = self.bytes(len / 2);
+        bytes.resize(len, b'.');
+        bytes
+    }
+
     /// An inner key: one of few keyspaces, and a rest that is empty, short, long, or like many others.
     pub(super) fn key(&mut self) -> Vec<u8> {
         let mut key = vec![1, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff, 0x11, self.below(3) as u8];
@@ -64,7 +73,7 @@ impl Random {
             1 => self.below(9_000),
             _ => self.below(120),
         };
-        let bytes = Slice::from(self.bytes(len as usize));
+        let bytes = Slice::from(self.half_random_bytes(len as usize));
         let digest = hasher.value(&bytes);
         let location = Location {
             segment: SegmentId(1 + self.below(4) as u32),
@@ -90,6 +99,15 @@ impl Random {
     }
 }
 
+/// The kinds of blocks that this build can store.
+pub(super) const COMPRESSIONS: &[Compression] = &[
+    Compression::None,
+    #[cfg(feature = "lz4")]
+    Compression::Lz4,
+    #[cfg(feature = "zstd")]
+    Compression::Zstd(3),
+];
+
 /// The head as a run has it: a large value is only in the log.
 pub(super) fn settled(head: &Head) -> Head {
     let value = match &head.value {
@@ -110,6 +128,8 @@ pub(super) struct World {
     pub(super) seqno: u64,
     next_file: u64,
     mode: ReadMode,
+    /// Of all runs; random if there is none.
+    compression: Option<Compression>,
 }
 
 impl World {
@@ -124,7 +144,13 @@ impl World {
             seqno: 0,
             next_file: 1,
             mode: if seed.is_multiple_of(2) { ReadMode::Mapped } else { ReadMode::Plain },
+            compression: None,
         }
+    }
+
+    /// A world whose runs are all stored like this.
+    pub(super) fn with_compression(seed: u64, compression: Compression) -> World {
+        World { compression: Some(compression), ..World::new(seed) }
     }
 
     /// Commits `count` random entries.
@@ -132,7 +158,7 @@ impl World {
         for _ in 0..count {
             self.seqno += 1;
             let (key, head) = (self.random.key(), self.random.head(self.seqno, &self.hasher));
-            self.memtables[0].insert(key[..].into(), self.hasher.key(&key), head.clone(), None);
+            self.memtables[0].insert(key[..].into(), self.hasher.key(&key), head.clone(), Below::Unknown);
             self.model.entry(key).or_default().push(head);
         }
     }
@@ -168,7 +194,10 @@ impl World {
     fn write_run(&mut self, mut cursor: MergeCursor, entries_max: usize) -> Arc<Run> {
         let id = FileId(self.next_file);
         self.next_file += 1;
-        let mut writer = RunWriter::create(&self.files, Path::new(""), id, entries_max).expect("no faults");
+        let any = self.random.below(COMPRESSIONS.len() as u64) as usize;
+        let compression = self.compression.unwrap_or(COMPRESSIONS[any]);
+        let writer = RunWriter::create(&self.files, Path::new(""), id, entries_max, compression);
+        let mut writer = writer.expect("no faults");
         while let Some((key, head)) = cursor.step().expect("no faults") {
             writer.push(key, self.hasher.key(key), head).expect("no faults");
         }

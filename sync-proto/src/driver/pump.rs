@@ -1,17 +1,20 @@
 //! [`Pump`]: runs a session against its replica. What is left to a transport is moving whole frames.
 //!
 //! Easy to get wrong: [`Pump::step`] blocks for as long as the replica does. Call it where blocking is allowed, and
-//! always with the same replica.
+//! always with the same replica. A peer without the right to write sees a replica that is read-only, so an honest one
+//! sends nothing; what another one sends all the same is refused here.
 
 use std::time::Duration;
 
 use crate::error::{ReplicaError, ReplicaErrorKind};
-use crate::replica::{ApplyRequest, Replica, ValueWriter, serve_read};
+use crate::replica::{ApplyRequest, ReadAnswer, ReadRequest, Replica, ValueWriter, serve_read};
+use crate::rights::Rights;
 use crate::session::{Answer, Input, Outcome, Output, Progress, Session};
 
 /// A session, and the long value that it may be taking in.
 pub struct Pump {
     session: Session,
+    rights: Rights,
     writer: Option<Box<dyn ValueWriter>>,
 }
 
@@ -29,9 +32,14 @@ pub enum Step {
 }
 
 impl Pump {
-    /// For a session that has just begun.
+    /// For a session that has just begun, with a peer that may do everything.
     pub fn new(session: Session) -> Pump {
-        Pump { session, writer: None }
+        Pump::with_rights(session, Rights::ALL)
+    }
+
+    /// For a session that has just begun, with a peer that may do no more than `rights` say.
+    pub fn with_rights(session: Session, rights: Rights) -> Pump {
+        Pump { session, rights, writer: None }
     }
 
     /// Hands an input to the session: a frame when [`Step::Receive`] asked for one, or that the connection ended, or
@@ -61,7 +69,7 @@ impl Pump {
                     self.writer = None;
                     return Step::Ended(outcome);
                 }
-                Some(Output::Read(request)) => serve_read(replica, request).map(Answer::Read),
+                Some(Output::Read(request)) => self.read(replica, request).map(Answer::Read),
                 Some(Output::Apply(request)) => self.apply(replica, request),
                 Some(Output::Persist) => replica.persist().map(|()| Answer::Finished),
             };
@@ -73,7 +81,21 @@ impl Pump {
         }
     }
 
+    fn read(&self, replica: &dyn Replica, request: ReadRequest) -> Result<ReadAnswer, ReplicaError> {
+        if !self.rights.read {
+            return Err(denied("read"));
+        }
+        let mut answer = serve_read(replica, request)?;
+        if let ReadAnswer::Info(info) = &mut answer {
+            info.read_only |= !self.rights.write;
+        }
+        Ok(answer)
+    }
+
     fn apply(&mut self, replica: &dyn Replica, request: ApplyRequest) -> Result<Answer, ReplicaError> {
+        if !self.rights.write {
+            return Err(denied("write"));
+        }
         match request {
             ApplyRequest::Entries { entries, origin } => {
                 return replica.apply(entries, origin).map(Answer::Applied);
@@ -91,6 +113,10 @@ impl Pump {
         }
         Ok(Answer::Finished)
     }
+}
+
+fn denied(right: &str) -> ReplicaError {
+    ReplicaError::new(ReplicaErrorKind::Denied, format!("the peer has no right to {right}"))
 }
 
 fn no_value() -> ReplicaError {

@@ -243,6 +243,7 @@ fn peer_reason(reason: &AbortReason) -> PeerReason {
         AbortReason::Replica(error) => match error.kind {
             ReplicaErrorKind::Poisoned => PeerReason::Poisoned,
             ReplicaErrorKind::Unknown => PeerReason::Unknown,
+            ReplicaErrorKind::Denied => PeerReason::Denied,
             ReplicaErrorKind::Storage | ReplicaErrorKind::Closed => PeerReason::Replica,
         },
         AbortReason::Inconsistent(_) => PeerReason::Replica,

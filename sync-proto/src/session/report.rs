@@ -62,6 +62,12 @@ impl Reasons {
         Reason::Unsent,
     ];
 
+    /// One reason alone.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn of(reason: Reason) -> Reasons {
+        Reasons(reason as u8)
+    }
+
     /// Whether there is none.
     pub fn is_empty(self) -> bool {
         self.0 == 0

@@ -9,7 +9,9 @@ pub(super) mod writer;
 use std::path::Path;
 
 use serde_json::json;
-use syncline::{Db, Durability};
+use sync_proto::driver::tokio::{Security, Transport};
+use sync_proto::rights::RightsTable;
+use syncline::{Compression, Db, Durability};
 
 use crate::args::Demo;
 use crate::error::{Error, Result, Verdict};
@@ -91,7 +93,7 @@ fn check(holds: bool, claim: impl FnOnce() -> String) -> Result<()> {
 
 fn fill(dir: &Path, output: Output) -> Result<Db> {
     let watch = Stopwatch::start();
-    let a = store::create(dir, None, 0)?;
+    let a = store::create(dir, None, 0, Compression::None)?;
     let loaded = load(&a, &a.default_keyspace(), &mut tables::base()?, || ())?;
     output.say(&format!(
         "A  loaded Debian bookworm's package list: {} rows in {} ms",
@@ -103,7 +105,7 @@ fn fill(dir: &Path, output: Output) -> Result<Db> {
 
 fn replicate(a: &Db, dir: &Path, output: Output) -> Result<Db> {
     let watch = Stopwatch::start();
-    let b = store::create(dir, Some(a), 0)?;
+    let b = store::create(dir, Some(a), 0, Compression::None)?;
     let report = peer::between(a, &b, Mode::Repair)?;
     check(report.is_fine(), || "the first sync did not end with equal replicas".to_owned())?;
     let sent = report.sent;
@@ -177,11 +179,13 @@ fn compare(a: &Db, b: &Db, updates: u64, output: Output) -> Result<()> {
 }
 
 fn repair(a: &Db, b: &Db, output: Output) -> Result<(Report, u64)> {
-    let server = Server::bind(b, "127.0.0.1:0")?;
-    let address = server.address().to_string();
-    output.say(&format!("B  serves tcp://{address}"))?;
+    // Both ends are this process, so there is nobody to be secured from.
+    let transport = Transport::new(Security::Insecure);
+    let server = Server::bind(b, "127.0.0.1:0", transport.clone(), RightsTable::default())?;
+    let address = server.authority();
+    output.say(&format!("B  serves {}", server.address()))?;
     let watch = Stopwatch::start();
-    let report = server.run_during(|| peer::connect(a, &address, Mode::Repair))?;
+    let report = server.run_during(|| peer::connect(a, &address, &transport, Mode::Repair))?;
     let milliseconds = watch.elapsed().as_millis() as u64;
     check(report.is_fine(), || format!("the repair ended {}", report.outcome.as_str()))?;
     output.say(&format!("A  repaired itself from there in {milliseconds} ms"))?;

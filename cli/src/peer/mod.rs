@@ -1,0 +1,45 @@
+//! Sessions between two stores: in this process if both are folders here, over the network if one is served elsewhere.
+//! `diff`, `sync`, `serve` and the demo use it.
+//!
+//! Easy to get wrong: nothing here falls back to plain TCP; it is used only where `--insecure` is said.
+
+mod event;
+mod link;
+mod report;
+mod server;
+mod session;
+
+pub(crate) use event::Event;
+pub(crate) use link::{rights, serving, transport};
+pub(crate) use report::{Outcome, Report};
+pub(crate) use server::{Server, Visits};
+pub(crate) use session::{Mode, between, connect, session};
+
+use sync_proto::Options;
+use syncline::clock::{Entropy, SystemEntropy};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::error::{Error, Result};
+
+fn runtime() -> Result<Runtime> {
+    // The sessions' work is done by the replicas, on threads for blocking work; these only move bytes.
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.map_err(Error::io("cannot start the threads of a session"))
+}
+
+/// An unguessable number.
+fn draw() -> Result<u64> {
+    let mut bytes = [0; 8];
+    SystemEntropy.fill(&mut bytes).map_err(Error::io("cannot draw randomness"))?;
+    Ok(u64::from_ne_bytes(bytes))
+}
+
+/// What a session of this process is opened with.
+fn options(mode: Mode) -> Result<Options> {
+    let mut options = Options::new(draw()?);
+    options.mode = match mode {
+        Mode::Compare => sync_proto::Mode::DryRun,
+        Mode::Repair => sync_proto::Mode::Both,
+    };
+    Ok(options)
+}

@@ -1,0 +1,186 @@
+//! What a session found and moved, with the sides of the command line, and what to do about one that failed.
+//!
+//! Easy to get wrong: a session is run by the local store, whichever side of the command line it stands on, so what it
+//! reports is turned round when that is the right one.
+
+use sync_proto::driver::tokio::ConnectError;
+use sync_proto::tls::CertificateProblem;
+use sync_proto::{AbortReason, End, Outcome as SessionOutcome, PeerReason, Reason, Reasons};
+use syncline::{Db, Fingerprint};
+
+use super::Mode;
+use crate::error::{Error, Result};
+
+/// How a session ended that did end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The replicas were equal.
+    Equal,
+    /// They differed and were made equal.
+    Complete,
+    /// Something was refused or put off; they may still differ.
+    Partial,
+    /// They were only compared, and differ.
+    Different,
+}
+
+impl Outcome {
+    /// The word for it in all output. These words are kept from version to version.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Equal => "equal",
+            Outcome::Complete => "complete",
+            Outcome::Partial => "partial",
+            Outcome::Different => "different",
+        }
+    }
+}
+
+/// What a session found and moved.
+#[derive(Debug, Clone)]
+pub(crate) struct Report {
+    pub(crate) outcome: Outcome,
+    /// Of a partial one, why: a phrase each.
+    pub(crate) reasons: Vec<&'static str>,
+    /// Keys that only the left replica had an entry for.
+    pub(crate) only_left: u64,
+    /// Keys that only the right replica had an entry for.
+    pub(crate) only_right: u64,
+    /// Keys whose entry on the left was the newer one.
+    pub(crate) newer_left: u64,
+    /// Keys whose entry on the right was the newer one.
+    pub(crate) newer_right: u64,
+    /// Key ranges that held a difference.
+    pub(crate) ranges: u64,
+    /// Entries moved from left to right.
+    pub(crate) sent: u64,
+    /// Entries moved from right to left.
+    pub(crate) received: u64,
+    /// Bytes of all frames, both ways, less those of values.
+    pub(crate) metadata_bytes: u64,
+    /// Bytes of values, both ways.
+    pub(crate) value_bytes: u64,
+    /// Flights one after the other, from one side to the other.
+    pub(crate) legs: u64,
+    pub(crate) root_left: Fingerprint,
+    pub(crate) root_right: Fingerprint,
+    /// Bytes of all keys and values of the local store, which is what copying it would move.
+    pub(crate) full_copy_bytes: u64,
+}
+
+impl Report {
+    /// Keys for which the replicas differed.
+    pub(crate) fn differing(&self) -> u64 {
+        self.only_left + self.only_right + self.newer_left + self.newer_right
+    }
+
+    /// Whether the replicas are equal now.
+    pub(crate) fn is_fine(&self) -> bool {
+        matches!(self.outcome, Outcome::Equal | Outcome::Complete)
+    }
+
+    /// The same, seen from the other side.
+    pub(super) fn turned(self) -> Report {
+        Report {
+            only_left: self.only_right,
+            only_right: self.only_left,
+            newer_left: self.newer_right,
+            newer_right: self.newer_left,
+            sent: self.received,
+            received: self.sent,
+            root_left: self.root_right,
+            root_right: self.root_left,
+            ..self
+        }
+    }
+}
+
+impl Report {
+    /// What the session that `local` opened says, with `local` as the left side.
+    pub(super) fn of(session: SessionOutcome, local: &Db, mode: Mode, peer: &str) -> Result<Report> {
+        let SessionOutcome { end, report } = session;
+        let reasons = if let End::Partial(reasons) = &end { phrases(*reasons) } else { Vec::new() };
+        let outcome = match end {
+            End::Aborted(reason) => return Err(aborted(peer, &reason)),
+            _ if report.entries_differing == 0 => Outcome::Equal,
+            _ if mode == Mode::Compare => Outcome::Different,
+            End::Complete => Outcome::Complete,
+            End::Partial(_) => Outcome::Partial,
+        };
+        // A comparison moves nothing; it says what a repair would move.
+        let (sent, received) = match mode {
+            Mode::Compare => (report.only_left + report.newer_left, report.only_right + report.newer_right),
+            Mode::Repair => (report.entries_sent, report.entries_received),
+        };
+        Ok(Report {
+            outcome,
+            reasons,
+            only_left: report.only_left,
+            only_right: report.only_right,
+            newer_left: report.newer_left,
+            newer_right: report.newer_right,
+            ranges: report.ranges,
+            sent,
+            received,
+            metadata_bytes: report.metadata_bytes,
+            value_bytes: report.value_bytes,
+            legs: u64::from(report.legs),
+            root_left: Fingerprint(report.root_left.fingerprint.0),
+            root_right: Fingerprint(report.root_right.fingerprint.0),
+            full_copy_bytes: local.stats()?.live_bytes,
+        })
+    }
+}
+
+/// A session that ended early, and what to do about it.
+pub(super) fn aborted(peer: &str, reason: &AbortReason) -> Error {
+    use AbortReason as A;
+    use PeerReason as P;
+    let next = match reason {
+        A::OtherSet | A::OtherHashKey | A::Peer(P::OtherSet | P::OtherHashKey) => {
+            "Only replicas can be compared; make one with `syncline init DIR --replica-of OTHER_DIR`"
+        }
+        A::SameNode | A::Peer(P::SameNode) => {
+            "Do not copy a store's folder; make a replica with `syncline init DIR --replica-of OTHER_DIR`"
+        }
+        A::Version { .. } => "Use the same version of syncline on both sides",
+        A::Peer(P::Denied) => "Have it served with `--grant` and this side's name",
+        A::Replica(_) | A::Inconsistent(_) => "Run `syncline verify` on the store here",
+        A::Peer(P::Replica | P::Poisoned | P::Unknown) => "Run `syncline verify` on the store there",
+        _ => "What was moved stays; run the command again to go on from there",
+    };
+    Error::Peer { peer: peer.to_owned(), what: format!("{reason}. {next}") }
+}
+
+/// A connection that came to no session, and what to do about it.
+pub(super) fn unreachable(peer: &str, error: &ConnectError) -> Error {
+    use CertificateProblem as C;
+    use ConnectError as E;
+    let next = match error {
+        E::NotTls => "If it is served with --insecure, reach it as tcp://host:port, if you must",
+        E::Timeout => "See whether `syncline serve` runs there, and whether it is served with TLS",
+        E::Certificate(C::WrongName) => "Make its certificate with `syncline cert peer --host` and this host",
+        E::Certificate(C::UnknownIssuer) | E::Refused(C::UnknownIssuer | C::Missing) => {
+            "Make both certificates with one authority: `syncline cert peer`"
+        }
+        E::Certificate(_) => "Make a new one for that peer with `syncline cert peer`",
+        E::Refused(_) => "Make a new one for this side with `syncline cert peer`",
+        E::Protocol => "Use the same version of syncline on both sides",
+        _ => "See whether `syncline serve` runs there",
+    };
+    Error::Peer { peer: peer.to_owned(), what: format!("{error}. {next}") }
+}
+
+/// Why a session proves less than that both sides are equal.
+pub(super) fn phrases(reasons: Reasons) -> Vec<&'static str> {
+    let phrase = |reason| match reason {
+        Reason::Mode => "in one direction only",
+        Reason::Filter => "of one range only",
+        Reason::DryRun => "compared only",
+        Reason::ReadOnly => "one side is read-only",
+        Reason::Refused => "one side refused entries that its horizon has passed",
+        Reason::Deferred => "entries have stamps in the future, so look at the clocks",
+        Reason::Unsent => "values were too long for the peer or never stood still",
+    };
+    reasons.iter().map(phrase).collect()
+}

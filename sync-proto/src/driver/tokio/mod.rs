@@ -1,0 +1,20 @@
+//! Sessions over any asynchronous byte stream, over TCP, and over TLS: the only part of the crate that knows sockets and
+//! reads a clock. [`connect`] and [`serve`] are the two ends of a connection, [`maintain`] visits peers again and again.
+//!
+//! Easy to get wrong: [`Security::Insecure`] neither encrypts nor authenticates. It is for a network that is your own.
+
+mod connect;
+mod error;
+mod maintain;
+mod secure;
+mod serve;
+mod stream;
+mod throttle;
+
+pub use connect::{connect, probe};
+pub use error::ConnectError;
+pub use maintain::{Control, Maintenance, PeerStatus, maintain};
+pub use secure::{ByteStream, Secured, Security, Transport};
+pub use serve::{CONNECTION_COUNT_MAX, PeerResult, Server, serve};
+pub use stream::{initiate, respond};
+pub use throttle::Throttle;

@@ -1,0 +1,107 @@
+//! Peers that are slow, silent or half open, in paused time: every wait ends.
+
+use std::time::Duration;
+
+use sync_proto::driver::tokio::{ConnectError, Security, initiate};
+use sync_proto::rights::RightsTable;
+use sync_proto::{AbortReason, End, Options};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::time::{Instant, sleep};
+
+use super::authority::{Authority, Valid};
+use super::common::rng::diverged;
+use super::{server_of, shared, tls};
+
+const HANDSHAKE: Duration = Duration::from_secs(5);
+const IDLE: Duration = Duration::from_secs(60);
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_says_nothing_to_a_tls_server_is_left_in_time() {
+    let authority = Authority::new();
+    let (_, right) = diverged(4);
+    let server = server_of(&right, tls(authority.config("right", Valid::Now)), RightsTable::default());
+    let (here, there) = duplex(1 << 16);
+    let began = Instant::now();
+    let (peer, result) = server.answer(there).await;
+    assert!(matches!(result, Err(ConnectError::Timeout)), "{result:?}");
+    assert_eq!((peer, right.calls()), (None, 0));
+    assert!(began.elapsed() <= HANDSHAKE + Duration::from_secs(1));
+    drop(here);
+}
+
+#[tokio::test(start_paused = true)]
+async fn tls_and_the_hello_share_one_deadline() {
+    let authority = Authority::new();
+    let (_, right) = diverged(4);
+    let server = server_of(&right, tls(authority.config("right", Valid::Now)), RightsTable::default());
+    let (here, there) = duplex(1 << 16);
+    let client = tls(authority.config("left", Valid::Now));
+    let slow = tokio::spawn(async move {
+        sleep(Duration::from_secs(4)).await;
+        let secured = client.connect(here, "right").await.expect("a handshake");
+        // It is secured, and says nothing.
+        sleep(IDLE).await;
+        drop(secured);
+    });
+    let began = Instant::now();
+    let (peer, result) = server.answer(there).await;
+    assert_eq!(peer.expect("a name").as_str(), "left");
+    assert_eq!(result.expect("a session").end, End::Aborted(AbortReason::Timeout));
+    assert!(began.elapsed() <= HANDSHAKE + Duration::from_secs(1), "{:?}", began.elapsed());
+    assert_eq!(right.calls(), 0);
+    slow.abort();
+}
+
+/// Copies bytes both ways until so many have gone through, and then keeps both ends open and does nothing.
+async fn goes_dead(mut a: DuplexStream, mut b: DuplexStream, mut left: usize) {
+    let (mut from_a, mut from_b) = ([0; 64], [0; 64]);
+    while left > 0 {
+        let most = left.min(64);
+        left -= tokio::select! {
+            Ok(len @ 1..) = a.read(&mut from_a[..most]) => {
+                if b.write_all(&from_a[..len]).await.is_err() { break }
+                len
+            }
+            Ok(len @ 1..) = b.read(&mut from_b[..most]) => {
+                if a.write_all(&from_b[..len]).await.is_err() { break }
+                len
+            }
+            else => break,
+        };
+    }
+    std::future::pending::<()>().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_goes_dead_after_any_number_of_bytes_ends_both_sides_in_time() {
+    let authority = Authority::new();
+    for security in [Security::Insecure, tls(authority.config("right", Valid::Now))] {
+        for dead_after in (0..12_000).step_by(397) {
+            let (left, right) = diverged(4);
+            let server = server_of(&right, security.clone(), RightsTable::default());
+            let client = match &security {
+                Security::Insecure => Security::Insecure,
+                _ => tls(authority.config("left", Valid::Now)),
+            };
+            let (here, a) = duplex(256);
+            let (b, there) = duplex(256);
+            let pipe = tokio::spawn(goes_dead(a, b, dead_after));
+            let began = Instant::now();
+            let calling = async {
+                let secured = tokio::time::timeout(HANDSHAKE, client.connect(here, "right")).await;
+                match secured {
+                    Ok(Ok(secured)) => {
+                        initiate(secured.stream, shared(&left), Options::new(1), |_| ()).await;
+                    }
+                    Ok(Err(error)) => panic!("{error}"),
+                    Err(_) => {}
+                }
+            };
+            // How they end depends on where it went dead; that they end is what matters.
+            let _ = tokio::join!(server.answer(there), calling);
+            // Each side may write into a dead pipe, and then wait for a last word, before it gives up.
+            assert!(began.elapsed() <= HANDSHAKE + IDLE * 2, "{dead_after}: {:?}", began.elapsed());
+            pipe.abort();
+        }
+    }
+}

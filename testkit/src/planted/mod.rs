@@ -1,0 +1,60 @@
+//! Planted bugs: tests of the tests. Each is a store, or a replica, that does one thing wrong which a real one has done; an
+//! ordinary row of the fault table must notice within a bounded number of states.
+//!
+//! They stand between a store and its medium, or between a session and its store, so that the engine knows nothing of them.
+//!
+//! Easy to get wrong: a bug that cannot matter is not caught, and says nothing about the rows. Each says what it would lose.
+
+mod files;
+
+use crate::rows;
+use crate::run::Run;
+use crate::world::Layer;
+
+/// Something done wrong on purpose.
+#[derive(Debug, Clone, Copy)]
+pub struct Planted {
+    /// Its name.
+    pub name: &'static str,
+    /// What it makes of a file system.
+    pub layer: Layer,
+    /// The rows that must notice, each by itself.
+    pub rows: &'static [&'static str],
+    /// After at most so many states.
+    pub states_max: u64,
+}
+
+/// What became of a planted bug.
+#[derive(Debug, Clone)]
+pub struct Caught {
+    /// The row that looked for it.
+    pub row: &'static str,
+    /// After so many states.
+    pub states: u64,
+    /// What it was noticed by; nothing if it was not.
+    pub by: Option<String>,
+}
+
+/// All planted bugs.
+pub fn all() -> &'static [Planted] {
+    files::PLANTED
+}
+
+impl Planted {
+    /// Looks for it with each of its rows.
+    pub fn look(&self) -> Vec<Caught> {
+        self.rows.iter().map(|row| self.look_with(row)).collect()
+    }
+
+    fn look_with(&self, name: &str) -> Caught {
+        let Some(row) = rows::find(name) else {
+            return Caught { row: "none", states: 0, by: None };
+        };
+        let states_max = self.states_max;
+        let goes_on = |states| states < states_max;
+        let mut run = Run::new(row.name, &goes_on).with_layer(self.layer).until_first_failure();
+        (row.run)(&mut run);
+        let by = run.failures.first().map(|failure| failure.what.clone());
+        Caught { row: row.name, states: run.runs, by }
+    }
+}

@@ -1,0 +1,41 @@
+//! The rows of the fault table: what can happen to a store, and what then must be so. One file for a row or for a family.
+//!
+//! `SECURITY.md` has the same table for readers; [`ROWS`] is the one that runs.
+
+pub mod damage;
+pub mod failing;
+pub mod power;
+
+use crate::run::Run;
+
+/// A row of the fault table.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// Its name, "F2".
+    pub name: &'static str,
+    /// The fault.
+    pub what: &'static str,
+    /// Tries it for as long as the run goes on.
+    pub run: fn(&mut Run<'_>),
+}
+
+/// All rows, in the order of the table.
+pub const ROWS: &[Row] = &[
+    Row { name: "F2", what: "power cut at any write", run: power::at_any_write },
+    Row { name: "F3", what: "power cut during recovery and what follows it", run: power::during_recovery },
+    Row { name: "F5", what: "tail of the log cut at every length", run: damage::cut_tail },
+    Row { name: "F6", what: "damaged bits and ranges in the log", run: damage::in_the_log },
+    Row { name: "F7", what: "damage in runs, Merkle files, manifest", run: damage::in_what_is_derived },
+    Row { name: "F9", what: "any operation fails with an error", run: failing::with_an_error },
+    Row {
+        name: "F10",
+        what: "a failed fsync that cleaned its pages",
+        run: failing::an_fsync_that_cleaned_its_pages,
+    },
+    Row { name: "F11", what: "disk full, short write", run: failing::a_full_disk },
+];
+
+/// The row of this name.
+pub fn find(name: &str) -> Option<&'static Row> {
+    ROWS.iter().find(|row| row.name.eq_ignore_ascii_case(name))
+}

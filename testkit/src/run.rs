@@ -1,0 +1,179 @@
+//! [`Run`]: one row of the fault table while it runs: which seeds, for how long, what failed, what was reached.
+//!
+//! Easy to get wrong: a row that never met the case that it is about has shown nothing, so a row names the rare branches it
+//! must reach ([`Run::must_reach`]), and missing one is a failure.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+
+use crate::world::{Layer, World};
+
+/// Something that should not have happened, and how to see it again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The row.
+    pub row: &'static str,
+    /// What was wrong, in a sentence.
+    pub what: String,
+    /// Where: the cut, the mode, the operation.
+    pub at: String,
+    /// The seed that brings it back.
+    pub seed: u64,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Failure { row, what, at, seed } = self;
+        writeln!(f, "{row}: {what}")?;
+        writeln!(f, "  seed {seed}, {at}")?;
+        write!(f, "  cargo run --release -p testkit -- faults --row {row} --seed {seed}")
+    }
+}
+
+/// Asked with the number of states tried so far: whether to go on.
+pub type GoesOn<'a> = &'a dyn Fn(u64) -> bool;
+
+/// A row at work.
+pub struct Run<'a> {
+    row: &'static str,
+    goes_on: GoesOn<'a>,
+    /// The next seed, and whether it is the only one.
+    seed: u64,
+    is_replay: bool,
+    /// What stands between stores and their medium.
+    pub layer: Layer,
+    /// The program that is started as a child to be killed, if there is one.
+    pub child: Option<PathBuf>,
+    /// States tried, openings refused, processes killed: what the row counts.
+    pub runs: u64,
+    /// Where the row is at this moment, for a failure to tell.
+    pub at: String,
+    /// What failed so far.
+    pub failures: Vec<Failure>,
+    /// Why the row could not run, if it could not.
+    pub skipped: Option<String>,
+    reached: BTreeMap<&'static str, u64>,
+    failures_max: usize,
+}
+
+/// Failures after which a row has said enough.
+const FAILURES_MAX: usize = 3;
+
+impl<'a> Run<'a> {
+    /// A run of `row` over seeds from 0 on, for as long as `goes_on`.
+    pub fn new(row: &'static str, goes_on: GoesOn<'a>) -> Run<'a> {
+        Run {
+            row,
+            goes_on,
+            seed: 0,
+            is_replay: false,
+            layer: |vfs| std::sync::Arc::new(vfs),
+            child: None,
+            runs: 0,
+            at: String::new(),
+            failures: Vec::new(),
+            skipped: None,
+            reached: BTreeMap::new(),
+            failures_max: FAILURES_MAX,
+        }
+    }
+
+    /// Of this seed alone.
+    pub fn of_seed(mut self, seed: u64) -> Run<'a> {
+        (self.seed, self.is_replay) = (seed, true);
+        self
+    }
+
+    /// Beginning with this seed.
+    pub fn from_seed(mut self, seed: u64) -> Run<'a> {
+        self.seed = seed;
+        self
+    }
+
+    /// That ends with the first failure.
+    pub fn until_first_failure(mut self) -> Run<'a> {
+        self.failures_max = 1;
+        self
+    }
+
+    /// With something between stores and their medium.
+    pub fn with_layer(mut self, layer: Layer) -> Run<'a> {
+        self.layer = layer;
+        self
+    }
+
+    /// With a program that can be started as a child: `PROGRAM child ...` calls [`crate::rows::kill::child`].
+    pub fn with_child(mut self, child: Option<PathBuf>) -> Run<'a> {
+        self.child = child;
+        self
+    }
+
+    /// Whether there is time left, and not enough has failed.
+    pub fn goes_on(&self) -> bool {
+        self.failures.len() < self.failures_max && (self.goes_on)(self.runs)
+    }
+
+    /// Whether one seed is replayed.
+    pub fn is_replay(&self) -> bool {
+        self.is_replay
+    }
+
+    /// An empty world of `seed`.
+    pub fn world(&self, seed: u64) -> World {
+        World { layer: self.layer, ..World::new(seed) }
+    }
+
+    /// Runs `body` for one seed after the other while there is time. What it returns as an error, and every panic, is a failure
+    /// of that seed.
+    pub fn each_seed(&mut self, mut body: impl FnMut(&mut Run<'a>, u64) -> Result<(), String>) {
+        loop {
+            let seed = self.seed;
+            self.guard(seed, |run| body(run, seed));
+            self.seed = self.seed.wrapping_add(1);
+            if self.is_replay || !self.goes_on() {
+                return;
+            }
+        }
+    }
+
+    /// Runs `body`, and takes note of an error or a panic as a failure of `seed`.
+    pub fn guard(&mut self, seed: u64, body: impl FnOnce(&mut Run<'a>) -> Result<(), String>) {
+        let what = match catch_unwind(AssertUnwindSafe(|| body(self))) {
+            Ok(Ok(())) => return,
+            Ok(Err(what)) => what,
+            Err(panic) => format!("panicked: {}", message(&*panic)),
+        };
+        self.failures.push(Failure { row: self.row, what, at: self.at.clone(), seed });
+    }
+
+    /// Counts that `branch` was met.
+    pub fn reach(&mut self, branch: &'static str, is_met: bool) {
+        *self.reached.entry(branch).or_default() += u64::from(is_met);
+    }
+
+    /// What was met, and how often.
+    pub fn reached(&self) -> &BTreeMap<&'static str, u64> {
+        &self.reached
+    }
+
+    /// Fails if a run of more than `runs` states met one of `branches` never.
+    pub fn must_reach(&mut self, runs: u64, branches: &[&'static str]) {
+        if self.is_replay || self.runs < runs || !self.failures.is_empty() {
+            return;
+        }
+        for branch in branches {
+            if self.reached.get(branch).is_none_or(|count| *count == 0) {
+                let what = format!("{} states, and {branch} was never met", self.runs);
+                let (row, at) = (self.row, "at the end".to_owned());
+                self.failures.push(Failure { row, what, at, seed: 0 });
+            }
+        }
+    }
+}
+
+fn message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a word")
+}
