@@ -8,13 +8,14 @@
 //! heads and their sum must be of one snapshot.
 
 mod convert;
+mod horizon;
 mod staged;
 
 use std::cell::Cell;
 
 use sync_proto::{
-    Applied, Children, Cut, Entries, Entry, Fetched, Heads, KeyRange, Origin, Piece, RangeEntries, RangeSum,
-    ReadLimit, Replica, ReplicaError, ReplicaErrorKind, ReplicaInfo, Stamp, ValueWriter,
+    Applied, Children, Cut, Entries, Entry, Fetched, Heads, KeyRange, Meeting, Origin, Piece, RangeEntries,
+    RangeSum, ReadLimit, Replica, ReplicaError, ReplicaErrorKind, ReplicaInfo, Stamp, ValueWriter,
 };
 
 use crate::db::Db;
@@ -93,7 +94,7 @@ impl DbReplica {
             horizon: state.horizon,
             root: to_sum(root),
             replicated: from_range(&replicated()),
-            members_checksum: 0,
+            members_checksum: horizon::checksum(&state.table),
             keyspaces_checksum: catalogue.fingerprint.0 as u64,
             read_only: self.db.is_read_only(),
         })
@@ -238,7 +239,7 @@ impl DbReplica {
     fn apply_now(&self, entries: Vec<Entry>, origin: Origin) -> Result<Applied> {
         let writes = entries.into_iter().map(to_write).collect::<Result<Vec<_>>>()?;
         let count = writes.len() as u64;
-        let source = self.db.store().session_source(NodeId(origin.node));
+        let source = self.db.store().session_source(NodeId(origin.node))?;
         let admission = self.db.apply(writes, source)?;
         // Of entries with one key the lesser ones were covered by the greatest.
         let told = admission.applied + admission.covered + admission.deferred + admission.refused;
@@ -324,6 +325,22 @@ impl Replica for DbReplica {
         check_key(&entry.key).map_err(replica_error)?;
         let staged = StagedValue::begin(self.clone(), entry, value_len, origin).map_err(replica_error)?;
         Ok(Box::new(staged))
+    }
+
+    fn table(&self) -> Result<Vec<u8>, ReplicaError> {
+        Ok(self.db.store().table().to_bytes())
+    }
+
+    fn meet(&self, peer: Origin, table: Option<&[u8]>, closes: bool) -> Result<Meeting, ReplicaError> {
+        self.meet_now(peer, table, closes).map_err(replica_error)
+    }
+
+    fn at_cut(&self, cut: u64) -> Option<Box<dyn Replica>> {
+        Some(Box::new(DbReplica { db: self.db.clone(), cut }))
+    }
+
+    fn complete(&self, node: u64, proof: &[u8]) -> Result<(), ReplicaError> {
+        self.complete_now(node, proof).map_err(replica_error)
     }
 
     fn persist(&self) -> Result<(), ReplicaError> {

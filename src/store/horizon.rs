@@ -21,14 +21,20 @@ impl Store {
     }
 
     /// What entries that come by a session with `peer` are to this store.
-    pub(crate) fn session_source(&self, peer: NodeId) -> Source {
+    ///
+    /// # Errors
+    /// `NoSession` if it has heard since the session began that one of them was expelled.
+    pub(crate) fn session_source(&self, peer: NodeId) -> Result<Source> {
         let manifest = self.structure.lock();
         let state = manifest.state();
         let standing = |node| state.table.standing(node);
-        Source::Session {
+        if [peer, state.node].iter().any(|&node| standing(node) == Some(Standing::Expelled)) {
+            return Err(Error::NoSession { node: state.node, peer, why: "one of them was expelled" });
+        }
+        Ok(Source::Session {
             in_good_standing: standing(peer) == Some(Standing::Owner),
             wanted: standing(state.node) == Some(Standing::Joining),
-        }
+        })
     }
 
     /// What the store knows of itself and the others.
@@ -118,6 +124,7 @@ impl Store {
         // What the proof rests on must not be lost by a power cut while the horizon stays.
         self.persist()?;
         let mut manifest = self.structure.lock();
+        self.poison.check()?;
         let state = manifest.state();
         let is_owner = state.table.standing(state.node) == Some(Standing::Owner);
         let horizon = self.measure.epoch_end(state.table.horizon());
@@ -144,6 +151,7 @@ impl Store {
         let mut writer = self.writer.lock();
         let front = &mut writer.front;
         front.horizon = horizon;
+        front.clock.observe(horizon);
         front.merkle.expire(self.measure.ended(horizon));
         Ok(horizon)
     }

@@ -19,6 +19,7 @@ mod install;
 mod keyspace;
 mod layers;
 mod measure;
+mod meeting;
 mod options;
 mod poison;
 mod retention;

@@ -11,6 +11,7 @@ mod crash;
 mod delete_range;
 mod feed;
 mod horizon;
+mod horizon_set;
 mod ingest;
 #[cfg(unix)]
 mod kill;

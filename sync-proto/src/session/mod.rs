@@ -14,7 +14,7 @@
 //! it sends that, then entries, and says "done" when nothing of its own is outstanding.
 //!
 //! - `io`: what goes in and out. `machine`: state, and the loop that moves it on.
-//! - `hello`: opening; who may send what.
+//! - `hello`: opening; who may send what. `horizon`: who belongs to the set, and what a session proves.
 //! - `walk`: pieces of ranges; `align` compares them, purely. `aside`: what does not fit a flight.
 //! - `list`: small ranges; `leaf` settles them, purely.
 //! - `send`, `receive`: entries. `finish`: the end of a flight, and of the session.
@@ -28,6 +28,7 @@ mod aside;
 mod backlog;
 mod finish;
 mod hello;
+mod horizon;
 mod io;
 mod keys;
 mod leaf;
