@@ -27,7 +27,7 @@ pub(crate) fn open_or_create(dir: &Path) -> Result<Db> {
 pub(crate) fn import(
     dir: &Path,
     input: impl Read,
-    progress: &mut dyn FnMut(TransferProgress) -> bool,
+    progress: impl FnMut(TransferProgress) -> bool,
 ) -> Result<(Db, ImportReport)> {
     Ok(Db::builder(dir).import(input, progress)?)
 }

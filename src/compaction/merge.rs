@@ -21,6 +21,8 @@ use crate::types::{FileId, KeyRange};
 #[derive(Debug)]
 pub(crate) struct Merge {
     inputs: Vec<FileId>,
+    /// Bytes of all of them.
+    input_bytes: u64,
     cursor: MergeCursor,
     id: FileId,
     writer: Option<RunWriter>,
@@ -69,15 +71,21 @@ impl Merge {
         let writer = store.note(RunWriter::create(vfs, &store.dir, id, entries, compression))?;
         let cursor = MergeCursor::new(std::iter::empty(), runs.iter(), &KeyRange::all());
         let inputs = runs.iter().map(|run| run.id()).collect();
+        let input_bytes = runs.iter().map(|run| run.len()).sum();
         let count = Count::begin(view.clone(), runs);
         let reaches_oldest = runs.last().map(|run| run.id()) == view.levels.runs().last().map(|run| run.id());
         let horizon = if reaches_oldest { store.horizon() } else { 0 };
-        Ok(Merge { inputs, cursor, id, writer: Some(writer), count, horizon, relocation: None })
+        Ok(Merge { inputs, input_bytes, cursor, id, writer: Some(writer), count, horizon, relocation: None })
     }
 
     /// The number of the run that it makes.
     pub(crate) fn id(&self) -> FileId {
         self.id
+    }
+
+    /// Bytes of the run so far, and of those that go into it.
+    pub(crate) fn progress(&self) -> (u64, u64) {
+        (self.writer.as_ref().map_or(0, RunWriter::len), self.input_bytes)
     }
 
     /// Writes about `bytes` more; `true` when the merged run has taken its inputs' place.

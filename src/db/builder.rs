@@ -87,10 +87,16 @@ impl Builder {
         self
     }
 
-    /// Limits the bytes that background merges write in a second, so that they leave the disk to others. Flushes are not
-    /// held back, and the limit is lifted when runs pile up, so that no writer waits for it. Default: no limit.
+    /// Limits the bytes that background merges write in a second on average, so that they leave the disk to others. Flushes are
+    /// not held back, and the limit is lifted when runs pile up, so that no writer waits for it. Default: no limit.
     pub fn background_bytes_per_second(mut self, bytes: u64) -> Builder {
         self.options.background_bytes_per_second = Some(bytes.max(1));
+        self
+    }
+
+    /// How many bytes limited merges may write at once after they have written less than the limit. Default: a second's worth.
+    pub fn background_burst_bytes(mut self, bytes: u64) -> Builder {
+        self.options.background_burst_bytes = Some(bytes);
         self
     }
 

@@ -17,9 +17,9 @@ use super::{Builder, Iter, Keyspace, Scrub, ScrubOptions, Snapshot, WriteBatch};
 use crate::error::{Error, Result};
 use crate::gc;
 use crate::horizon::rule::Source;
-use crate::maintenance::{Maintenance, Work};
+use crate::maintenance::{CompactProgress, Maintenance, Work};
 use crate::manifest::ReplicaSet;
-use crate::recovery::{self, Checkpoint, Opened, RecoveryReport};
+use crate::recovery::{self, Checkpoint, CheckpointProgress, Opened, RecoveryReport};
 use crate::resolver::LAST_WRITER_WINS;
 use crate::store::{
     Admission, DEFAULT_KEYSPACE, Durability, Prefix, Store, VisibleEntry, Write, Writes, catalogue_key,
@@ -341,8 +341,8 @@ impl Db {
     ///
     /// # Errors
     /// `Aborted`, or what could not be read at all; damage is in the report.
-    pub fn verify(&self, progress: &mut dyn FnMut(VerifyProgress) -> bool) -> Result<VerifyReport> {
-        verify::verify(&self.inner.store, progress)
+    pub fn verify(&self, mut progress: impl FnMut(VerifyProgress) -> bool) -> Result<VerifyReport> {
+        verify::verify(&self.inner.store, &mut progress)
     }
 
     /// Begins to read every block of the runs and every large value again, at a bounded rate and in steps that the caller
@@ -361,13 +361,13 @@ impl Db {
         self.inner.maintenance.flush_all()
     }
 
-    /// Merges all runs into one. `go_on` is asked after every megabyte and stops the work by `false`.
+    /// Merges all runs into one. `progress` is called after every megabyte or so and stops the work by `false`.
     ///
     /// # Errors
     /// `Aborted`, `Poisoned`, `ReadOnly`, `Corruption`, `Io`.
-    pub fn compact(&self, go_on: impl FnMut() -> bool) -> Result<()> {
+    pub fn compact(&self, progress: impl FnMut(CompactProgress) -> bool) -> Result<()> {
         self.check_writable()?;
-        self.inner.maintenance.compact_all(go_on)
+        self.inner.maintenance.compact_all(progress)
     }
 
     /// Makes a copy of the store in `dir`, which may be missing or empty, while the store goes on: a backup, or the first
@@ -396,8 +396,21 @@ impl Db {
     /// `Occupied` if the folder holds anything, `Locked`, `Poisoned`, `ReadOnly`, `Io`. A failure in the folder leaves this store as
     /// it is.
     pub fn checkpoint(&self, dir: impl AsRef<Path>) -> Result<Checkpoint> {
+        self.checkpoint_with(dir, |_| true)
+    }
+
+    /// [`Db::checkpoint`], which tells how far it has come after every megabyte that it copies, and leaves nothing behind if
+    /// it is then told `false`. Links are made at once.
+    ///
+    /// # Errors
+    /// As there, and `Aborted`.
+    pub fn checkpoint_with(
+        &self,
+        dir: impl AsRef<Path>,
+        mut progress: impl FnMut(CheckpointProgress) -> bool,
+    ) -> Result<Checkpoint> {
         self.flush()?;
-        recovery::checkpoint(&self.inner.store, dir.as_ref())
+        recovery::checkpoint(&self.inner.store, dir.as_ref(), &mut progress)
     }
 
     /// Does one bounded piece of background work, for stores opened with `background(false)`. `false` if there was none.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::Db;
 use crate::error::Error;
 use crate::index::Run;
+use crate::maintenance::TokenBucket;
 use crate::store::View;
 
 /// Bytes after which a step ends.
@@ -110,14 +111,16 @@ pub enum ScrubStep {
 #[derive(Debug)]
 pub struct Scrub {
     db: Db,
-    bucket: Bucket,
+    /// None if it goes as fast as it can.
+    bucket: Option<TokenBucket>,
     position: ScrubPosition,
     report: ScrubReport,
 }
 
 impl Scrub {
     pub(super) fn new(db: Db, options: ScrubOptions) -> Scrub {
-        let bucket = Bucket::new(options.bytes_per_second, db.now_ms());
+        let rate = options.bytes_per_second;
+        let bucket = (rate > 0).then(|| TokenBucket::new(rate, rate, db.now_ms()));
         Scrub { db, bucket, position: options.from, report: ScrubReport::default() }
     }
 
@@ -139,7 +142,8 @@ impl Scrub {
 
     /// Reads some blocks, up to about 256 KiB and one value, unless it is too early for that. Damage goes to the report.
     pub fn step(&mut self) -> ScrubStep {
-        if let Some(wait) = self.bucket.wait(self.db.now_ms()) {
+        let now_ms = self.db.now_ms();
+        if let Some(wait) = self.bucket.as_mut().and_then(|bucket| bucket.wait(now_ms)) {
             return ScrubStep::Wait(wait);
         }
         let (view, _) = self.db.store().read_point();
@@ -160,7 +164,9 @@ impl Scrub {
                 ScrubPosition { run: run.id().0, block: block + 1 }
             };
         }
-        self.bucket.take(self.report.bytes - before);
+        if let Some(bucket) = &mut self.bucket {
+            bucket.take(self.report.bytes - before);
+        }
         ScrubStep::Again
     }
 
@@ -209,41 +215,5 @@ impl Scrub {
         if self.report.damage.len() < DAMAGE_MAX {
             self.report.damage.push(damage);
         }
-    }
-}
-
-/// A bucket of tokens, one for a byte. What is taken may exceed what is there; then the next one waits.
-#[derive(Debug)]
-struct Bucket {
-    per_second: u64,
-    /// Tokens, in thousandths.
-    level: i128,
-    filled_at_ms: u64,
-}
-
-impl Bucket {
-    fn new(per_second: u64, now_ms: u64) -> Bucket {
-        Bucket { per_second, level: i128::from(per_second) * 1000, filled_at_ms: now_ms }
-    }
-
-    /// How long to wait until something may be taken. A clock that goes back counts as one that stands still.
-    fn wait(&mut self, now_ms: u64) -> Option<Duration> {
-        if self.per_second == 0 {
-            return None;
-        }
-        let rate = i128::from(self.per_second);
-        let passed = now_ms.saturating_sub(self.filled_at_ms);
-        self.filled_at_ms = now_ms;
-        self.level = (self.level + rate * i128::from(passed)).min(rate * 1000);
-        let missing = 1 - self.level;
-        (missing > 0).then(|| {
-            Duration::from_millis(
-                u64::try_from(missing.div_euclid(rate)).unwrap_or(u64::MAX).saturating_add(1),
-            )
-        })
-    }
-
-    fn take(&mut self, bytes: u64) {
-        self.level -= i128::from(bytes) * 1000;
     }
 }

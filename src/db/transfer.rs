@@ -70,8 +70,8 @@ impl Db {
     /// let db = Db::builder(dir.join("notes")).open_or_create()?;
     /// db.put("apple", "red")?;
     /// let mut stream = Vec::new();
-    /// db.export(&mut stream, &mut |_| true)?;
-    /// let (copy, report) = Db::builder(dir.join("copy")).import(&stream[..], &mut |_| true)?;
+    /// db.export(&mut stream, |_| true)?;
+    /// let (copy, report) = Db::builder(dir.join("copy")).import(&stream[..], |_| true)?;
     /// assert_eq!((report.applied, copy.root()?), (1, db.root()?));
     /// # Ok(()) }
     /// ```
@@ -81,7 +81,7 @@ impl Db {
     pub fn export(
         &self,
         output: impl Write,
-        progress: &mut dyn FnMut(TransferProgress) -> bool,
+        mut progress: impl FnMut(TransferProgress) -> bool,
     ) -> Result<ExportReport> {
         let store = self.store();
         let (view, seqno) = store.read_point();
@@ -114,7 +114,7 @@ impl Db {
     pub fn import(
         &self,
         input: impl Read,
-        progress: &mut dyn FnMut(TransferProgress) -> bool,
+        progress: impl FnMut(TransferProgress) -> bool,
     ) -> Result<ImportReport> {
         self.import_from(StreamReader::begin(input)?, progress)
     }
@@ -122,7 +122,7 @@ impl Db {
     fn import_from<R: Read>(
         &self,
         mut reader: StreamReader<R>,
-        progress: &mut dyn FnMut(TransferProgress) -> bool,
+        mut progress: impl FnMut(TransferProgress) -> bool,
     ) -> Result<ImportReport> {
         if *reader.set() != self.replica_set() {
             return Err(Error::invalid("the stream was exported from a store of another replica set"));
@@ -155,7 +155,7 @@ impl Builder {
     pub fn import(
         self,
         input: impl Read,
-        progress: &mut dyn FnMut(TransferProgress) -> bool,
+        progress: impl FnMut(TransferProgress) -> bool,
     ) -> Result<(Db, ImportReport)> {
         let reader = StreamReader::begin(input)?;
         let db = match self.clone().open() {

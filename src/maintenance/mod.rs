@@ -9,6 +9,7 @@
 //! flush itself, so that a store without threads cannot stand still.
 
 mod pressure;
+mod tokens;
 mod worker;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::index::RUNS_MAX;
 use crate::store::{Backlog, Prefix, Store};
 use crate::types::FileId;
 use pressure::Pressure;
+pub(crate) use tokens::TokenBucket;
 use worker::Worker;
 
 /// Sealed memtables beside which the active one may not be filled up.
@@ -38,8 +40,18 @@ const MERGE_STEP_BYTES: u64 = 1 << 20;
 /// Waits shorter than this, in nanoseconds, are put off until together they are longer: nobody can sleep for less.
 const WAIT_MIN: u64 = 1_000_000;
 
-/// The longest time, in nanoseconds, after which a limited merge looks again whether it may still take its time.
-const PAUSE_MAX: u64 = 20_000_000;
+/// The longest time after which a limited merge looks again whether it may still take its time.
+const PAUSE_MAX: Duration = Duration::from_millis(20);
+
+/// How far a merge of everything has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CompactProgress {
+    /// Bytes of the merged run so far.
+    pub bytes: u64,
+    /// Bytes of the runs that go into it: it gets no longer, unless they are compressed and it is not.
+    pub bytes_total: u64,
+}
 
 /// What one thread does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,23 +185,29 @@ impl Maintenance {
     /// Flushes everything that is in memory and merges all runs into one.
     ///
     /// # Errors
-    /// `Aborted` if `go_on`, which is asked after every step, says so; what the work met.
-    pub(crate) fn compact_all(&self, mut go_on: impl FnMut() -> bool) -> Result<()> {
+    /// `Aborted` if `progress`, which is told after every step, says so; what the work met.
+    pub(crate) fn compact_all(&self, mut progress: impl FnMut(CompactProgress) -> bool) -> Result<()> {
         let _compacting = self.compacting.lock();
         self.flush_all()?;
         let Some(id) = self.begin_merge_of_all()? else { return self.remove_dead_segments() };
         let place = |merging: &[Merge]| merging.iter().position(|merge| merge.id() == id);
-        while place(&self.merging.lock()).is_some() {
+        let so_far = |merging: &[Merge]| {
+            let (bytes, bytes_total) = merging.get(place(merging)?)?.progress();
+            Some(CompactProgress { bytes, bytes_total })
+        };
+        loop {
             self.merge_step()?;
-            if !go_on() {
-                let mut merging = self.merging.lock();
-                if let Some(place) = place(&merging) {
-                    merging.remove(place).abandon(&self.store)?;
-                    return Err(Error::Aborted);
-                }
+            let so_far = so_far(&self.merging.lock());
+            let Some(so_far) = so_far else { return Ok(()) };
+            if progress(so_far) {
+                continue;
+            }
+            let mut merging = self.merging.lock();
+            if let Some(place) = place(&merging) {
+                merging.remove(place).abandon(&self.store)?;
+                return Err(Error::Aborted);
             }
         }
-        Ok(())
     }
 
     /// The number of the run that is to hold everything, unless one does.
@@ -257,28 +275,39 @@ impl Maintenance {
     pub(crate) fn run(&self, work: Work) {
         match work {
             Work::Flush => self.flusher.run(|| self.flush_one().unwrap_or(false)),
-            Work::Merge => self.merger.run(|| {
-                let worked = self.merge_step().unwrap_or(false);
-                if worked {
-                    self.keep_to_limit();
-                }
-                worked
-            }),
+            Work::Merge => {
+                let mut bucket = self.limit();
+                self.merger.run(|| {
+                    let worked = self.merge_step().unwrap_or(false);
+                    if let Some(bucket) = bucket.as_mut().filter(|_| worked) {
+                        self.keep_to_limit(bucket);
+                    }
+                    worked
+                });
+            }
         }
     }
 
-    /// Lets the time pass that a step of a merge has to take if there is a limit, as long as nothing piles up.
-    fn keep_to_limit(&self) {
-        let Some(limit) = self.store.options.background_bytes_per_second else { return };
-        let mut left = self.merge_step_bytes() * 1_000_000_000 / limit;
-        while left > 0 {
-            let patience = self.pressure(&self.store.backlog()).patience();
-            let pause = ((left as f64 * patience) as u64).min(PAUSE_MAX);
-            if pause == 0 || self.merger.is_stopping() {
+    /// What merges may write, if there is a limit.
+    fn limit(&self) -> Option<TokenBucket> {
+        let options = &self.store.options;
+        let per_second = options.background_bytes_per_second?;
+        let burst = options.background_burst_bytes.unwrap_or(per_second);
+        Some(TokenBucket::new(per_second, burst, self.store.now_ms()))
+    }
+
+    /// Takes a step of a merge from the bucket, and waits until that is paid, as long as nothing piles up.
+    fn keep_to_limit(&self, bucket: &mut TokenBucket) {
+        let patience = || self.pressure(&self.store.backlog()).patience();
+        bucket.take((self.merge_step_bytes() as f64 * patience()) as u64);
+        while let Some(wait) = bucket.wait(self.store.now_ms()) {
+            if patience() == 0.0 {
+                return bucket.forgive();
+            }
+            if self.merger.is_stopping() {
                 return;
             }
-            self.merger.pause(Duration::from_nanos(pause));
-            left = left.saturating_sub((pause as f64 / patience) as u64);
+            self.merger.pause(wait.min(PAUSE_MAX));
         }
     }
 

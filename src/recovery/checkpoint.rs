@@ -36,6 +36,16 @@ pub struct Checkpoint {
     pub copied_files: u64,
 }
 
+/// How far a checkpoint has come that has to copy files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CheckpointProgress {
+    /// Bytes copied so far.
+    pub bytes: u64,
+    /// Bytes to copy.
+    pub bytes_total: u64,
+}
+
 /// A file that has to be copied, held open.
 struct Source {
     from: PathBuf,
@@ -44,17 +54,26 @@ struct Source {
     len: u64,
 }
 
-/// Makes a copy of `store`, as of its last flush, in the folder `target`.
+/// Makes a copy of `store`, as of its last flush, in the folder `target`. `progress` is called for every megabyte that is copied,
+/// and gives it up by `false`.
 ///
 /// # Errors
-/// `Occupied`, `Locked`, `Io`; whatever was made is removed again. The store itself is as it was.
-pub(crate) fn checkpoint(store: &Store, target: &Path) -> Result<Checkpoint> {
+/// `Occupied`, `Locked`, `Aborted`, `Io`; whatever was made is removed again. The store itself is as it was.
+pub(crate) fn checkpoint(
+    store: &Store,
+    target: &Path,
+    progress: &mut dyn FnMut(CheckpointProgress) -> bool,
+) -> Result<Checkpoint> {
     let vfs = &*store.options.environment.vfs;
     let _lock = claim(vfs, target)?;
-    fill(store, target).inspect_err(|_| clear(vfs, target))
+    fill(store, target, progress).inspect_err(|_| clear(vfs, target))
 }
 
-fn fill(store: &Store, target: &Path) -> Result<Checkpoint> {
+fn fill(
+    store: &Store,
+    target: &Path,
+    progress: &mut dyn FnMut(CheckpointProgress) -> bool,
+) -> Result<Checkpoint> {
     let vfs = &store.options.environment.vfs;
     let mut linked_files = 0;
     let (mut state, sources) = store.while_files_stay(|state| {
@@ -74,8 +93,13 @@ fn fill(store: &Store, target: &Path) -> Result<Checkpoint> {
         }
         Ok((state.clone(), sources))
     })?;
+    let bytes_total = sources.iter().map(|source| source.len).sum();
+    let mut so_far = CheckpointProgress { bytes: 0, bytes_total };
     for source in &sources {
-        source.copy(&**vfs)?;
+        source.copy(&**vfs, |bytes| {
+            so_far.bytes += bytes;
+            progress(so_far)
+        })?;
     }
     // All commits are in the runs, so the log is an empty one. The names of all files become durable with its own.
     state.log_ends.clear();
@@ -110,7 +134,8 @@ fn asks_for_a_copy(kind: ErrorKind) -> bool {
 }
 
 impl Source {
-    fn copy(&self, vfs: &dyn Vfs) -> Result<()> {
+    /// `copied` is told how many bytes more there are, and gives it up by `false`.
+    fn copy(&self, vfs: &dyn Vfs, mut copied: impl FnMut(u64) -> bool) -> Result<()> {
         let to = vfs.create(&self.to, self.len).map_err(|source| Error::io("create", &self.to, source))?;
         let mut at = 0;
         while at < self.len {
@@ -119,6 +144,9 @@ impl Source {
             let bytes = bytes.map_err(|source| Error::io("read", &self.from, source))?;
             to.write_all_at(at, &bytes).map_err(|source| Error::io("write", &self.to, source))?;
             at += len;
+            if !copied(len) {
+                return Err(Error::Aborted);
+            }
         }
         to.sync().map_err(|source| Error::io("fsync", &self.to, source))
     }

@@ -16,8 +16,8 @@ mod open;
 mod read_only;
 mod report;
 
-pub use checkpoint::Checkpoint;
 pub(crate) use checkpoint::checkpoint;
+pub use checkpoint::{Checkpoint, CheckpointProgress};
 pub(crate) use create::create;
 pub(crate) use open::{Opened, open};
 pub(crate) use read_only::{open_read_only, refresh};

@@ -161,25 +161,21 @@ impl DbReplica {
         let store = self.db.store();
         let (view, seqno) = store.read_point();
         let ended = self.ended();
-        let mut answer = Heads { heads: Vec::new(), sum: RangeSum::ZERO, next: None };
+        let mut answer = Heads { heads: Vec::new(), next: None };
         let mut bytes = 0;
         for found in view.cursor(&to_range(range), seqno) {
             let (key, head) = found?;
             if store.measure.has_ended(&head, ended) {
                 continue;
             }
-            let hash = store.measure.hasher.key(&key);
-            answer.sum += to_sum(store.measure.entry(&key, hash, &head).sum);
             bytes += (key.len() + head.meta.len()) as u64;
             let is_full = answer.heads.len() >= limit.count as usize || bytes > u64::from(limit.bytes);
-            if answer.next.is_some() {
-                continue;
-            }
             if is_full && !answer.heads.is_empty() {
                 answer.next = Some(key);
-            } else {
-                answer.heads.push(to_head(key, &head, store.measure.hasher.head(hash, &head)));
+                break;
             }
+            let hash = store.measure.hasher.head(store.measure.hasher.key(&key), &head);
+            answer.heads.push(to_head(key, &head, hash));
         }
         Ok(answer)
     }

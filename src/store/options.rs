@@ -58,6 +58,8 @@ pub(crate) struct Options {
     pub(crate) background: bool,
     /// Bytes that merges write in a second at most, as long as nothing piles up. Not zero.
     pub(crate) background_bytes_per_second: Option<u64>,
+    /// Bytes of them that merges may write at once if they wrote less before; `None` is a second's worth.
+    pub(crate) background_burst_bytes: Option<u64>,
     /// Whether the Merkle index is kept up to date.
     pub(crate) index: bool,
     /// Whether the store was opened for reading: its file system takes no changes, and nothing may be committed.
@@ -76,6 +78,7 @@ impl Default for Options {
             compression: None,
             background: true,
             background_bytes_per_second: None,
+            background_burst_bytes: None,
             index: true,
             read_only: false,
         }

@@ -36,8 +36,14 @@ impl Vfs for DiskVfs {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let names =
-            std::fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        // Opening a file is tried again by the standard library when a signal interrupts it; opening a folder is not.
+        let entries = loop {
+            match std::fs::read_dir(dir) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                entries => break entries?,
+            }
+        };
+        let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
         let mut names = names.collect::<io::Result<Vec<_>>>()?;
         names.sort_unstable();
         Ok(names)

@@ -53,10 +53,15 @@ impl Salt {
 
     /// Short fingerprint of an entry, from its full hash: 4 bytes of xxh3-64 over `salt 16 | entry hash 16`.
     pub(crate) fn entry(&self, hash: u128) -> u32 {
+        self.entry_of_len(hash, 4) as u32
+    }
+
+    /// The same with `len` bytes, at most 8.
+    pub(crate) fn entry_of_len(&self, hash: u128, len: u8) -> u64 {
         let mut input = [0; 32];
         input[..16].copy_from_slice(&self.0);
         input[16..].copy_from_slice(&hash.to_le_bytes());
-        xxh3_64(&input) as u32
+        xxh3_64(&input) & (u64::MAX >> (64 - 8 * u32::from(len.clamp(1, 8))))
     }
 
     /// Short fingerprint of a key, and the id of the bound at that key: 4 bytes of xxh3-64 over the key, seeded with

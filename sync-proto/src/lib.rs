@@ -14,6 +14,7 @@ mod replica;
 pub mod rights;
 pub mod schedule;
 mod session;
+mod sketch;
 #[cfg(feature = "tls")]
 pub mod tls;
 mod types;

@@ -17,7 +17,9 @@ pub const META_LEN_MAX: usize = 64 << 10;
 /// Greatest number of pieces that a range is cut into by one message.
 pub const PIECE_COUNT_MAX: usize = 256;
 /// Greatest number of entries that one message lists.
-pub const LIST_COUNT_MAX: usize = 1024;
+pub const LIST_COUNT_MAX: usize = 8192;
+/// Greatest number of cells of a sketch, and of differing entries that are told of one range.
+pub const CELL_COUNT_MAX: usize = 8192;
 /// Greatest number of spans that one message puts aside.
 pub(crate) const SPAN_COUNT_MAX: usize = 4096;
 /// Greatest number of entries in one batch.
@@ -34,6 +36,9 @@ pub(crate) const TABLE_LEN_MAX: usize = 3 << 19;
 pub(crate) const ITEM_COUNT_MAX: usize = 8192;
 /// Of the ranges that the initiator has put aside.
 pub(crate) const BACKLOG_LEN_MAX: usize = 1 << 20;
+/// Of what is remembered of one range that was read for a sketch, and of all of them.
+pub(crate) const SEEN_LEN_MAX: usize = 640 << 10;
+pub(crate) const ALL_SEEN_LEN_MAX: usize = 2 << 20;
 /// Of the bounds that one range is cut at.
 pub(crate) const CUT_KEYS_LEN_MAX: usize = 64 << 10;
 /// Of keys read or listed at a time.
@@ -44,6 +49,16 @@ pub(crate) const MESSAGE_KEYS_LEN_MAX: usize = KEYS_LEN_MAX + 3 * KEY_LEN_MAX;
 pub(crate) const DEPTH_MAX: u32 = 64;
 /// Of keys that are read back to find a peer's bounds among this side's own.
 pub(crate) const FOUND_LEN_MAX: usize = 512 << 10;
+/// Neighbouring ranges that differ are sketched together up to so many entries.
+pub(crate) const JOINED_COUNT_MAX: u64 = 128 << 10;
+/// Where more than so many entries differ, and more than one in [`SPARSE`], in a range that is too large for a list, the
+/// range is cut once more before it is sketched: if they lie together that is much cheaper, and otherwise the cut costs
+/// little beside the sketches.
+pub(crate) const SKETCHED_DIFFERING_MAX: u64 = 512;
+/// See [`SKETCHED_DIFFERING_MAX`].
+pub(crate) const SPARSE: u64 = 40;
+/// How often a range is sketched, by either side in turn, before it is cut instead.
+pub(crate) const SKETCH_TRY_COUNT_MAX: u8 = 3;
 /// How often a session may begin again from the whole range because short bound ids misled it.
 pub(crate) const RESTART_COUNT_MAX: u32 = 4;
 /// How often a long value that changes while it travels is begun again before the session gives up.
@@ -59,11 +74,17 @@ pub struct Limits {
     /// Bytes of items (walk and lists, not entries) that this side takes in one flight. The peer is told. At most
     /// [`FRAME_LEN_MAX`]; what does not fit is put aside and walked later.
     pub window_len: u32,
-    /// About how many pieces a differing range is cut into. Fewer cost fewer bytes in each round trip and more round
-    /// trips; 8 is the cheapest in bytes.
+    /// About how many pieces a differing range is cut into. More cost more bytes and fewer round trips, and leave less to
+    /// be read at the end.
     pub fan_out: u32,
-    /// A differing range with at most so many entries on this side is listed instead of cut.
+    /// A range that could not be settled by a sketch is listed if this side holds at most so many entries in it, and
+    /// cut otherwise.
     pub list_count: u32,
+    /// A differing range with at most so many entries on this side is sketched instead of cut. Fewer mean fewer entries
+    /// to read and more round trips: worth it where a round trip takes less time than reading that many entries.
+    pub sketch_count: u32,
+    /// About how many entries this side reads in order to sketch them in one flight; ranges beyond are cut.
+    pub read_count: u32,
     /// Greatest number of flights of a session.
     pub legs_max: u32,
     /// Greatest number of bytes of frames, without values, of a session.
@@ -79,8 +100,10 @@ impl Default for Limits {
         Limits {
             value_len_max: 64 << 20,
             window_len: 512 << 10,
-            fan_out: 8,
+            fan_out: 24,
             list_count: 64,
+            sketch_count: 256 << 10,
+            read_count: 1 << 20,
             legs_max: 1 << 16,
             metadata_len_max: 16 << 30,
             handshake_timeout: Duration::from_secs(5),

@@ -86,23 +86,28 @@ mod tests {
     const LIMIT: RateLimit = RateLimit { bytes_per_second: 1 << 20, latency_max: Duration::from_millis(10) };
 
     #[test]
-    fn whoever_waits_as_told_moves_the_rate_and_at_most_one_burst_more() {
+    fn whoever_waits_as_told_moves_the_rate_and_at_most_one_burst_more_in_any_time() {
         let rate = LIMIT.bytes_per_second as f64;
         for seed in 0..200 {
             let idles = seed % 2 == 0;
             let rng = &mut Rng(seed);
             let mut limiter = RateLimiter::new(LIMIT);
             let (mut now, mut moved) = (Duration::ZERO, 0);
+            let mut began = Vec::new();
             for _ in 0..200 {
+                began.push((now, moved));
                 let bytes = rng.below(2 << 20);
                 moved += bytes;
                 now += limiter.take(bytes, now);
+                for (then, moved_then) in &began {
+                    let most = rate * (now - *then + BURST).as_secs_f64() + 1.0;
+                    let moved = (moved - moved_then) as f64;
+                    assert!(moved <= most, "seed {seed}: {moved} since {then:?}, not {most}");
+                }
                 if idles && rng.one_in(10) {
                     now += Duration::from_millis(rng.below(5_000));
                 }
             }
-            let most = rate * (now + BURST).as_secs_f64() + 1.0;
-            assert!(moved as f64 <= most, "seed {seed}: {moved} of {most}");
             assert!(idles || moved as f64 >= rate * now.as_secs_f64(), "seed {seed}: waits for nothing");
         }
     }

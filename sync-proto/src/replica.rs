@@ -5,7 +5,7 @@
 //!
 //! Easy to get wrong:
 //! - An answer shows nothing that is not durable: a replica waits for its own fsync before it answers.
-//! - A sum and the heads that come with it are read at *one* pinned snapshot; the session closes ranges by arithmetic.
+//! - The heads of one answer are read at *one* pinned snapshot; the session adds them up and closes ranges by arithmetic.
 //! - Bounds given by a peer are arbitrary keys. Any bound is legal, a missing fence costs reads and not truth.
 
 use crate::error::ReplicaError;
@@ -80,13 +80,11 @@ pub struct Children {
     pub more: bool,
 }
 
-/// Heads of a range with the range's whole sum, read at one snapshot.
+/// Heads of a range, read at one snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heads {
     /// The heads in key order.
     pub heads: Vec<Head>,
-    /// Sum of the whole range, also of what the limit left out.
-    pub sum: RangeSum,
     /// The first key that the limit left out, if any.
     pub next: Option<Vec<u8>>,
 }
@@ -180,7 +178,7 @@ pub trait Replica: Send + Sync {
     /// For the rare range that is too large to list and has no fence; it may read the heads of the whole range.
     fn split(&self, range: &KeyRange, pieces: u32) -> Result<Vec<Piece>, ReplicaError>;
 
-    /// Heads of `range` from its start, with the sum of all of it, at one pinned snapshot.
+    /// Heads of `range` from its start, at one pinned snapshot.
     fn heads(&self, range: &KeyRange, limit: ReadLimit) -> Result<Heads, ReplicaError>;
 
     /// The current versions of `keys`, which rise strictly.

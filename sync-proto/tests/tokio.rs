@@ -179,12 +179,13 @@ async fn wait_for(
     gauges: &mut mpsc::UnboundedReceiver<(Task, Option<u64>)>,
     mut enough: impl FnMut(Task, Option<u64>) -> bool,
 ) {
-    loop {
+    for _ in 0..1000 {
         let (task, gauge) = gauges.recv().await.expect("it runs");
         if enough(task, gauge) {
             return;
         }
     }
+    panic!("1,000 visits did not show it");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use syncline::{Db, Durability, Error};
+use syncline::{Db, Durability, Error, Iter, Slice, Snapshot};
 
 use crate::random::Random;
 
@@ -124,8 +124,7 @@ impl History {
     /// # Errors
     /// What [`Db::get`] failed with.
     pub fn last(db: &Db) -> Result<u64, Error> {
-        let number = |bytes: &[u8]| bytes.first_chunk().map_or(u64::MAX, |bytes| u64::from_le_bytes(*bytes));
-        Ok(db.get(LAST)?.map_or(0, |bytes| number(&bytes)))
+        db.get(LAST).map(number)
     }
 
     /// Which commit's value each key has after `last` commits.
@@ -152,19 +151,30 @@ impl History {
         if last > most {
             return Err(Problem::Wrong(format!("shows commit {last}, though only {most} were ever made")));
         }
-        self.scan(db, last)?;
+        self.scan(db.iter(), last)?;
         match db.verify(&mut |_| true)?.problems.into_iter().next() {
             Some(problem) => Err(Problem::Verify(problem)),
             None => Ok(last),
         }
     }
 
+    /// Checks that a snapshot shows exactly what the first `n` commits leave; returns `n`.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn check_snapshot(&self, db: &Db, snapshot: &Snapshot) -> Result<u64, Problem> {
+        let keyspace = db.default_keyspace();
+        let last = number(snapshot.get(&keyspace, LAST)?);
+        self.scan(snapshot.range::<&[u8]>(&keyspace, ..), last)?;
+        Ok(last)
+    }
+
     /// Compares a scan with the state after `last` commits.
-    fn scan(&self, db: &Db, last: u64) -> Result<(), Problem> {
+    fn scan(&self, entries: Iter, last: u64) -> Result<(), Problem> {
         let wrong = |what: String| Err(Problem::Wrong(format!("after {last} commits: {what}")));
         let mut expected = self.state(last).into_iter();
         let mut has_last = false;
-        for entry in db.iter() {
+        for entry in entries {
             let entry = entry?;
             if entry.key == LAST {
                 has_last = true;
@@ -186,4 +196,9 @@ impl History {
             None => Ok(()),
         }
     }
+}
+
+/// The number that a value of `last` is.
+fn number(value: Option<Slice>) -> u64 {
+    value.map_or(0, |bytes| bytes.first_chunk().map_or(u64::MAX, |bytes| u64::from_le_bytes(*bytes)))
 }

@@ -4,11 +4,13 @@
 //! `cargo test` runs them for a moment; `testkit planted` shows that they would notice. The engine's own tests take their
 //! worlds and histories from here.
 
+pub mod checksums;
 pub mod explorer;
+pub mod fuzz;
 pub mod history;
 pub mod hook;
 pub mod life;
-pub mod log_file;
+pub mod network;
 pub mod planted;
 pub mod random;
 pub mod rows;

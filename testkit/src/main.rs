@@ -4,6 +4,7 @@
 //! does not understand its arguments. `testkit planted`: looks for each planted bug, and exits with 1 if one is not caught.
 #![allow(clippy::disallowed_methods, reason = "a command reads the clock to know when to stop")]
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,8 @@ use testkit::planted;
 use testkit::rows::{self, ROWS, Row};
 
 const USAGE: &str = "usage: testkit faults [--row F2] [--seconds N | --states N] [--seed S] [--json]
-       testkit planted";
+       testkit planted [NAME]
+       testkit golden FOLDER";
 
 /// How much of each row is run, and how it is told.
 #[derive(Debug, Default)]
@@ -48,7 +50,9 @@ fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
     let outcome = match words.next().as_deref() {
         Some("faults") => Arguments::parse(words).and_then(|arguments| faults(&arguments)),
-        Some("planted") => Ok(look_for_planted()),
+        Some("child") => child(&words.collect::<Vec<_>>()),
+        Some("golden") => golden(words.next()),
+        Some("planted") => Ok(look_for_planted(&words.next().unwrap_or_default())),
         _ => Err("no such command".to_owned()),
     };
     match outcome {
@@ -71,12 +75,37 @@ fn faults(arguments: &Arguments) -> Result<bool, String> {
     Ok(failures == 0)
 }
 
-/// Looks for every planted bug; whether all were caught.
-fn look_for_planted() -> bool {
+/// What a row starts this program for as a child.
+fn child(words: &[String]) -> Result<bool, String> {
+    let number = |text: &String| text.parse().map_err(|_| format!("{text} is not a number"));
+    match words {
+        [verb, dir, seed, abort_at] if verb == "write" => {
+            rows::kill::child(Path::new(dir), number(seed)?, number(abort_at)?).map(|()| true)
+        }
+        [verb, dir] if verb == "open" => {
+            println!("{}", rows::opening::child(Path::new(dir)));
+            Ok(true)
+        }
+        [verb, seed] if verb == "lengths" => {
+            println!("{}", rows::lengths::child(number(seed)?)?);
+            Ok(true)
+        }
+        _ => Err("no such child".to_owned()),
+    }
+}
+
+/// Makes the golden files of the present format version.
+fn golden(dir: Option<String>) -> Result<bool, String> {
+    let dir = dir.ok_or("golden needs a folder")?;
+    rows::opening::make_golden(Path::new(&dir)).map(|()| true).map_err(|error| error.to_string())
+}
+
+/// Looks for every planted bug whose name has `wanted` in it; whether all were caught.
+fn look_for_planted(wanted: &str) -> bool {
     // Bugs make stores panic, and that is a way of being caught: no need for it to be heard.
     std::panic::set_hook(Box::new(|_| ()));
     let mut all_caught = true;
-    for planted in planted::all() {
+    for planted in planted::all().filter(|planted| planted.name.contains(wanted)) {
         for caught in planted.look() {
             let by = caught.by.as_deref().unwrap_or("NOT CAUGHT");
             all_caught &= caught.by.is_some();

@@ -3,6 +3,7 @@
 //! Easy to get wrong: damage is tried on a copy, and what is judged is what a user would see. A store that does not open and
 //! says why is fine; one that opens must show the history, or say of what it cannot show that it is damaged.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use syncline::vfs::{MemoryVfs, Vfs};
@@ -112,6 +113,10 @@ impl Specimen {
             Err(Error::Corruption { .. } | Error::UnsupportedVersion { .. }) => return Ok(Outcome::Refused),
             // Without a manifest of that name it is no store, and that is said.
             Err(Error::NotFound { .. }) => return Ok(Outcome::Refused),
+            // Nor is one of whose files one is missing.
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                return Ok(Outcome::Refused);
+            }
             Err(error) => return Err(format!("the error is not one of damage: {error}")),
         };
         let report = db.recovery().clone();

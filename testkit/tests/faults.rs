@@ -22,6 +22,11 @@ fn check(row: &str, states: u64) {
 }
 
 #[test]
+fn f1_a_killed_process_loses_no_acknowledged_write() {
+    check("F1", 40);
+}
+
+#[test]
 fn f2_a_power_cut_takes_back_at_most_what_was_not_synced() {
     check("F2", 10_000);
 }
@@ -62,8 +67,33 @@ fn f11_a_full_disk_loses_nothing() {
 }
 
 #[test]
+fn f13_a_store_is_open_once() {
+    check("F13", 2);
+}
+
+#[test]
+fn f14_no_length_in_a_file_is_believed() {
+    check("F14", 2_000);
+}
+
+#[test]
+fn f15_golden_files_open_and_later_ones_are_refused() {
+    check("F15", 1);
+}
+
+#[test]
+fn f16_stamps_rise_whatever_clocks_do() {
+    check("F16", 100);
+}
+
+#[test]
+fn f18_replicas_become_equal_once_the_network_lets_them() {
+    check("F18", 10_000);
+}
+
+#[test]
 fn every_planted_bug_is_caught_by_each_row_that_should() {
-    let missed = planted::all().iter().flat_map(|planted| {
+    let missed = planted::all().flat_map(|planted| {
         let caught = planted.look().into_iter().filter(|caught| caught.by.is_none());
         caught
             .map(|caught| format!("{} is missed by {} in {} states", planted.name, caught.row, caught.states))

@@ -61,7 +61,7 @@ impl Run {
             match self.random.below(20) {
                 0..=9 => self.commit(),
                 10 => self.db().flush().expect("flush"),
-                11 => self.db().compact(|| true).expect("compaction"),
+                11 => self.db().compact(|_| true).expect("compaction"),
                 12 => while self.db().step().expect("background work") {},
                 13 => self.reopen(),
                 14 => self.cut_power(),

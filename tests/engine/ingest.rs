@@ -89,7 +89,7 @@ fn an_ingest_beside_commits_leaves_what_the_same_puts_at_its_beginning_would() {
                 }
                 check(&db, &model);
                 match random.below(4) {
-                    0 => db.compact(|| true).expect("compact"),
+                    0 => db.compact(|_| true).expect("compact"),
                     1 => while db.step().expect("background work") {},
                     2 => {
                         world.vfs = world.vfs.kill();

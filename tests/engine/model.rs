@@ -60,7 +60,7 @@ impl Run {
                 75..=82 => self.check_reads(),
                 83..=88 => while self.random.chance(70) && self.db().step().expect("background work") {},
                 89..=90 => self.db().flush().expect("flush"),
-                91 => self.db().compact(|| true).expect("compaction"),
+                91 => self.db().compact(|_| true).expect("compaction"),
                 92..=94 => self.reopen(false),
                 95..=96 => self.reopen(true),
                 _ => self.check_snapshots(),

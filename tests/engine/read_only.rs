@@ -161,10 +161,10 @@ impl Writer {
             0 => self.commit(3, Durability::Sync),
             1 => self.commit(40, Durability::Buffered),
             2 => self.with(|db| db.flush().expect("flush")),
-            3 => self.with(|db| db.compact(|| true).expect("compact")),
+            3 => self.with(|db| db.compact(|_| true).expect("compact")),
             4 => {
                 self.commit(97, Durability::Buffered);
-                self.with(|db| db.compact(|| true).expect("compact"));
+                self.with(|db| db.compact(|_| true).expect("compact"));
             }
             _ => {
                 let mut state = self.state.lock().expect("no panic");
@@ -259,7 +259,7 @@ fn a_reader_changes_nothing_and_refuses_to() {
         db.write(batch, Durability::Buffered),
         db.persist(Durability::Sync),
         db.flush(),
-        db.compact(|| true),
+        db.compact(|_| true),
         db.step().map(drop),
         db.keyspace("new").map(drop),
         db.checkpoint("/copy").map(drop),

@@ -57,7 +57,7 @@ fn garbage_is_what_a_compaction_gives_back() {
     }
     db.flush().expect("flush");
     let before = stats(&db);
-    db.compact(|| true).expect("compact");
+    db.compact(|_| true).expect("compact");
     let after = stats(&db);
     assert_eq!((after.garbage_bytes(), after.shadowed_entries), (0, 0));
     let given_back = before.run_bytes - after.run_bytes;

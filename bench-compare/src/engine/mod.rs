@@ -149,6 +149,12 @@ pub trait Engine: Sized + Send + Sync {
     /// Shows entries to `visit` and returns how many there were.
     fn scan(&self, scan: Scan<'_>, visit: impl FnMut(&[u8], &[u8])) -> Result<usize>;
 
+    /// Does what writes have put off until somebody asks, where the engine does that. Workloads that write do it before their
+    /// time is taken, or the next reader would pay for them.
+    fn catch_up(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Writes what is in memory to sorted files, where the engine has such, and returns when no background work is left.
     /// So what reads find does not depend on how full a memtable happened to be.
     fn settle(&self) -> Result<()> {

@@ -14,6 +14,7 @@ pub struct Syncline {
     db: Db,
     keyspace: Keyspace,
     durability: Durability,
+    has_index: bool,
 }
 
 impl Engine for Syncline {
@@ -35,7 +36,7 @@ impl Engine for Syncline {
         let builder = if config.without_index { builder.without_index() } else { builder };
         let builder = if config.compress { builder.compression(Compression::Lz4) } else { builder };
         let db = builder.open_or_create()?;
-        Ok(Syncline { keyspace: db.default_keyspace(), db, durability })
+        Ok(Syncline { keyspace: db.default_keyspace(), db, durability, has_index: !config.without_index })
     }
 
     fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
@@ -76,6 +77,14 @@ impl Engine for Syncline {
         Ok(count)
     }
 
+    /// The root includes every write, so asking for it has what they replaced looked up.
+    fn catch_up(&self) -> Result<()> {
+        if self.has_index {
+            self.db.root()?;
+        }
+        Ok(())
+    }
+
     fn settle(&self) -> Result<()> {
         self.db.flush()?;
         while self.db.step()? {}
@@ -83,7 +92,7 @@ impl Engine for Syncline {
     }
 
     fn compact(self) -> Result<Syncline> {
-        self.db.compact(|| true)?;
+        self.db.compact(|_| true)?;
         Ok(self)
     }
 }

@@ -47,6 +47,7 @@ fn batches_of<E: Engine>(
         meter.add(count - 1);
         next += count;
     }
+    engine.catch_up()?;
     Ok(meter.stop())
 }
 
@@ -64,6 +65,7 @@ pub fn singles<E: Engine>(
         scope.data.fill_value(&key, version, &mut value);
         meter.time(|| engine.put(&key, &value))?;
     }
+    engine.catch_up()?;
     Ok(meter.stop())
 }
 
@@ -74,5 +76,6 @@ pub fn deletes<E: Engine>(engine: &E, scope: &Scope, numbers: &[u64]) -> Result<
         let key = scope.data.key(number);
         meter.time(|| engine.delete(&key))?;
     }
+    engine.catch_up()?;
     Ok(meter.stop())
 }

@@ -34,5 +34,6 @@ pub fn run<E: Engine>(engine: &E, scope: &Scope, mut random: Random, mix: Mix) -
             engine.put(&key, &value)
         })?;
     }
+    engine.catch_up()?;
     Ok(meter.stop())
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sync_proto::driver::tokio::{ConnectError, PeerResult, PeerStatus};
 use sync_proto::schedule::Task;
-use sync_proto::{End, Outcome};
+use sync_proto::{Divergence, End, Outcome};
 
 use super::report::phrases;
 
@@ -25,7 +25,7 @@ pub(crate) struct Event {
     received: u64,
     /// Bytes of frames, both ways.
     bytes: u64,
-    /// Entries by which the peer and this side still differ, at least; of peers that this side visits.
+    /// Entries by which the peer and this side still differ, at least, as far as that is known.
     divergence: Option<u64>,
 }
 
@@ -33,7 +33,10 @@ impl Event {
     /// Of a peer that came here.
     pub(super) fn incoming(result: &PeerResult) -> Event {
         let name = result.peer.as_ref().map(|name| name.to_string());
-        Event { name, incoming: true, ..Event::of(result.address.to_string(), &result.result) }
+        let outcome = result.result.as_ref().ok();
+        let divergence = outcome.and_then(Divergence::after).and_then(Divergence::gauge);
+        let event = Event::of(result.address.to_string(), &result.result);
+        Event { name, incoming: true, divergence, ..event }
     }
 
     /// Of a peer that was visited.

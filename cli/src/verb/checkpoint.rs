@@ -5,11 +5,17 @@ use serde_json::json;
 use crate::args::Checkpoint;
 use crate::error::{Result, Verdict};
 use crate::output::{Output, count};
+use crate::progress::Progress;
 use crate::store;
 
 pub(super) fn run(args: &Checkpoint, output: Output) -> Result<Verdict> {
     let db = store::open(&args.dir)?;
-    let made = db.checkpoint(&args.target)?;
+    let progress = Progress::bytes("copying", 0);
+    let made = db.checkpoint_with(&args.target, |so_far| {
+        progress.set_of(so_far.bytes, so_far.bytes_total);
+        true
+    })?;
+    drop(progress);
     let target = args.target.display().to_string();
     let object = json!({
         "dir": target, "newest_commit": made.seqno.0,

@@ -5,13 +5,19 @@ use serde_json::json;
 use crate::args::Store;
 use crate::error::{Result, Verdict};
 use crate::output::{Output, count, size};
+use crate::progress::Progress;
 use crate::store;
 
 pub(super) fn run(args: &Store, output: Output) -> Result<Verdict> {
     let db = store::open(&args.dir)?;
     db.flush()?;
     let before = db.stats()?;
-    db.compact(|| true)?;
+    let progress = Progress::bytes("merging", before.run_bytes);
+    db.compact(|so_far| {
+        progress.set_of(so_far.bytes, so_far.bytes_total);
+        true
+    })?;
+    drop(progress);
     let after = db.stats()?;
     output.answer(
         &json!({

@@ -44,7 +44,7 @@ pub(super) fn run(args: &Export, output: Output) -> Result<Verdict> {
 fn export(db: &Db, output: impl Write) -> Result<ExportReport> {
     let root = db.root()?;
     let progress = Progress::things("exporting", root.counts.live + root.counts.tombstones);
-    Ok(db.export(BufWriter::new(output), &mut |state| {
+    Ok(db.export(BufWriter::new(output), |state| {
         progress.set(state.entries);
         true
     })?)

@@ -17,12 +17,12 @@ pub(super) fn run(args: &Import, output: Output) -> Result<Verdict> {
             let file = host::open_table(path)?;
             let progress = Progress::bytes("importing", file.len);
             let (len, read) = (file.len, file.read);
-            store::import(&args.dir, file.input, &mut |_| {
+            store::import(&args.dir, file.input, |_| {
                 progress.set_of(read.load(std::sync::atomic::Ordering::Relaxed), len);
                 true
             })?
         }
-        None => store::import(&args.dir, io::stdin().lock(), &mut |_| true)?,
+        None => store::import(&args.dir, io::stdin().lock(), |_| true)?,
     };
     let root = output::root(db.root()?.fingerprint);
     output.answer(

@@ -12,7 +12,7 @@ pub(super) fn run(args: &Store, output: Output) -> Result<Verdict> {
     let db = store::open_read_only(&args.dir)?;
     let root = db.root()?;
     let progress = Progress::things("checking entries", root.counts.live + root.counts.tombstones);
-    let report = db.verify(&mut |state| {
+    let report = db.verify(|state| {
         progress.set(state.entries);
         true
     })?;

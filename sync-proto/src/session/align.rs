@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 
+use super::guess;
 use crate::hash::Salt;
 use crate::limits::FOUND_LEN_MAX;
 use crate::replica::Piece;
@@ -37,6 +38,8 @@ pub(crate) struct Group {
     pub(crate) sum: RangeSum,
     /// Whether the peer is known to hold nothing there.
     pub(crate) peer_empty: bool,
+    /// About how many entries differ there, those of either side counted; 0 if nothing is known of it.
+    pub(crate) differing: u64,
 }
 
 /// Finds the peer's bounds among this side's fences, which come in batches.
@@ -119,15 +122,14 @@ impl Align {
 /// Compares the peer's pieces, known by their `hashes`, with this side's `range` of sum `total`, given the inner bounds
 /// that both know. Returns what differs, and the number of this side's entries in what is equal.
 ///
-/// Neighbours that differ are taken together where one answer serves both: where this side or the peer holds nothing,
-/// or where this side holds at most `joined_max` entries in both.
+/// `differing` is about how many entries differ in the whole range, or 0.
 pub(crate) fn compare(
     range: &KeyRange,
     total: RangeSum,
     bounds: Vec<Bound>,
     hashes: &[u64],
+    differing: u64,
     salt: &Salt,
-    joined_max: u64,
 ) -> (Vec<Group>, u64) {
     let empty = salt.empty_range();
     let end = Bound { position: hashes.len(), key: Vec::new(), below: total };
@@ -148,28 +150,43 @@ pub(crate) fn compare(
         if equal {
             settled = settled.saturating_add(sum.count());
         } else {
-            let group = Group { lo, hi, range: KeyRange { start, end: group_end }, sum, peer_empty };
-            match groups.last_mut() {
-                Some(last) if last.hi == lo && join(last, &group, joined_max) => {
-                    last.hi = group.hi;
-                    last.range.end = group.range.end;
-                    last.sum += group.sum;
-                }
-                _ => groups.push(group),
-            }
+            let range = KeyRange { start, end: group_end };
+            groups.push(Group { lo, hi, range, sum, peer_empty, differing: 0 });
         }
         (lo, start, below) = (hi, bound.key, bound.below);
+    }
+    if bound_count > 0 {
+        let counts: Vec<u64> = groups.iter().map(|group| group.sum.count()).collect();
+        let guessed = guess::differing_entries(&counts, settled, differing);
+        groups.iter_mut().zip(guessed).for_each(|(group, differing)| group.differing = differing);
     }
     (groups, settled)
 }
 
-/// Whether one answer serves both of two neighbouring groups.
-fn join(a: &Group, b: &Group, joined_max: u64) -> bool {
+/// Takes neighbouring groups together where one answer serves both: where this side or the peer holds nothing, or where
+/// `fits` says so of this side's entries and the differing ones.
+pub(crate) fn join(groups: Vec<Group>, fits: impl Fn(u64, u64) -> bool) -> Vec<Group> {
+    let mut joined: Vec<Group> = Vec::new();
+    for group in groups {
+        match joined.last_mut() {
+            Some(last) if last.hi == group.lo && serves_both(last, &group, &fits) => {
+                last.hi = group.hi;
+                last.range.end = group.range.end;
+                last.sum += group.sum;
+                last.differing = last.differing.saturating_add(group.differing);
+            }
+            _ => joined.push(group),
+        }
+    }
+    joined
+}
+
+fn serves_both(a: &Group, b: &Group, fits: impl Fn(u64, u64) -> bool) -> bool {
     let (mine_a, mine_b) = (a.sum.count(), b.sum.count());
     match (a.peer_empty, b.peer_empty) {
         (true, true) => true,
         (false, false) if mine_a == 0 || mine_b == 0 => mine_a == mine_b,
-        (false, false) => mine_a.saturating_add(mine_b) <= joined_max,
+        (false, false) => fits(mine_a.saturating_add(mine_b), a.differing.saturating_add(b.differing)),
         _ => false,
     }
 }

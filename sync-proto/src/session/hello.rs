@@ -228,6 +228,8 @@ impl Session {
             sum: root,
             peer_empty,
             explicit: false,
+            differing: 0,
+            tries: 0,
             depth: 0,
         });
     }

@@ -20,6 +20,11 @@ impl KeyList {
         self.ends.push(u32::try_from(self.bytes.len()).expect("a session holds megabytes, not gigabytes"));
     }
 
+    /// The keys, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.len()).filter_map(|index| self.get(index))
+    }
+
     pub(crate) fn get(&self, index: usize) -> Option<&[u8]> {
         let end = *self.ends.get(index)? as usize;
         let start = match index.checked_sub(1) {

@@ -7,17 +7,16 @@
 use std::collections::BTreeSet;
 
 use super::keys::KeyList;
-use super::leaf::{self, Verdict};
+use super::leaf::{self, Mismatch, Verdict};
 use super::machine::{Session, Waiting};
 use super::report::Found;
 use super::table::{Body, Item, Listing};
 use super::walk::{Place, Span, Walking};
 use crate::error::AbortReason;
 use crate::limits::{DEPTH_MAX, KEYS_LEN_MAX, LIST_COUNT_MAX};
-use crate::options::Mode;
 use crate::replica::{Heads, ReadLimit, ReadRequest};
 use crate::types::{Fingerprint, Head, KeyRange, RangeSum};
-use crate::wire::item::{Extra, FullList, List, Listed, Pieces, Scope, Settle, Unmatched};
+use crate::wire::item::{Extra, FullList, Lacking, List, Listed, Pieces, Scope, Settle, Unmatched};
 use crate::wire::message::Message;
 
 /// How often a range is listed by short fingerprints before it is listed in full width.
@@ -50,15 +49,11 @@ impl Session {
     /// Goes on when the heads are there.
     pub(crate) fn heads_read(&mut self, reading: Reading, heads: Heads) -> Result<(), AbortReason> {
         let whole = heads.next.is_none();
-        if whole && !heads.heads.iter().map(Head::sum).sum::<RangeSum>().is_same_set(&heads.sum) {
-            return Err(AbortReason::Inconsistent("the heads of a range are not its sum"));
-        }
+        self.count_read(heads.heads.len());
         match reading {
             Reading::List { span, .. } | Reading::Decide { span, .. } if !whole => self.ask_split(span),
             Reading::Match { place, .. } | Reading::MatchFull { place, .. } if !whole => {
-                let scope = Scope::Pieces(place.pieces(1));
-                let Place { range, depth, .. } = place;
-                self.ask_cut(Span { scope, range, sum: heads.sum, peer_empty: false, explicit: true, depth });
+                self.ask_cut(Span { explicit: true, ..place.into_span(RangeSum::ZERO, 0) });
             }
             Reading::List { span, attempt } => self.say_list(span, attempt, heads),
             Reading::Match { place, fingerprints } => self.say_unmatched(&place, &fingerprints, heads.heads),
@@ -83,17 +78,15 @@ impl Session {
 
     fn say_list(&mut self, span: Span, attempt: u8, heads: Heads) {
         if heads.heads.is_empty() {
-            if self.terms.may_take || self.terms.mode == Mode::DryRun {
-                self.say_empty_list(span);
-            } else {
-                self.withhold_from_self();
-            }
+            self.say_nothing_held(span);
         } else if attempt < SHORT_LIST_COUNT {
             let salt = self.spoken_salt;
             let hashes: Vec<u128> = heads.heads.iter().map(|head| head.hash).collect();
             let fingerprints = hashes.iter().map(|&hash| salt.entry(hash)).collect();
             self.outbox.push(&Message::List(List { scope: span.scope, fingerprints }));
-            let listing = Listing { hashes, fingerprint: heads.sum.fingerprint, attempt };
+            let fingerprint =
+                hashes.iter().fold(Fingerprint::default(), |sum, &hash| sum + Fingerprint(hash));
+            let listing = Listing { hashes, fingerprint, attempt };
             self.draft.push(Item::whole(&span.range, span.depth, Body::List(listing)));
         } else {
             let keys: KeyList = heads.heads.iter().map(|head| &head.key).collect();
@@ -141,19 +134,26 @@ impl Session {
 
     fn say_unmatched(&mut self, place: &Place, fingerprints: &[u32], heads: Vec<Head>) {
         let head_count = heads.len() as u64;
-        let mismatch = leaf::match_list(fingerprints, heads, &self.heard_salt);
-        let salt = self.spoken_salt;
-        let extra: Vec<Extra> = mismatch
-            .extra
-            .iter()
-            .map(|head| Extra { key: salt.key(&head.key), hlc: head.stamp.hlc })
-            .collect();
-        let must_answer = !(mismatch.lacking.is_empty() && extra.is_empty());
+        let Mismatch { lacking, extra, common } = leaf::match_list(fingerprints, heads, &self.heard_salt);
+        self.push_unmatched(place, Lacking::Positions(lacking), &extra, common);
         self.settled = self.settled.saturating_add(head_count);
-        let common = mismatch.common.0;
-        let (item, lacking) = (place.item, mismatch.lacking);
-        self.outbox.push(&Message::Unmatched(Unmatched { item, lacking, extra, common }));
-        let body = Body::Unmatched { extra: mismatch.extra, must_answer };
+    }
+
+    /// Answers a list or a sketch.
+    pub(crate) fn push_unmatched(
+        &mut self,
+        place: &Place,
+        lacking: Lacking,
+        extra: &[Head],
+        common: Fingerprint,
+    ) {
+        let must_answer = !(lacking.is_empty() && extra.is_empty());
+        let keys = extra.iter().map(|head| &head.key).collect();
+        let salt = self.spoken_salt;
+        let told = extra.iter().map(|head| Extra { key: salt.key(&head.key), hlc: head.stamp.hlc });
+        let unmatched = Unmatched { item: place.item, lacking, extra: told.collect(), common: common.0 };
+        self.outbox.push(&Message::Unmatched(unmatched));
+        let body = Body::Unmatched { extra: keys, must_answer };
         self.draft.push(Item::whole(&place.range, place.depth, body));
     }
 
@@ -167,19 +167,25 @@ impl Session {
         if depth > DEPTH_MAX {
             return Err(AbortReason::Limit("depth"));
         }
-        let Some(Body::List(listing)) = self.sent.answer(unmatched.item) else {
-            return Err(AbortReason::Protocol("an answer to no list"));
+        let (listing, positions) = match (self.sent.answer(unmatched.item), unmatched.lacking) {
+            (Some(Body::List(listing)), Lacking::Positions(positions)) => (listing, positions),
+            (Some(Body::Sketch(sketching)), Lacking::Fingerprints(len, fingerprints))
+                if len == sketching.fingerprint_len =>
+            {
+                let place = Place { item: number, range, depth, tries: sketching.tries + 1 };
+                let common = Fingerprint(unmatched.common);
+                self.ask_lacking(place, sketching, fingerprints, unmatched.extra, common);
+                return Ok(());
+            }
+            _ => return Err(AbortReason::Protocol("an answer to no list")),
         };
-        let lacking: Option<Vec<u128>> = unmatched
-            .lacking
-            .iter()
-            .map(|&position| listing.hashes.get(position as usize).copied())
-            .collect();
+        let lacking: Option<Vec<u128>> =
+            positions.iter().map(|&position| listing.hashes.get(position as usize).copied()).collect();
         let lacking = lacking.ok_or(AbortReason::Protocol("positions beyond the list"))?;
         let lacking_sum = lacking.iter().fold(Fingerprint::default(), |sum, &hash| sum + Fingerprint(hash));
         let scope = Scope::Pieces(Pieces { item: number, lo: 0, hi: 1 });
-        let sum = RangeSum::ZERO;
-        let span = Span { scope, range, sum, peer_empty: false, explicit: true, depth };
+        let (sum, tries) = (RangeSum::ZERO, 0);
+        let span = Span { scope, range, sum, peer_empty: false, explicit: true, differing: 0, tries, depth };
         if listing.fingerprint - lacking_sum != Fingerprint(unmatched.common) {
             self.ask_list(span, listing.attempt + 1);
         } else if lacking.is_empty() {
@@ -203,7 +209,7 @@ impl Session {
     }
 
     /// Says the verdict on item `item` of the peer, and prepares to send what follows from it.
-    fn rule(&mut self, item: u32, verdict: Verdict) {
+    pub(crate) fn rule(&mut self, item: u32, verdict: Verdict) {
         let Verdict { only_mine, newer_mine, unsure, stale, want_missing, want_newer } = verdict;
         let settle = Settle {
             item,
@@ -237,12 +243,8 @@ impl Session {
     pub(crate) fn on_settle(&mut self, settle: Settle) -> Result<(), AbortReason> {
         self.refer(Pieces { item: settle.item, lo: 0, hi: 1 })?;
         let (keys, covers) = match self.sent.answer(settle.item) {
-            Some(Body::Unmatched { extra, .. }) => {
-                (extra.into_iter().map(|head| head.key).collect::<Vec<_>>(), true)
-            }
-            Some(Body::FullList(keys)) => {
-                ((0..keys.len()).filter_map(|at| keys.get(at)).map(<[u8]>::to_vec).collect(), false)
-            }
+            Some(Body::Unmatched { extra, .. }) => (extra, true),
+            Some(Body::FullList(keys)) => (keys, false),
             _ => return Err(AbortReason::Protocol("a verdict on no list")),
         };
         let found = Found {
@@ -252,7 +254,7 @@ impl Session {
             newer_theirs: settle.newer_mine,
         };
         self.report.add(found, self.initiates());
-        let mut keys: Vec<Option<Vec<u8>>> = keys.into_iter().map(Some).collect();
+        let mut keys: Vec<Option<Vec<u8>>> = keys.iter().map(|key| Some(key.to_vec())).collect();
         for (positions, newer) in [(&settle.missing, false), (&settle.stale, true)] {
             let wanted = positions.iter().map(|&position| match keys.get_mut(position as usize) {
                 Some(key) => Ok(key.take()),

@@ -65,6 +65,16 @@ pub(crate) enum Waiting {
     Closing(Closing),
 }
 
+impl Waiting {
+    /// Bytes held.
+    fn memory_len(&self) -> usize {
+        match self {
+            Waiting::Walking(Walking::Scan(scan)) => scan.memory_len(),
+            _ => 0,
+        }
+    }
+}
+
 /// What is known of the peer's flight that is coming in.
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
@@ -149,6 +159,8 @@ pub struct Session {
     pub(crate) reopened_idle: bool,
 
     pub(crate) sends: Sends,
+    /// Entries of this side in the ranges that its flight sketches.
+    pub(crate) sketched_count: u64,
     /// Whether this side's flight says something beside its items that the peer goes on from.
     pub(crate) expects_more: bool,
     pub(crate) staging: Option<Staging>,
@@ -216,6 +228,7 @@ impl Session {
             reopened_to: None,
             reopened_idle: false,
             sends: Sends::default(),
+            sketched_count: 0,
             expects_more: false,
             staging: None,
             uncovered: BTreeSet::new(),
@@ -294,6 +307,9 @@ impl Session {
         };
         self.frame.as_ref().map_or(0, |frame| frame.bytes.len())
             + self.spans.iter().map(Span::memory_len).sum::<usize>()
+            + self.waiting.as_ref().map_or(0, Waiting::memory_len)
+            + self.sent.seen_len()
+            + self.draft.seen_len()
             + self.sent.memory_len()
             + self.draft.memory_len()
             + self.outbox.memory_len()
@@ -438,7 +454,7 @@ impl Session {
             Message::HelloReply(reply) => self.on_hello_reply(reply),
             Message::Table(table) => self.on_table(table),
             Message::Stream(count) => self.on_stream(count),
-            Message::Entries(entries) => self.on_entries(entries),
+            Message::Entries(entries) => self.on_entries(entries, len),
             Message::ValueBegin(begin) => self.on_value_begin(begin),
             Message::ValuePart(bytes) => self.on_value_part(bytes),
             Message::ValueAbandon => self.on_value_abandon(),

@@ -15,10 +15,10 @@
 //!
 //! - `io`: what goes in and out. `machine`: state, and the loop that moves it on.
 //! - `hello`: opening; who may send what. `horizon`: who belongs to the set, and what a session proves.
-//! - `walk`: pieces of ranges; `align` compares them, purely. `aside`: what does not fit a flight.
-//! - `list`: small ranges; `leaf` settles them, purely.
+//! - `walk`: pieces of ranges; `align` compares them and `guess` judges by that how much differs, both purely. `aside`: what does not fit a flight.
+//! - `list`: small ranges, and `scan`: larger ones by a sketch; `leaf` settles them, purely.
 //! - `send`, `receive`: entries. `finish`: the end of a flight, and of the session.
-//! - `table`, `backlog`, `outbox`, `keys`: what is held meanwhile. `report`: what is told.
+//! - `table`, `backlog`, `outbox`, `keys`, `seen`: what is held meanwhile. `report`: what is told.
 //!
 //! Easy to get wrong: at most one request to the replica is open at a time, and the next frame is handed in only when
 //! [`Session::poll_output`] has nothing more to say. Both keep memory and order simple.
@@ -27,6 +27,7 @@ mod align;
 mod aside;
 mod backlog;
 mod finish;
+mod guess;
 mod hello;
 mod horizon;
 mod io;
@@ -37,6 +38,8 @@ mod machine;
 mod outbox;
 mod receive;
 mod report;
+mod scan;
+mod seen;
 mod send;
 mod table;
 mod walk;

@@ -25,11 +25,13 @@ impl Session {
         Ok(())
     }
 
-    pub(crate) fn on_entries(&mut self, entries: Vec<Entry>) -> Result<(), AbortReason> {
+    pub(crate) fn on_entries(&mut self, entries: Vec<Entry>, message_len: usize) -> Result<(), AbortReason> {
         for entry in &entries {
             self.admit(entry, entry.value.len() as u64)?;
-            self.report.value_bytes += entry.value.len() as u64;
         }
+        let value_len = entries.iter().map(|entry| entry.value.len() as u64).sum::<u64>();
+        self.report.value_bytes += value_len;
+        self.report.entry_bytes += (message_len as u64).saturating_sub(value_len);
         self.report.entries_received += entries.len() as u64;
         let apply = ApplyRequest::Entries { entries, origin: self.terms.origin };
         self.output_and_wait(Output::Apply(apply), Waiting::Apply);

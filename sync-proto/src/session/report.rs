@@ -104,6 +104,8 @@ pub struct Report {
     pub newer_right: u64,
     /// Separate small ranges in which the sides differed.
     pub ranges: u64,
+    /// Heads and entries that this side read, some of them more than once.
+    pub entries_read: u64,
     /// Entries that this side sent.
     pub entries_sent: u64,
     /// Entries that this side received.
@@ -116,6 +118,8 @@ pub struct Report {
     pub value_bytes: u64,
     /// Bytes of frames less those of values, both directions.
     pub metadata_bytes: u64,
+    /// Of these, those of the entries themselves, which no repair can do without: keys, stamps, metas.
+    pub entry_bytes: u64,
     /// Flights, both directions; the hello is the first. Two are a round trip.
     pub legs: u32,
     /// The initiator's root (or sum of the filtered range) when it last spoke of it.

@@ -166,6 +166,7 @@ impl Session {
                 if entries.answered == 0 {
                     return Err(AbortReason::Inconsistent("an answer that answers nothing"));
                 }
+                self.count_read(entries.entries.len());
                 keys.into_iter().skip(entries.answered).for_each(|key| self.sends.push_key(key));
                 self.sends.fetched.extend(entries.entries);
             }
@@ -174,12 +175,14 @@ impl Session {
                 self.announce(range, count);
             }
             (Sending::Names, ReadAnswer::Heads(heads)) => {
+                self.count_read(heads.heads.len());
                 self.name(heads.heads.into_iter().map(|head| head.key).collect(), false);
             }
             (Sending::Range(range), ReadAnswer::EntriesIn(entries)) => {
                 if entries.next.as_ref().is_some_and(|next| *next <= range.start) {
                     return Err(AbortReason::Inconsistent("an answer that answers nothing"));
                 }
+                self.count_read(entries.entries.len());
                 self.sends.fetched.extend(entries.entries);
                 if let Some(start) = entries.next {
                     self.sends.rest = Some(KeyRange { start, end: range.end });
@@ -189,6 +192,10 @@ impl Session {
             _ => return Err(AbortReason::Inconsistent("an answer to another question")),
         }
         Ok(())
+    }
+
+    pub(crate) fn count_read(&mut self, count: usize) {
+        self.report.entries_read = self.report.entries_read.saturating_add(count as u64);
     }
 
     fn announce(&mut self, range: KeyRange, count: u64) {
@@ -229,9 +236,13 @@ impl Session {
             }
         }
         if !batch.is_empty() {
+            let value_len = batch.iter().map(|entry| entry.value.len() as u64).sum::<u64>();
             self.report.entries_sent += batch.len() as u64;
-            self.report.value_bytes += batch.iter().map(|entry| entry.value.len() as u64).sum::<u64>();
+            self.report.value_bytes += value_len;
+            let before = self.outbox.payload_len();
             self.outbox.push(&Message::Entries(batch));
+            let message_len = (self.outbox.payload_len() - before) as u64;
+            self.report.entry_bytes += message_len.saturating_sub(value_len);
         }
     }
 

@@ -5,7 +5,8 @@
 
 use super::backlog::Backlog;
 use super::keys::KeyList;
-use crate::types::{Fingerprint, Head, KeyRange};
+use super::seen::Seen;
+use crate::types::{Fingerprint, KeyRange};
 
 /// One item as its sender remembers it.
 #[derive(Debug)]
@@ -29,17 +30,33 @@ pub(crate) enum Body {
     EmptyList,
     /// A list of short fingerprints. Must be answered.
     List(Listing),
+    /// A sketch. Must be answered.
+    Sketch(Sketching),
     /// A list in full width: its keys. Must be answered.
     FullList(KeyList),
     /// Own entries that the peer's list lacked. Must be answered if anything did not match.
     Unmatched {
-        /// The entries.
-        extra: Vec<Head>,
+        /// The keys of the entries.
+        extra: KeyList,
         /// Whether anything did not match.
         must_answer: bool,
     },
     /// Answered.
     Answered,
+}
+
+/// What is kept of a sketch: what it was made of, by which the range is closed.
+#[derive(Debug)]
+pub(crate) struct Sketching {
+    /// Number of the entries, and sum of their hashes.
+    pub(crate) count: u64,
+    pub(crate) fingerprint: Fingerprint,
+    /// Length of the short fingerprints.
+    pub(crate) fingerprint_len: u8,
+    /// Where they lie.
+    pub(crate) seen: Seen,
+    /// How often the range was sketched before, by either side.
+    pub(crate) tries: u8,
 }
 
 /// What the lister keeps of a list: the pinned snapshot's hashes and sum, by which the range is closed.
@@ -51,6 +68,15 @@ pub(crate) struct Listing {
     pub(crate) fingerprint: Fingerprint,
     /// How often the range was listed before.
     pub(crate) attempt: u8,
+}
+
+impl Body {
+    fn seen_len(&self) -> usize {
+        match self {
+            Body::Sketch(sketching) => sketching.seen.memory_len(),
+            _ => 0,
+        }
+    }
 }
 
 impl Item {
@@ -84,7 +110,7 @@ impl Item {
 
     fn must_answer(&self) -> bool {
         match &self.body {
-            Body::List(_) | Body::FullList(_) => true,
+            Body::List(_) | Body::Sketch(_) | Body::FullList(_) => true,
             Body::Unmatched { must_answer, .. } => *must_answer,
             Body::Pieces | Body::EmptyList | Body::Answered => false,
         }
@@ -93,11 +119,8 @@ impl Item {
     fn memory_len(&self) -> usize {
         let body = match &self.body {
             Body::List(listing) => listing.hashes.capacity() * size_of::<u128>(),
-            Body::FullList(keys) => keys.memory_len(),
-            Body::Unmatched { extra, .. } => {
-                extra.iter().map(|head| head.key.capacity() + size_of::<Head>()).sum()
-            }
-            Body::Pieces | Body::EmptyList | Body::Answered => 0,
+            Body::FullList(keys) | Body::Unmatched { extra: keys, .. } => keys.memory_len(),
+            Body::Pieces | Body::EmptyList | Body::Sketch(_) | Body::Answered => 0,
         };
         size_of::<Item>() + self.starts.memory_len() + self.end.as_ref().map_or(0, |end| end.len()) + body
     }
@@ -108,12 +131,15 @@ impl Item {
 pub(crate) struct Table {
     items: Vec<Item>,
     memory_len: usize,
+    /// Of the [`Seen`] of its sketches, which come on top.
+    seen_len: usize,
     aside_len: usize,
 }
 
 impl Table {
     pub(crate) fn push(&mut self, item: Item) {
         self.memory_len += item.memory_len();
+        self.seen_len += item.body.seen_len();
         self.aside_len += item.aside_len();
         self.items.push(item);
     }
@@ -122,9 +148,14 @@ impl Table {
         self.items.len()
     }
 
-    /// Bytes held.
+    /// Bytes held, those of [`Table::seen_len`] apart.
     pub(crate) fn memory_len(&self) -> usize {
         self.memory_len
+    }
+
+    /// Bytes held to find the entries of unanswered sketches again.
+    pub(crate) fn seen_len(&self) -> usize {
+        self.seen_len
     }
 
     /// What the backlog would grow by if all of this were put aside.
@@ -139,6 +170,7 @@ impl Table {
     /// Takes what the item said; from then on it counts as answered. Pieces are answered piece by piece and stay.
     pub(crate) fn answer(&mut self, item: u32) -> Option<Body> {
         let item = self.items.get_mut(item as usize)?;
+        self.seen_len -= item.body.seen_len();
         Some(match item.body {
             Body::Pieces => Body::Pieces,
             _ => std::mem::replace(&mut item.body, Body::Answered),

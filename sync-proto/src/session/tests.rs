@@ -16,7 +16,7 @@ use crate::types::KeyRange;
 use crate::wire::codec::Reader;
 use crate::wire::frame::{self, FRAME_HEADER_LEN};
 use crate::wire::hello::Done;
-use crate::wire::item::{Children, List, Pieces, Scope, Split};
+use crate::wire::item::{Children, Lacking, List, Pieces, Scope, Split};
 use crate::wire::message::Message;
 
 const NOW: Duration = Duration::ZERO;
@@ -34,6 +34,13 @@ fn messages(frame: &[u8]) -> Vec<Message> {
         reader = Reader::new(&bytes[bytes.len() - one.remaining_len()..]);
     }
     messages
+}
+
+/// Without sketches, which settle everything of this size otherwise.
+fn lists_only(nonce: u64) -> Options {
+    let mut options = Options::new(nonce);
+    options.limits = Limits { sketch_count: 0, fan_out: 8, ..Limits::default() };
+    options
 }
 
 fn sealed(messages: &[Message], last: bool) -> Vec<u8> {
@@ -109,14 +116,14 @@ fn a_collision_that_hides_a_difference_is_listed_again_and_then_in_full_width() 
     for collisions in 0..=2 {
         let (left, right) = stale_pair(60, [5]);
         let (mut hidden, mut lists, mut full) = (0, 0, 0);
-        let (outcome, _) = run(&left, &right, Options::new(1), &mut |_, messages| {
+        let (outcome, _) = run(&left, &right, lists_only(1), &mut |_, messages| {
             for message in messages {
                 match message {
                     Message::List(_) => lists += 1,
                     Message::FullList(_) => full += 1,
                     // As if both versions had the same short fingerprint: they match, and only the sum knows better.
                     Message::Unmatched(unmatched) if hidden < collisions => {
-                        (unmatched.lacking, unmatched.extra) = (Vec::new(), Vec::new());
+                        (unmatched.lacking, unmatched.extra) = (Lacking::Positions(Vec::new()), Vec::new());
                         hidden += 1;
                     }
                     _ => {}
@@ -146,6 +153,55 @@ fn every_list_in_full_width_converges_as_well() {
 }
 
 #[test]
+fn a_sketch_that_does_not_close_is_looked_at_more_closely() {
+    for collisions in 0..3 {
+        let (left, right) = stale_pair(5000, [5, 2000]);
+        let (mut hidden, mut sketches, mut others) = (0, 0, 0);
+        let (outcome, _) = run(&left, &right, Options::new(1), &mut |_, messages| {
+            for message in messages {
+                match message {
+                    Message::Sketched(_) => sketches += 1,
+                    Message::Children(_) | Message::Split(_) | Message::List(_) => others += 1,
+                    // As if the versions of one key had the same short fingerprint.
+                    Message::Unmatched(unmatched) if hidden < collisions => {
+                        unmatched.lacking = Lacking::Fingerprints(4, Vec::new());
+                        unmatched.extra.clear();
+                        hidden += 1;
+                    }
+                    _ => {}
+                }
+            }
+        });
+        assert_eq!(outcome.end, End::Complete);
+        assert_eq!(left.root(), right.root());
+        assert_eq!(outcome.report.entries_differing, 2);
+        assert!(sketches > 0 && others >= hidden, "{collisions} collisions: {sketches} sketches, {others}");
+    }
+}
+
+#[test]
+fn an_entry_overwritten_between_two_passes_is_not_lost() {
+    for on_left in [false, true] {
+        let (left, right) = stale_pair(3000, [5, 100, 2000]);
+        let key = [vec![1], Rng(100).bytes(12)].concat();
+        let mut overwritten = 0;
+        // Either side may be the one that has answered a sketch and now looks for the entry.
+        let (outcome, _) = run(&left, &right, Options::new(1), &mut |_, messages| {
+            for message in messages {
+                let sketched = matches!(message, Message::Sketched(_) | Message::Unmatched(_));
+                if sketched && overwritten < 2 {
+                    overwritten += 1;
+                    let side = if on_left { &left } else { &right };
+                    side.put(entry(key.clone(), 300 + overwritten, 1, "newest"));
+                }
+            }
+        });
+        assert_eq!(outcome.end, End::Complete, "{on_left}");
+        assert_eq!((overwritten, left.root()), (2, right.root()), "{on_left}");
+    }
+}
+
+#[test]
 fn keys_with_the_same_short_fingerprint_are_sent_after_all() {
     // Each side has one key that the other lacks. In the middle the fingerprint of the left one becomes that of the
     // right one, so that the deciding right side takes the two for versions of one key, whichever of them is newer.
@@ -160,7 +216,8 @@ fn keys_with_the_same_short_fingerprint_are_sent_after_all() {
             leg += 1;
             for message in messages {
                 if let Message::Unmatched(unmatched) = message {
-                    assert_eq!((unmatched.lacking.len(), unmatched.extra.len()), (1, 1));
+                    assert_eq!(unmatched.extra.len(), 1);
+                    assert!(!unmatched.lacking.is_empty());
                     unmatched.extra[0].key = salt.leg(leg).key(&right_key);
                     collisions += 1;
                 }
@@ -181,8 +238,8 @@ fn a_mistaken_bound_is_noticed_when_a_range_is_put_aside_and_nothing_is_lost() {
     for seed in 0..60 {
         let rng = &mut Rng(seed);
         let (left, right) = stale_pair(2000, (0..2000).step_by(3));
-        let mut options = Options::new(seed);
-        options.limits = Limits { window_len: 200, ..Limits::default() };
+        let mut options = lists_only(seed);
+        options.limits.window_len = 200;
         let mut shifts = 2;
         let truth = Truth::of(&left, &right);
         let (outcome, on_right) = run(&left, &right, options, &mut |_, messages| {
@@ -210,8 +267,8 @@ fn narrow_windows_cost_legs_and_nothing_else() {
     for seed in 0..60 {
         let (left, right) = diverged(seed);
         let truth = Truth::of(&left, &right);
-        let mut options = Options::new(seed);
-        options.limits = Limits { window_len: 300, legs_max: 1 << 20, ..Limits::default() };
+        let mut options = lists_only(seed);
+        options.limits.window_len = 300;
         let (on_left, on_right) = run(&left, &right, options, &mut |_, _| ());
         assert_eq!(on_left.end, End::Complete, "seed {seed}");
         assert_eq!(left.root(), right.root(), "seed {seed}");
@@ -255,7 +312,7 @@ fn spans(flight: &[Message]) -> Vec<Pieces> {
     let piece_count = |message: &Message| match message {
         Message::Children(children) => Some(children.hashes.len()),
         Message::Split(split) => Some(split.hashes.len()),
-        Message::List(_) | Message::FullList(_) | Message::Unmatched(_) => Some(1),
+        Message::List(_) | Message::Sketched(_) | Message::FullList(_) | Message::Unmatched(_) => Some(1),
         _ => None,
     };
     let counts = flight.iter().filter_map(piece_count).enumerate();
@@ -271,7 +328,7 @@ fn a_liar_with_endless_depth_ends() {
         let cut = |pieces| {
             let ids = vec![7; 7];
             let hashes = (0..8).map(|_| rng.next()).collect();
-            Message::Children(Children { scope: Scope::Pieces(pieces), cut: 1, ids, hashes })
+            Message::Children(Children { scope: Scope::Pieces(pieces), cut: 1, differing: 0, ids, hashes })
         };
         spans(flight).into_iter().map(cut).collect()
     });

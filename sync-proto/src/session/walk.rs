@@ -11,14 +11,17 @@ use super::keys::KeyList;
 use super::list::Reading;
 use super::machine::{Session, Waiting};
 use super::report::Reason;
+use super::scan::Scan;
 use super::table::{Body, Item};
 use crate::error::AbortReason;
 use crate::limits::{
-    CUT_KEYS_LEN_MAX, DEPTH_MAX, ELEMENT_OVERHEAD_LEN, FRAME_LEN_MAX, ITEM_COUNT_MAX, KEYS_LEN_MAX,
-    PIECE_COUNT_MAX,
+    CELL_COUNT_MAX, CUT_KEYS_LEN_MAX, DEPTH_MAX, ELEMENT_OVERHEAD_LEN, FRAME_LEN_MAX, ITEM_COUNT_MAX,
+    JOINED_COUNT_MAX, KEYS_LEN_MAX, LIST_COUNT_MAX, PIECE_COUNT_MAX, SKETCH_TRY_COUNT_MAX,
+    SKETCHED_DIFFERING_MAX, SPARSE,
 };
 use crate::options::Mode;
 use crate::replica::{self, Cut, Piece, ReadAnswer, ReadLimit, ReadRequest};
+use crate::sketch;
 use crate::types::{KeyRange, RangeSum};
 use crate::wire::item::{Children, List, Pieces, Scope, Split};
 use crate::wire::message::Message;
@@ -39,6 +42,10 @@ pub(crate) struct Span {
     pub(crate) peer_empty: bool,
     /// Whether a cut must name its bounds in full.
     pub(crate) explicit: bool,
+    /// About how many entries differ in it, those of either side counted; 0 if nothing is known of it.
+    pub(crate) differing: u64,
+    /// How often it was sketched, by either side, and not settled.
+    pub(crate) tries: u8,
     pub(crate) depth: u32,
 }
 
@@ -60,6 +67,8 @@ pub(crate) struct Place {
     pub(crate) range: KeyRange,
     /// How often the range was cut to get here.
     pub(crate) depth: u32,
+    /// How often it was sketched, by either side, and not settled.
+    pub(crate) tries: u8,
 }
 
 impl Place {
@@ -67,6 +76,21 @@ impl Place {
     pub(crate) fn pieces(&self, piece_count: usize) -> Pieces {
         Pieces { item: self.item, lo: 0, hi: piece_count as u32 }
     }
+
+    /// The whole range as one to be answered; of `sum` the counts matter.
+    pub(crate) fn into_span(self, sum: RangeSum, differing: u64) -> Span {
+        let scope = Scope::Pieces(self.pieces(1));
+        let Place { range, depth, tries, .. } = self;
+        Span { scope, range, sum, peer_empty: false, explicit: false, differing, tries, depth }
+    }
+}
+
+/// How a range that differs is answered.
+enum Step {
+    List,
+    /// With so many cells.
+    Sketch(usize),
+    Cut,
 }
 
 /// What the walk waits for.
@@ -84,6 +108,8 @@ pub(crate) enum Walking {
     Reopen(Aside),
     /// Heads for a list.
     List(Reading),
+    /// Heads for a sketch.
+    Scan(Box<Scan>),
 }
 
 /// A comparison that looks for the peer's bounds among this side's fences.
@@ -91,6 +117,7 @@ pub(crate) enum Walking {
 pub(crate) struct Aligning {
     place: Place,
     cut: u8,
+    differing: u64,
     hashes: Vec<u64>,
     align: Align,
 }
@@ -119,9 +146,11 @@ impl Session {
                 let sum = super::hello::whole(&sums)?;
                 let Aside { range, depth, .. } = aside;
                 let scope = Scope::Keys(range.clone());
-                self.answer(Span { scope, range, sum, peer_empty: false, explicit: false, depth });
+                let (peer_empty, explicit, differing, tries) = (false, false, 0, 0);
+                self.answer(Span { scope, range, sum, peer_empty, explicit, differing, tries, depth });
             }
             (Walking::List(reading), ReadAnswer::Heads(heads)) => self.heads_read(reading, heads)?,
+            (Walking::Scan(scan), ReadAnswer::Heads(heads)) => self.scanned(scan, heads)?,
             _ => return Err(AbortReason::Inconsistent("an answer to another question")),
         }
         Ok(())
@@ -143,6 +172,7 @@ impl Session {
             Message::Children(children) => self.on_children(children),
             Message::Split(split) => self.on_split(split),
             Message::List(list) => self.on_list(list),
+            Message::Sketched(sketched) => self.on_sketched(sketched),
             Message::FullList(list) => self.on_full_list(list),
             Message::Unmatched(unmatched) => self.on_unmatched(unmatched),
             Message::Settle(settle) => self.on_settle(settle),
@@ -160,7 +190,8 @@ impl Session {
         }
         let align = Align::new(&children.ids);
         let range = place.range.clone();
-        self.ask_fences(range, Aligning { place, cut: children.cut, hashes: children.hashes, align }.into());
+        let Children { cut, differing, hashes, .. } = children;
+        self.ask_fences(range, Aligning { place, cut, differing, hashes, align }.into());
         Ok(())
     }
 
@@ -179,10 +210,9 @@ impl Session {
                 self.ask_fences(rest, aligning);
             }
             None => {
-                let Aligning { place, hashes, align, .. } = *aligning;
+                let Aligning { place, differing, hashes, align, .. } = *aligning;
                 let (bounds, total) = align.finish();
-                let joined_max = u64::from(self.options.limits.list_count);
-                self.compare(place, total, bounds, &hashes, joined_max);
+                self.compare(place, total, bounds, &hashes, differing, true);
             }
         }
     }
@@ -221,7 +251,7 @@ impl Session {
         });
         let bounds = bounds.collect();
         // Bounds come in full where a range was too long to list, so its parts are not joined again.
-        self.compare(place, sums.iter().copied().sum(), bounds, hashes, 0);
+        self.compare(place, sums.iter().copied().sum(), bounds, hashes, 0, false);
         Ok(())
     }
 
@@ -232,48 +262,86 @@ impl Session {
         total: RangeSum,
         bounds: Vec<Bound>,
         hashes: &[u64],
-        joined_max: u64,
+        differing: u64,
+        joins: bool,
     ) {
-        let Place { item, range, depth } = place;
-        let (groups, settled) = align::compare(&range, total, bounds, hashes, &self.heard_salt, joined_max);
+        let Place { item, range, depth, .. } = place;
+        let (groups, settled) = align::compare(&range, total, bounds, hashes, differing, &self.heard_salt);
+        let groups = align::join(groups, |count, differing| joins && self.fits_one(count, differing));
         self.settled = self.settled.saturating_add(settled);
         self.spans.extend(groups.into_iter().map(|group| {
-            let Group { lo, hi, range, sum, peer_empty } = group;
+            let Group { lo, hi, range, sum, peer_empty, differing } = group;
             let scope = Scope::Pieces(Pieces { item, lo: lo as u32, hi: hi as u32 });
             // Nothing of the peer's cut was of use: ids will not help the next time either.
             let explicit = hi - lo == hashes.len();
-            Span { scope, range, sum, peer_empty, explicit, depth }
+            Span { scope, range, sum, peer_empty, explicit, differing, tries: 0, depth }
         }));
     }
 
     /// Answers a range that differs.
     pub(crate) fn answer(&mut self, span: Span) {
         if !self.has_room() {
-            let Span { scope, range, depth, .. } = span;
+            let Span { scope, range, depth, tries, .. } = span;
             match scope {
-                Scope::Pieces(pieces) => self.put_off(pieces, Place { item: pieces.item, range, depth }),
+                Scope::Pieces(pieces) => {
+                    self.put_off(pieces, Place { item: pieces.item, range, depth, tries });
+                }
                 Scope::Keys(_) => self.aside.push(Aside::new(range, depth)),
             }
             return;
         }
-        let dry = self.terms.mode == Mode::DryRun;
         let count = span.sum.count();
         if count == 0 {
             if span.peer_empty {
                 return;
             }
-            if self.terms.may_take || dry {
-                self.say_empty_list(span);
-            } else {
-                self.withhold_from_self();
-            }
+            self.say_nothing_held(span);
         } else if span.peer_empty {
             self.stream(span.range);
-        } else if count <= u64::from(self.options.limits.list_count) {
-            self.ask_list(span, 0);
         } else {
-            self.ask_cut(span);
+            match self.choose(&span) {
+                Step::List => self.ask_list(span, 0),
+                Step::Sketch(cell_count) => {
+                    self.sketched_count = self.sketched_count.saturating_add(count);
+                    self.ask_sketch(span, cell_count);
+                }
+                Step::Cut => self.ask_cut(span),
+            }
         }
+    }
+
+    /// The cheaper of list and sketch where the range may be read for it, and otherwise a cut.
+    fn choose(&self, span: &Span) -> Step {
+        let limits = &self.options.limits;
+        let count = span.sum.count();
+        let is_small = count <= LIST_COUNT_MAX as u64;
+        if span.tries < SKETCH_TRY_COUNT_MAX && (is_small || span.differing > 0) {
+            // Of a small range that nothing is known of, a few entries are expected to differ.
+            let differing = if span.differing == 0 { 4 } else { span.differing };
+            // Where so many are expected, there are now and then more.
+            let spread = (1.3 * (differing as f64).sqrt()) as u64;
+            let cell_count = sketch::cells_for(differing.saturating_add(spread));
+            let read_count = self.sketched_count.saturating_add(count);
+            let may_read =
+                count <= u64::from(limits.sketch_count) && read_count <= u64::from(limits.read_count);
+            let is_sparse = is_small || differing <= SKETCHED_DIFFERING_MAX.max(count / SPARSE);
+            if is_small && is_listed(count, differing) {
+                return Step::List;
+            }
+            if may_read && is_sparse && cell_count <= CELL_COUNT_MAX {
+                return Step::Sketch(cell_count);
+            }
+        }
+        if count <= u64::from(limits.list_count) { Step::List } else { Step::Cut }
+    }
+
+    /// Whether neighbouring ranges with so many entries in all, so many of them differing, are better settled together.
+    fn fits_one(&self, count: u64, differing: u64) -> bool {
+        let limits = &self.options.limits;
+        if is_listed(count, differing) {
+            return count <= LIST_COUNT_MAX as u64 / 2;
+        }
+        differing <= SKETCHED_DIFFERING_MAX && count <= JOINED_COUNT_MAX.min(u64::from(limits.sketch_count))
     }
 
     pub(crate) fn ask_cut(&mut self, span: Span) {
@@ -293,7 +361,8 @@ impl Session {
     fn say_children(&mut self, span: Span, cut: u8, pieces: &[Piece]) {
         let ids = pieces.iter().skip(1).map(|piece| self.spoken_salt.key(&piece.start)).collect();
         let hashes = pieces.iter().map(|piece| self.spoken_salt.range(&piece.sum)).collect();
-        self.outbox.push(&Message::Children(Children { scope: span.scope, cut, ids, hashes }));
+        let differing = span.differing;
+        self.outbox.push(&Message::Children(Children { scope: span.scope, cut, differing, ids, hashes }));
         let starts: KeyList = pieces.iter().map(|piece| &piece.start).collect();
         self.draft.push(Item::pieces(starts, span.range.end, span.depth));
     }
@@ -307,9 +376,14 @@ impl Session {
         self.draft.push(Item::pieces(starts, span.range.end, span.depth));
     }
 
-    pub(crate) fn say_empty_list(&mut self, span: Span) {
-        self.outbox.push(&Message::List(List { scope: span.scope, fingerprints: Vec::new() }));
-        self.draft.push(Item::whole(&span.range, span.depth, Body::EmptyList));
+    /// Asks for all that the peer holds in a range.
+    pub(crate) fn say_nothing_held(&mut self, span: Span) {
+        if self.terms.may_take || self.terms.mode == Mode::DryRun {
+            self.outbox.push(&Message::List(List { scope: span.scope, fingerprints: Vec::new() }));
+            self.draft.push(Item::whole(&span.range, span.depth, Body::EmptyList));
+        } else {
+            self.withhold_from_self();
+        }
     }
 
     /// The range that an item of the peer speaks of. Checks that the item may speak of it: it exists, it was not spoken
@@ -317,15 +391,18 @@ impl Session {
     pub(crate) fn enter(&mut self, scope: &Scope) -> Result<Place, AbortReason> {
         let item = self.heard.items;
         self.heard.items += 1;
-        let (range, depth) = match scope {
+        let (range, depth, tries) = match scope {
             Scope::Pieces(pieces) => {
                 self.refer(*pieces)?;
                 let sent = self.sent.get(pieces.item).ok_or(AbortReason::Protocol("no such item"))?;
                 let range =
                     sent.range(pieces.lo, pieces.hi).ok_or(AbortReason::Protocol("no such pieces"))?;
                 let depth = sent.depth + 1;
-                self.sent.answer(pieces.item);
-                (range, depth)
+                let tries = match self.sent.answer(pieces.item) {
+                    Some(Body::Sketch(sketching)) => sketching.tries + 1,
+                    _ => 0,
+                };
+                (range, depth, tries)
             }
             Scope::Keys(range) => {
                 let follows = match &self.heard.reopened_to {
@@ -336,13 +413,13 @@ impl Session {
                     return Err(AbortReason::Protocol("a range out of place"));
                 }
                 self.heard.reopened_to = Some(range.end.clone());
-                (range.clone(), 0)
+                (range.clone(), 0, 0)
             }
         };
         if depth > DEPTH_MAX {
             return Err(AbortReason::Limit("depth"));
         }
-        Ok(Place { item, range, depth })
+        Ok(Place { item, range, depth, tries })
     }
 
     /// Checks that the peer's references to this side's items rise.
@@ -367,6 +444,11 @@ impl Session {
             self.reasons.insert(Reason::ReadOnly);
         }
     }
+}
+
+/// Whether a list of `count` entries takes fewer bytes than a sketch of so many differing ones.
+fn is_listed(count: u64, differing: u64) -> bool {
+    count.saturating_mul(4) <= (sketch::cells_for(differing) as u64).saturating_mul(7)
 }
 
 /// Takes neighbouring pieces together until their keys fit one message; two pieces stay in any case.

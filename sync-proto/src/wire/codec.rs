@@ -136,6 +136,18 @@ impl<'a> Reader<'a> {
         if range.is_empty() { Err(Malformed("empty range")) } else { Ok(range) }
     }
 
+    /// A clock written against `previous`.
+    pub(crate) fn clock_after(&mut self, previous: u64) -> Decoded<u64> {
+        let distance = self.varint()?;
+        Ok(previous.wrapping_add((distance >> 1) ^ (distance & 1).wrapping_neg()))
+    }
+
+    /// `len` bytes as an integer, at most 8.
+    pub(crate) fn uint(&mut self, len: usize) -> Decoded<u64> {
+        let taken = self.take(len)?;
+        Ok(taken.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)))
+    }
+
     pub(crate) fn stamp(&mut self) -> Decoded<Stamp> {
         Ok(Stamp { hlc: self.u64()?, node: self.u64()? })
     }
@@ -197,6 +209,17 @@ pub(crate) fn put_range(out: &mut Vec<u8>, range: &KeyRange) {
     }
 }
 
+/// The signed distance from `previous`, modulo 2^64, as a varint: its sign in the lowest bit.
+pub(crate) fn put_clock_after(out: &mut Vec<u8>, previous: u64, clock: u64) {
+    let distance = clock.wrapping_sub(previous) as i64;
+    put_varint(out, ((distance << 1) ^ (distance >> 63)) as u64);
+}
+
+/// The lowest `len` bytes of an integer.
+pub(crate) fn put_uint(out: &mut Vec<u8>, value: u64, len: usize) {
+    out.extend(value.to_le_bytes().iter().take(len));
+}
+
 /// `hlc 8 | node 8`.
 pub(crate) fn put_stamp(out: &mut Vec<u8>, stamp: Stamp) {
     out.extend_from_slice(&stamp.hlc.to_le_bytes());
@@ -238,6 +261,16 @@ mod tests {
         assert!(Reader::new(&[0x80, 0x00]).varint().is_err(), "zero in two bytes");
         assert!(Reader::new(&[0xff; 11]).varint().is_err(), "longer than 64 bits");
         assert!(Reader::new(&[0x80]).varint().is_err(), "cut short");
+    }
+
+    #[test]
+    fn clocks_come_back_from_any_distance() {
+        let clocks = [0, 1, 5, 1 << 63, u64::MAX - 1, u64::MAX];
+        for (previous, clock) in clocks.iter().flat_map(|a| clocks.iter().map(move |b| (*a, *b))) {
+            let mut out = Vec::new();
+            put_clock_after(&mut out, previous, clock);
+            assert_eq!(Reader::new(&out).clock_after(previous), Ok(clock));
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Easy to get wrong: only entries cost what the data costs, so they are written against the one before (key prefix,
 //! writing node). A batch is written from the start of its message; nothing is shared between batches.
 
-use super::codec::{Decoded, Malformed, Reader, put_bytes, put_key_after, put_varint};
+use super::codec::{Decoded, Malformed, Reader, put_bytes, put_clock_after, put_key_after, put_varint};
 use crate::limits::{BATCH_COUNT_MAX, CHUNK_LEN, META_LEN_MAX};
 use crate::types::{Entry, Kind, Stamp};
 
@@ -17,7 +17,7 @@ const SAME_NODE: u8 = 8;
 /// ```text
 /// 1   flags: bit 0 tombstone, 1 expires, 2 has meta, 3 written by the node of the entry before; the others are 0
 /// ..  key, against the entry before
-/// 8   hlc        8   node, unless bit 3        v   expires_at, if bit 1, not 0
+/// v   hlc, against the entry before        8   node, unless bit 3        v   expires_at, if bit 1, not 0
 /// v   length of meta and meta, if bit 2, not empty
 /// ```
 fn put_entry(out: &mut Vec<u8>, previous: Option<&Entry>, entry: &Entry) {
@@ -30,7 +30,7 @@ fn put_entry(out: &mut Vec<u8>, previous: Option<&Entry>, entry: &Entry) {
             | flag(same_node, SAME_NODE),
     );
     put_key_after(out, previous.map(|previous| previous.key.as_slice()).unwrap_or_default(), &entry.key);
-    out.extend_from_slice(&entry.stamp.hlc.to_le_bytes());
+    put_clock_after(out, previous.map_or(0, |previous| previous.stamp.hlc), entry.stamp.hlc);
     if !same_node {
         out.extend_from_slice(&entry.stamp.node.to_le_bytes());
     }
@@ -48,7 +48,7 @@ fn entry(reader: &mut Reader<'_>, previous: Option<&Entry>) -> Decoded<Entry> {
         return Err(Malformed("flags of an entry"));
     }
     let key = reader.key_after(previous.map(|previous| previous.key.as_slice()).unwrap_or_default())?;
-    let hlc = reader.u64()?;
+    let hlc = reader.clock_after(previous.map_or(0, |previous| previous.stamp.hlc))?;
     let node = match (flags & SAME_NODE != 0, previous) {
         (false, _) => reader.u64()?,
         (true, Some(previous)) => previous.stamp.node,
@@ -84,7 +84,7 @@ pub(crate) fn put_entries(out: &mut Vec<u8>, entries: &[Entry]) {
 
 /// See [`put_entries`].
 pub(crate) fn entries(reader: &mut Reader<'_>) -> Decoded<Vec<Entry>> {
-    let count = reader.count(1, BATCH_COUNT_MAX, 11)?;
+    let count = reader.count(1, BATCH_COUNT_MAX, 4)?;
     let mut entries: Vec<Entry> = Vec::with_capacity(count);
     for _ in 0..count {
         let mut next = entry(reader, entries.last())?;

@@ -8,9 +8,11 @@
 //! work that a flight can cause to one pass.
 
 use super::codec::{
-    Decoded, Malformed, Reader, put_key_after, put_positions, put_range, put_stamp, put_varint,
+    Decoded, Malformed, Reader, put_clock_after, put_key_after, put_positions, put_range, put_stamp,
+    put_uint, put_varint,
 };
-use crate::limits::{LIST_COUNT_MAX, PIECE_COUNT_MAX, SPAN_COUNT_MAX};
+use crate::limits::{CELL_COUNT_MAX, LIST_COUNT_MAX, PIECE_COUNT_MAX, SPAN_COUNT_MAX};
+use crate::sketch::{Cell, Sketch};
 use crate::types::{KeyRange, Stamp};
 
 /// Which range an item speaks of.
@@ -77,7 +79,8 @@ impl Scope {
 /// "I hold the range as these pieces, cut at my fences of level `cut`."
 ///
 /// ```text
-/// ..  scope        1   cut        v   number of pieces, at least 2
+/// ..  scope        1   cut        v   about how many entries differ, 0 = unknown
+/// v   number of pieces, at least 2
 /// 8   hash of the first piece; then for each further piece:
 /// 4   id of the fence that it starts at        8   its hash
 /// ```
@@ -85,6 +88,8 @@ impl Scope {
 pub(crate) struct Children {
     pub(crate) scope: Scope,
     pub(crate) cut: u8,
+    /// About how many entries differ in the range, those of either side counted: for choosing how to go on.
+    pub(crate) differing: u64,
     /// Ids of the inner bounds: one fewer than hashes.
     pub(crate) ids: Vec<u32>,
     pub(crate) hashes: Vec<u64>,
@@ -94,6 +99,7 @@ impl Children {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         self.scope.encode(out);
         out.push(self.cut);
+        put_varint(out, self.differing);
         put_varint(out, self.hashes.len() as u64);
         for (position, hash) in self.hashes.iter().enumerate() {
             if let Some(id) = position.checked_sub(1).and_then(|before| self.ids.get(before)) {
@@ -106,6 +112,7 @@ impl Children {
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Decoded<Children> {
         let scope = Scope::decode(reader)?;
         let cut = reader.u8()?;
+        let differing = reader.varint()?;
         let count = reader.count(2, PIECE_COUNT_MAX, 8)?;
         let mut ids = Vec::with_capacity(count);
         let mut hashes = Vec::with_capacity(count);
@@ -114,7 +121,7 @@ impl Children {
             ids.push(reader.u32()?);
             hashes.push(reader.u64()?);
         }
-        Ok(Children { scope, cut, ids, hashes })
+        Ok(Children { scope, cut, differing, ids, hashes })
     }
 }
 
@@ -253,49 +260,161 @@ impl FullList {
     }
 }
 
-/// The answer to a [`List`]: "of your entries I lack these; of mine you lack these; what is left sums up to this".
+/// "These are my entries of the range", as a sketch of their short fingerprints (see [`crate::sketch`]).
 ///
 /// ```text
-/// v   item: the list
-/// ..  positions in the list that the sender lacks
-/// v   number of entries that the list lacks, in key order; then for each:
-/// 4   fingerprint of its key        8   hlc
+/// ..  scope        v   number of entries        1   length of a fingerprint: 4 to 8
+/// v   number of cells, at least 1; then for each:
+/// 4-8 exclusive or of the fingerprints
+/// 2   exclusive or of their checks; 4 bytes if there are more than 1,024 cells
+/// 1   number of entries in the cell, modulo 256
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sketched {
+    pub(crate) scope: Scope,
+    pub(crate) entry_count: u64,
+    pub(crate) fingerprint_len: u8,
+    pub(crate) sketch: Sketch,
+}
+
+impl Sketched {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        self.scope.encode(out);
+        put_varint(out, self.entry_count);
+        out.push(self.fingerprint_len);
+        let cells = self.sketch.cells();
+        put_varint(out, cells.len() as u64);
+        let check_len = Sketch::check_len(cells.len());
+        for cell in cells {
+            put_uint(out, cell.sum, usize::from(self.fingerprint_len));
+            put_uint(out, u64::from(cell.check), check_len);
+            out.push(cell.count);
+        }
+    }
+
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Decoded<Sketched> {
+        let scope = Scope::decode(reader)?;
+        let entry_count = reader.varint()?;
+        let fingerprint_len = fingerprint_len(reader)?;
+        let len = usize::from(fingerprint_len);
+        let count = reader.count(1, CELL_COUNT_MAX, len + 3)?;
+        let check_len = Sketch::check_len(count);
+        let mut cells = Vec::with_capacity(count);
+        for _ in 0..count {
+            let (sum, check) = (reader.uint(len)?, reader.uint(check_len)? as u32);
+            cells.push(Cell { sum, check, count: reader.u8()? });
+        }
+        Ok(Sketched { scope, entry_count, fingerprint_len, sketch: Sketch::from_cells(cells) })
+    }
+}
+
+fn fingerprint_len(reader: &mut Reader<'_>) -> Decoded<u8> {
+    match reader.u8()? {
+        len @ 4..=8 => Ok(len),
+        _ => Err(Malformed("length of fingerprints")),
+    }
+}
+
+/// The answer to a [`List`] or a [`Sketched`]: "of your entries I lack these; of mine you lack these; what is left sums
+/// up to this".
+///
+/// ```text
+/// v   item: the list or sketch
+/// 1   0 = positions follow, 4 to 8 = fingerprints of that length follow
+/// ..  positions in the list that the sender lacks, or:
+/// v   number of fingerprints in the sketch that the sender lacks, and these, rising
+/// v   number of entries that the peer lacks, in key order; then for each:
+/// 4   fingerprint of its key        v   hlc, against the one before
 /// 16  fingerprint of the sender's range less these entries
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unmatched {
     pub(crate) item: u32,
-    pub(crate) lacking: Vec<u32>,
+    pub(crate) lacking: Lacking,
     pub(crate) extra: Vec<Extra>,
     pub(crate) common: u128,
 }
 
-/// One entry that a list lacks.
+/// Entries of the peer that the sender lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Lacking {
+    /// By their positions in a list.
+    Positions(Vec<u32>),
+    /// By their fingerprints in a sketch, which rise strictly, and the length of these.
+    Fingerprints(u8, Vec<u64>),
+}
+
+/// One entry that the peer lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Extra {
     pub(crate) key: u32,
     pub(crate) hlc: u64,
 }
 
+impl Lacking {
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Lacking::Positions(positions) => positions.is_empty(),
+            Lacking::Fingerprints(_, fingerprints) => fingerprints.is_empty(),
+        }
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Lacking::Positions(positions) => {
+                out.push(0);
+                put_positions(out, positions);
+            }
+            Lacking::Fingerprints(len, fingerprints) => {
+                out.push(*len);
+                put_varint(out, fingerprints.len() as u64);
+                fingerprints.iter().for_each(|&fingerprint| put_uint(out, fingerprint, usize::from(*len)));
+            }
+        }
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Decoded<Lacking> {
+        Ok(match reader.u8()? {
+            0 => Lacking::Positions(reader.positions(LIST_COUNT_MAX)?),
+            len @ 4..=8 => {
+                let count = reader.count(0, CELL_COUNT_MAX, usize::from(len))?;
+                let mut fingerprints = Vec::with_capacity(count);
+                for _ in 0..count {
+                    fingerprints.push(reader.uint(usize::from(len))?);
+                }
+                if !fingerprints.is_sorted_by(|a, b| a < b) {
+                    return Err(Malformed("fingerprints do not rise"));
+                }
+                Lacking::Fingerprints(len, fingerprints)
+            }
+            _ => return Err(Malformed("form of what is lacking")),
+        })
+    }
+}
+
 impl Unmatched {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         put_varint(out, u64::from(self.item));
-        put_positions(out, &self.lacking);
+        self.lacking.encode(out);
         put_varint(out, self.extra.len() as u64);
+        let mut previous = 0;
         for extra in &self.extra {
             out.extend_from_slice(&extra.key.to_le_bytes());
-            out.extend_from_slice(&extra.hlc.to_le_bytes());
+            put_clock_after(out, previous, extra.hlc);
+            previous = extra.hlc;
         }
         out.extend_from_slice(&self.common.to_le_bytes());
     }
 
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Decoded<Unmatched> {
         let item = reader.varint_u32()?;
-        let lacking = reader.positions(LIST_COUNT_MAX)?;
-        let count = reader.count(0, LIST_COUNT_MAX, 12)?;
-        let mut extra = Vec::with_capacity(count);
+        let lacking = Lacking::decode(reader)?;
+        let count = reader.count(0, CELL_COUNT_MAX, 5)?;
+        let mut extra: Vec<Extra> = Vec::with_capacity(count);
         for _ in 0..count {
-            extra.push(Extra { key: reader.u32()?, hlc: reader.u64()? });
+            let key = reader.u32()?;
+            let hlc = reader.clock_after(extra.last().map_or(0, |extra| extra.hlc))?;
+            extra.push(Extra { key, hlc });
         }
         Ok(Unmatched { item, lacking, extra, common: reader.u128()? })
     }
@@ -333,19 +452,19 @@ impl Settle {
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Decoded<Settle> {
         Ok(Settle {
             item: reader.varint_u32()?,
-            missing: reader.positions(LIST_COUNT_MAX)?,
-            stale: reader.positions(LIST_COUNT_MAX)?,
+            missing: reader.positions(CELL_COUNT_MAX)?,
+            stale: reader.positions(CELL_COUNT_MAX)?,
             only_mine: own_count(reader)?,
             newer_mine: own_count(reader)?,
         })
     }
 }
 
-/// A number of entries that one list can bring about.
+/// A number of entries that one list or sketch can bring about.
 fn own_count(reader: &mut Reader<'_>) -> Decoded<u64> {
     match reader.varint()? {
-        count if count <= LIST_COUNT_MAX as u64 => Ok(count),
-        _ => Err(Malformed("more entries than a list can have")),
+        count if count <= CELL_COUNT_MAX as u64 => Ok(count),
+        _ => Err(Malformed("more entries than a sketch can tell")),
     }
 }
 

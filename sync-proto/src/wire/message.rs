@@ -6,7 +6,7 @@
 use super::codec::{Decoded, Malformed, Reader, put_bytes, put_varint};
 use super::entry::{self, ValueBegin};
 use super::hello::{Abort, Done, Hello, HelloReply};
-use super::item::{Children, FullList, Later, List, Settle, Split, Unmatched};
+use super::item::{Children, FullList, Later, List, Settle, Sketched, Split, Unmatched};
 use crate::limits::MEMBERS_LEN_MAX;
 use crate::types::Entry;
 
@@ -37,6 +37,7 @@ pub(crate) enum Message {
     /// The sender's table of members, as [`crate::Replica::table`] gave it. Before a hello or its reply, or in the place of
     /// the reply.
     Table(Vec<u8>),
+    Sketched(Sketched),
 }
 
 const HELLO: u8 = 1;
@@ -58,6 +59,7 @@ const NAMES: u8 = 16;
 const DONE: u8 = 17;
 const ABORT: u8 = 18;
 const TABLE: u8 = 32;
+const SKETCHED: u8 = 19;
 
 impl Message {
     fn tag(&self) -> u8 {
@@ -81,6 +83,7 @@ impl Message {
             Message::Done(_) => DONE,
             Message::Abort(_) => ABORT,
             Message::Table(_) => TABLE,
+            Message::Sketched(_) => SKETCHED,
         }
     }
 
@@ -106,6 +109,7 @@ impl Message {
             Message::Done(done) => done.encode(out),
             Message::Abort(abort) => abort.encode(out),
             Message::Table(table) => put_bytes(out, table),
+            Message::Sketched(sketched) => sketched.encode(out),
         }
     }
 
@@ -136,6 +140,7 @@ impl Message {
             DONE => Message::Done(Done::decode(reader)?),
             ABORT => Message::Abort(Abort::decode(reader)?),
             TABLE => Message::Table(reader.bytes(MEMBERS_LEN_MAX)?.to_vec()),
+            SKETCHED => Message::Sketched(Sketched::decode(reader)?),
             _ => return Err(Malformed("unknown message")),
         })
     }

@@ -1,15 +1,21 @@
 //! Every message comes back as it was written, nothing else is read, and the hello has the bytes that the protocol page
 //! shows. Messages are drawn at random from a seed.
 
+use std::collections::BTreeSet;
+
 use super::codec::Reader;
 use super::entry::ValueBegin;
 use super::frame;
 use super::hello::{Abort, Done, Hello, HelloBody, HelloReply, Party};
-use super::item::{Children, Extra, FullList, Later, List, Listed, Pieces, Scope, Settle, Split, Unmatched};
+use super::item::{
+    Children, Extra, FullList, Lacking, Later, List, Listed, Pieces, Scope, Settle, Sketched, Split,
+    Unmatched,
+};
 use super::message::Message;
 use crate::error::PeerReason;
 use crate::limits::MEMORY_MAX;
 use crate::options::{Mode, Versions};
+use crate::sketch::{Cell, Sketch};
 use crate::test_model::rng::Rng;
 use crate::types::{Entry, Fingerprint, KeyRange, Kind, RangeSum, Stamp};
 
@@ -28,7 +34,7 @@ fn key(rng: &mut Rng) -> Vec<u8> {
 
 fn rising_keys(rng: &mut Rng, max: u64) -> Vec<Vec<u8>> {
     let count = 1 + rng.below(max);
-    let keys: std::collections::BTreeSet<_> = (0..count).map(|_| key(rng)).collect();
+    let keys: BTreeSet<_> = (0..count).map(|_| key(rng)).collect();
     keys.into_iter().collect()
 }
 
@@ -55,6 +61,15 @@ fn positions(rng: &mut Rng) -> Vec<u32> {
             position
         })
         .collect()
+}
+
+fn lacking(rng: &mut Rng) -> Lacking {
+    if rng.one_in(2) {
+        return Lacking::Positions(positions(rng));
+    }
+    let len = 4 + rng.below(5);
+    let fingerprints: BTreeSet<u64> = (0..rng.below(9)).map(|_| rng.next() >> (64 - 8 * len)).collect();
+    Lacking::Fingerprints(len as u8, fingerprints.into_iter().collect())
 }
 
 fn sum(rng: &mut Rng) -> RangeSum {
@@ -109,7 +124,7 @@ fn hello(rng: &mut Rng) -> HelloBody {
 /// A random message of each kind in turn; never a hello, which takes the rest of its frame.
 fn message(rng: &mut Rng, kind: u64) -> Message {
     let count = 2 + rng.below(12) as usize;
-    match kind % 17 {
+    match kind % 18 {
         0 => Message::HelloReply(HelloReply {
             version: rng.next() as u8,
             set_proof: rng.next(),
@@ -119,6 +134,7 @@ fn message(rng: &mut Rng, kind: u64) -> Message {
         1 => Message::Children(Children {
             scope: scope(rng),
             cut: rng.next() as u8,
+            differing: wide(rng),
             ids: (1..count).map(|_| rng.next() as u32).collect(),
             hashes: (0..count).map(|_| rng.next()).collect(),
         }),
@@ -144,7 +160,7 @@ fn message(rng: &mut Rng, kind: u64) -> Message {
         }),
         5 => Message::Unmatched(Unmatched {
             item: wide(rng) as u32,
-            lacking: positions(rng),
+            lacking: lacking(rng),
             extra: (2..count).map(|_| Extra { key: rng.next() as u32, hlc: rng.next() }).collect(),
             common: wide_u128(rng),
         }),
@@ -152,8 +168,8 @@ fn message(rng: &mut Rng, kind: u64) -> Message {
             item: wide(rng) as u32,
             missing: positions(rng),
             stale: positions(rng),
-            only_mine: rng.below(1025),
-            newer_mine: rng.below(1025),
+            only_mine: rng.below(8193),
+            newer_mine: rng.below(8193),
         }),
         7 => Message::Later(Later { spans: (1..count).map(|_| pieces(rng)).collect(), check: rng.next() }),
         8 => Message::Restart,
@@ -172,6 +188,21 @@ fn message(rng: &mut Rng, kind: u64) -> Message {
             deferred: wide(rng),
             root: sum(rng),
         }),
+        16 => {
+            let len = 4 + rng.below(5);
+            let cells = (0..count).map(|_| Cell {
+                sum: rng.next() >> (64 - 8 * len),
+                check: rng.next() as u32 & 0xffff,
+                count: rng.next() as u8,
+            });
+            let sketch = Sketch::from_cells(cells.collect());
+            Message::Sketched(Sketched {
+                scope: scope(rng),
+                entry_count: wide(rng),
+                fingerprint_len: len as u8,
+                sketch,
+            })
+        }
         _ => Message::Abort(match rng.below(2) {
             0 => Abort::Version(Versions { min: rng.next() as u8, max: rng.next() as u8 }),
             _ => Abort::Reason(PeerReason::from_code(2 + rng.below(200) as u8)),
@@ -181,9 +212,9 @@ fn message(rng: &mut Rng, kind: u64) -> Message {
 
 #[test]
 fn every_message_comes_back_and_leaves_what_follows_alone() {
-    for seed in 0..17 * 200 {
+    for seed in 0..18 * 200 {
         let rng = &mut Rng(seed);
-        let (first, second) = (message(rng, seed), message(rng, seed / 17));
+        let (first, second) = (message(rng, seed), message(rng, seed / 18));
         let mut bytes = Vec::new();
         first.encode(&mut bytes);
         let first_len = bytes.len();
@@ -198,7 +229,7 @@ fn every_message_comes_back_and_leaves_what_follows_alone() {
 
 #[test]
 fn a_message_cut_short_anywhere_is_refused() {
-    for seed in 0..17 * 20 {
+    for seed in 0..18 * 20 {
         let mut bytes = Vec::new();
         message(&mut Rng(seed), seed).encode(&mut bytes);
         for len in 0..bytes.len() {
@@ -209,7 +240,7 @@ fn a_message_cut_short_anywhere_is_refused() {
 
 #[test]
 fn what_decodes_from_damaged_bytes_is_a_message_of_the_same_bytes_again() {
-    for seed in 0..17 * 300 {
+    for seed in 0..18 * 300 {
         let rng = &mut Rng(seed);
         let mut bytes = Vec::new();
         message(rng, seed).encode(&mut bytes);

@@ -335,7 +335,7 @@ impl Replica for Model {
     fn heads(&self, range: &KeyRange, limit: ReadLimit) -> Result<Heads, ReplicaError> {
         let state = self.call()?;
         let (heads, next) = limited(within(&state.entries, range), limit, |held| held.entry.key.len(), head);
-        Ok(Heads { heads, sum: sum(&state.entries, range), next })
+        Ok(Heads { heads, next })
     }
 
     fn entries(&self, keys: &[Vec<u8>], limit: ReadLimit) -> Result<Entries, ReplicaError> {

@@ -12,8 +12,8 @@ mod rights;
 use std::sync::Arc;
 
 use authority::{Authority, Valid};
-use common::Model;
 use common::rng::diverged;
+use common::{Model, entry};
 use sync_proto::driver::tokio::{ConnectError, PeerResult, Security, Server, Transport, connect, serve};
 use sync_proto::rights::RightsTable;
 use sync_proto::tls::TlsConfig;
@@ -100,5 +100,33 @@ async fn replicas_of_one_authority_converge_and_know_each_others_names() {
         let answered = serving.next().await;
         assert_eq!(answered.peer.expect("a name").as_str(), "left");
         assert_eq!(answered.result.expect("a session").end, End::Complete, "seed {seed}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_peers_at_a_time_share_one_store() {
+    const PEER_COUNT: u8 = 16;
+    let authority = Authority::new();
+    let hub = Model::new(100);
+    let serving = server_of(&hub, tls(authority.config("hub", Valid::Now)), RightsTable::default());
+    let serving = Serving::start(serving).await;
+    let peers: Vec<Model> = (0..PEER_COUNT).map(|number| Model::new(u64::from(number) + 1)).collect();
+    for (number, peer) in (0..).zip(&peers) {
+        peer.put(entry([1, number], 10, peer.config.node, "v"));
+    }
+    // First everybody gives, then everybody takes what the others gave.
+    for _ in 0..2 {
+        let mut sessions = tokio::task::JoinSet::new();
+        for peer in peers.clone() {
+            let (address, security) = (serving.address.clone(), tls(authority.config("peer", Valid::Now)));
+            sessions.spawn(async move { call(&address, &peer, security).await.expect("connected").end });
+        }
+        for end in sessions.join_all().await {
+            assert_eq!(end, End::Complete);
+        }
+    }
+    assert_eq!(hub.contents().len(), usize::from(PEER_COUNT));
+    for peer in peers {
+        assert_eq!(peer.root(), hub.root());
     }
 }

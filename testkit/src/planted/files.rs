@@ -11,82 +11,86 @@ use std::sync::{Arc, Mutex, PoisonError};
 use syncline::Slice;
 use syncline::vfs::{MemoryVfs, ReadableFile, Vfs};
 
-use super::Planted;
+use super::{Bug, Planted};
+use crate::checksums;
 use crate::hook::{Change, Hook, Hooked, Verdict};
-use crate::log_file;
 
 pub(super) const PLANTED: &[Planted] = &[
     Planted {
-        name: "commits are acknowledged before the fsync of the log",
-        layer: |vfs| unsynced_later(vfs, |name| name.ends_with(".log.tmp")),
-        rows: &["F2", "F3"],
+        name: "commits are acknowledged, and `Complete` said, before the fsync",
+        bug: Bug::Files(|vfs| unsynced_later(vfs, |name| name.ends_with(".log.tmp"))),
+        rows: &["F2", "F3", "F18"],
         states_max: 20_000,
     },
     Planted {
         name: "edits of the manifest are not synced",
-        layer: |vfs| unsynced_later(vfs, |name| name.ends_with(".tmp") && !name.ends_with(".log.tmp")),
+        bug: Bug::Files(|vfs| {
+            unsynced_later(vfs, |name| name.ends_with(".tmp") && !name.ends_with(".log.tmp"))
+        }),
         rows: &["F2", "F3"],
         states_max: 20_000,
     },
     Planted {
         name: "runs are not synced before they are named",
-        layer: |vfs| unsynced(vfs, |name| name.ends_with(".run")),
+        bug: Bug::Files(|vfs| unsynced(vfs, |name| name.ends_with(".run"))),
         rows: &["F2", "F3"],
         states_max: 20_000,
     },
     Planted {
         name: "moved values are not synced before runs point to them",
-        layer: |vfs| unsynced(vfs, |name| name.ends_with(".values")),
+        bug: Bug::Files(|vfs| unsynced(vfs, |name| name.ends_with(".values"))),
         rows: &["F2", "F3"],
         states_max: 200_000,
     },
     Planted {
         name: "Merkle files are not synced before they are named",
-        layer: |vfs| unsynced(vfs, |name| name.ends_with(".merkle")),
+        bug: Bug::Files(|vfs| unsynced(vfs, |name| name.ends_with(".merkle"))),
         rows: &["F2", "F3"],
         states_max: 20_000,
     },
     Planted {
         name: "folders are not synced",
-        layer: |vfs| Arc::new(Hooked::new(vfs, NoFolderSync)),
+        bug: Bug::Files(|vfs| Arc::new(Hooked::new(vfs, NoFolderSync))),
         rows: &["F2", "F3"],
         states_max: 20_000,
     },
     Planted {
         name: "old files are removed before the folder is synced",
-        layer: |vfs| {
+        bug: Bug::Files(|vfs| {
             Arc::new(Hooked::new(vfs.clone(), RemovalFirst { inner: vfs, ..RemovalFirst::default() }))
-        },
+        }),
         rows: &["F2"],
         states_max: 100_000,
     },
     Planted {
         name: "a sealed segment is not synced",
-        layer: |vfs| Arc::new(Hooked::new(vfs, UnsyncedSeal::default())),
+        bug: Bug::Files(|vfs| Arc::new(Hooked::new(vfs, UnsyncedSeal::default()))),
         rows: &["F2"],
         states_max: 100_000,
     },
     Planted {
         name: "a short write is not told",
-        layer: |vfs| Arc::new(Hooked::new(vfs, Silent(|change| matches!(change, Change::Write(..))))),
+        bug: Bug::Files(|vfs| {
+            Arc::new(Hooked::new(vfs, Silent(|change| matches!(change, Change::Write(..)))))
+        }),
         rows: &["F9", "F11"],
         states_max: 5_000,
     },
     Planted {
         name: "a failed fsync is not told",
-        layer: |vfs| Arc::new(Hooked::new(vfs, Silent(|change| matches!(change, Change::Sync(_))))),
+        bug: Bug::Files(|vfs| Arc::new(Hooked::new(vfs, Silent(|change| matches!(change, Change::Sync(_)))))),
         rows: &["F9"],
         states_max: 5_000,
     },
     Planted {
         name: "a failed fsync is tried again",
-        layer: |vfs| Arc::new(Hooked::new(vfs, Again)),
+        bug: Bug::Files(|vfs| Arc::new(Hooked::new(vfs, Again))),
         rows: &["F9"],
         states_max: 5_000,
     },
     Planted {
         name: "checksums of the log are not looked at",
-        layer: |vfs| Arc::new(Hooked::new(vfs, NoChecksum)),
+        bug: Bug::Files(|vfs| Arc::new(Hooked::new(vfs, NoChecksum))),
         rows: &["F2"],
         states_max: 50_000,
     },
@@ -226,10 +230,12 @@ struct NoChecksum;
 
 impl Hook for NoChecksum {
     fn opened(&self, path: &Path, file: Arc<dyn ReadableFile>) -> io::Result<Arc<dyn ReadableFile>> {
-        let Some(segment) = log_file::segment_of(path) else { return Ok(file) };
+        if path.extension().is_none_or(|extension| extension != "log") {
+            return Ok(file);
+        }
         let len = usize::try_from(file.len()).map_err(|_| io::ErrorKind::OutOfMemory)?;
         let mut bytes = file.read(0, len)?.to_vec();
-        log_file::repair_checksums(segment, &mut bytes);
+        checksums::repair(path, &mut bytes);
         Ok(Arc::new(Repaired(Slice::from(bytes))))
     }
 }

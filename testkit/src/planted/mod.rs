@@ -6,7 +6,9 @@
 //! Easy to get wrong: a bug that cannot matter is not caught, and says nothing about the rows. Each says what it would lose.
 
 mod files;
+mod replicas;
 
+use crate::network::ReplicaLayer;
 use crate::rows;
 use crate::run::Run;
 use crate::world::Layer;
@@ -16,12 +18,21 @@ use crate::world::Layer;
 pub struct Planted {
     /// Its name.
     pub name: &'static str,
-    /// What it makes of a file system.
-    pub layer: Layer,
+    /// What it is.
+    pub bug: Bug,
     /// The rows that must notice, each by itself.
     pub rows: &'static [&'static str],
     /// After at most so many states.
     pub states_max: u64,
+}
+
+/// Where a bug stands.
+#[derive(Debug, Clone, Copy)]
+pub enum Bug {
+    /// Between a store and its files.
+    Files(Layer),
+    /// Between a session and its store. Only the rows of the network have sessions.
+    Sessions(ReplicaLayer),
 }
 
 /// What became of a planted bug.
@@ -36,8 +47,8 @@ pub struct Caught {
 }
 
 /// All planted bugs.
-pub fn all() -> &'static [Planted] {
-    files::PLANTED
+pub fn all() -> impl Iterator<Item = &'static Planted> {
+    files::PLANTED.iter().chain(replicas::PLANTED)
 }
 
 impl Planted {
@@ -52,8 +63,15 @@ impl Planted {
         };
         let states_max = self.states_max;
         let goes_on = |states| states < states_max;
-        let mut run = Run::new(row.name, &goes_on).with_layer(self.layer).until_first_failure();
-        (row.run)(&mut run);
+        let mut run = Run::new(row.name, &goes_on).until_first_failure();
+        match self.bug {
+            Bug::Files(layer) => {
+                run = run.with_layer(layer);
+                (row.run)(&mut run);
+            }
+            // A row of the network knows where to put it.
+            Bug::Sessions(layer) => rows::network::through(&mut run, layer),
+        }
         let by = run.failures.first().map(|failure| failure.what.clone());
         Caught { row: row.name, states: run.runs, by }
     }

@@ -9,7 +9,7 @@
 
 use std::path::Path;
 
-use crate::log_file;
+use crate::checksums;
 use crate::random::Random;
 use crate::run::Run;
 use crate::specimen::{Outcome, Specimen};
@@ -26,11 +26,11 @@ pub fn cut_tail(run: &mut Run<'_>) {
         let specimen = Specimen::new(run.world(seed), seed)?.without_ring();
         let Some(path) = specimen.files(&[".log"]).pop() else { return Err("there is no log".to_owned()) };
         let whole = specimen.bytes(&path);
-        let frames = log_file::frames(&whole);
+        let frames = checksums::frames(&whole);
         let first = frames.first().map_or(0, |frame| frame.end);
         let commits = |len: usize| {
             let within = frames.iter().take_while(|frame| frame.end <= len);
-            within.filter(|frame| log_file::is_commit(&whole[frame.start..frame.end])).count() as u64
+            within.filter(|frame| checksums::is_commit(&whole[frame.start..frame.end])).count() as u64
         };
         let missing = specimen.last - newest(run, &specimen)?;
         let flushed = specimen.last - missing - commits(whole.len());

@@ -2,9 +2,18 @@
 //!
 //! `SECURITY.md` has the same table for readers; [`ROWS`] is the one that runs.
 
+pub mod clocks;
 pub mod damage;
+pub mod device;
 pub mod failing;
+pub mod hostile;
+pub mod interrupted;
+pub mod kill;
+pub mod lengths;
+pub mod network;
+pub mod opening;
 pub mod power;
+pub mod stress;
 
 use crate::run::Run;
 
@@ -21,8 +30,10 @@ pub struct Row {
 
 /// All rows, in the order of the table.
 pub const ROWS: &[Row] = &[
+    Row { name: "F1", what: "process killed anywhere", run: kill::at_any_moment },
     Row { name: "F2", what: "power cut at any write", run: power::at_any_write },
     Row { name: "F3", what: "power cut during recovery and what follows it", run: power::during_recovery },
+    Row { name: "F4", what: "power cut on a real file system", run: device::of_a_file_system },
     Row { name: "F5", what: "tail of the log cut at every length", run: damage::cut_tail },
     Row { name: "F6", what: "damaged bits and ranges in the log", run: damage::in_the_log },
     Row { name: "F7", what: "damage in runs, Merkle files, manifest", run: damage::in_what_is_derived },
@@ -33,6 +44,19 @@ pub const ROWS: &[Row] = &[
         run: failing::an_fsync_that_cleaned_its_pages,
     },
     Row { name: "F11", what: "disk full, short write", run: failing::a_full_disk },
+    Row { name: "F12", what: "interrupted system calls", run: interrupted::system_calls },
+    Row { name: "F13", what: "double open", run: opening::twice },
+    Row { name: "F14", what: "huge lengths and counts in files", run: lengths::huge },
+    Row { name: "F15", what: "another format version", run: opening::of_another_version },
+    Row { name: "F16", what: "clock jumps, a peer far ahead", run: clocks::that_jump },
+    Row { name: "F18", what: "loss, doubling, reordering, cuts, restarts", run: network::that_fails },
+    Row { name: "F19", what: "malformed and out-of-order messages", run: hostile::malformed_messages },
+    Row { name: "F21", what: "hostile walk: lying sums and lists", run: hostile::a_lying_peer },
+    Row {
+        name: "F24",
+        what: "readers, writer, merges and sessions at once",
+        run: stress::everything_at_once,
+    },
 ];
 
 /// The row of this name.

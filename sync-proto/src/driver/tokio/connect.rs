@@ -7,7 +7,7 @@ use ::tokio::time::{Instant, timeout};
 
 use super::error::ConnectError;
 use super::secure::{Secured, Transport};
-use super::stream::{Terms, initiate_with};
+use super::stream::{Setup, initiate_with};
 use crate::error::AbortReason;
 use crate::options::{Mode, Options};
 use crate::replica::Replica;
@@ -34,8 +34,8 @@ pub async fn connect(
     let securing = timeout(options.limits.handshake_timeout, secured(address, transport));
     let Secured { stream, .. } = securing.await.map_err(|_| ConnectError::Timeout)??;
     let throttle = transport.throttle.clone();
-    let terms = Terms { options, rights: Rights::ALL, throttle, opened_at };
-    let (outcome, failure) = initiate_with(stream, replica, terms, observer).await;
+    let setup = Setup { options, rights: Rights::ALL, throttle, opened_at };
+    let (outcome, failure) = initiate_with(stream, replica, setup, observer).await;
     match failure {
         // A server looks at the certificate when the client's handshake is over, so its refusal comes late.
         #[cfg(feature = "tls")]

@@ -12,7 +12,7 @@ use ::tokio::time::{Instant, timeout};
 
 use super::error::ConnectError;
 use super::secure::{ByteStream, Secured, Transport};
-use super::stream::{Terms, respond_with};
+use super::stream::{Setup, respond_with};
 use crate::hash::connection_nonce;
 use crate::options::Options;
 use crate::replica::Replica;
@@ -113,8 +113,8 @@ impl Server {
             Err(error) => (None, Err(error)),
             Ok(Secured { stream, peer }) => {
                 let rights = rights.of(peer.as_ref());
-                let terms = Terms { options, rights, throttle: transport.throttle, opened_at };
-                (peer, Ok(respond_with(stream, replica, terms).await))
+                let setup = Setup { options, rights, throttle: transport.throttle, opened_at };
+                (peer, Ok(respond_with(stream, replica, setup).await))
             }
         }
     }

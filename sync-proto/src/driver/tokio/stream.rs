@@ -24,7 +24,7 @@ use crate::wire::frame::{FRAME_HEADER_LEN, payload_len};
 const LINGER: Duration = Duration::from_secs(1);
 
 /// What a session needs beside its stream, its replica and its observer.
-pub(super) struct Terms {
+pub(super) struct Setup {
     pub(super) options: Options,
     pub(super) rights: Rights,
     pub(super) throttle: Throttle,
@@ -32,10 +32,10 @@ pub(super) struct Terms {
     pub(super) opened_at: Instant,
 }
 
-impl Terms {
-    fn plain(options: Options) -> Terms {
+impl Setup {
+    fn plain(options: Options) -> Setup {
         let (rights, throttle) = (Rights::ALL, Throttle::unlimited());
-        Terms { options, rights, throttle, opened_at: Instant::now() }
+        Setup { options, rights, throttle, opened_at: Instant::now() }
     }
 }
 
@@ -46,7 +46,7 @@ pub async fn initiate<S: AsyncRead + AsyncWrite + Unpin>(
     options: Options,
     observer: impl FnMut(Progress),
 ) -> Outcome {
-    initiate_with(stream, replica, Terms::plain(options), observer).await.0
+    initiate_with(stream, replica, Setup::plain(options), observer).await.0
 }
 
 /// Runs one session as the responder over `stream`, whose other end runs [`initiate`].
@@ -55,38 +55,38 @@ pub async fn respond<S: AsyncRead + AsyncWrite + Unpin>(
     replica: Arc<dyn Replica>,
     options: Options,
 ) -> Outcome {
-    respond_with(stream, replica, Terms::plain(options)).await
+    respond_with(stream, replica, Setup::plain(options)).await
 }
 
 /// [`initiate`]; also returns what was wrong with the stream, if it failed.
 pub(super) async fn initiate_with<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     replica: Arc<dyn Replica>,
-    terms: Terms,
+    setup: Setup,
     observer: impl FnMut(Progress),
 ) -> (Outcome, Option<io::Error>) {
-    let session = Session::initiator(terms.options.clone(), Duration::ZERO);
-    run(stream, session, replica, terms, observer).await
+    let session = Session::initiator(setup.options.clone(), Duration::ZERO);
+    run(stream, session, replica, setup, observer).await
 }
 
 /// [`respond`].
 pub(super) async fn respond_with<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     replica: Arc<dyn Replica>,
-    terms: Terms,
+    setup: Setup,
 ) -> Outcome {
-    let session = Session::responder(terms.options.clone(), Duration::ZERO);
-    run(stream, session, replica, terms, |_| ()).await.0
+    let session = Session::responder(setup.options.clone(), Duration::ZERO);
+    run(stream, session, replica, setup, |_| ()).await.0
 }
 
 async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
     session: Session,
     replica: Arc<dyn Replica>,
-    terms: Terms,
+    setup: Setup,
     mut observer: impl FnMut(Progress),
 ) -> (Outcome, Option<io::Error>) {
-    let Terms { options, rights, throttle, opened_at } = terms;
+    let Setup { options, rights, throttle, opened_at } = setup;
     let idle_timeout = options.limits.idle_timeout;
     // A throttled side is silent to its peer, which must not take it for dead.
     let throttled_max = idle_timeout / 4;

@@ -1,0 +1,4 @@
+//! The manifest is tampered with, its checksums made right. The body is the test kit's.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| testkit::fuzz::run("manifest", data));

@@ -1,0 +1,4 @@
+//! Commits of a history among kills and power cuts. The body is the test kit's.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| testkit::fuzz::run("ops_crash", data));

@@ -1,0 +1,4 @@
+//! Whole files are cut, swapped, removed. The body is the test kit's.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| testkit::fuzz::run("recover_mutate", data));

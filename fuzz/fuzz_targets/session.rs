@@ -1,0 +1,4 @@
+//! A session with somebody in the middle. The body is the test kit's.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| testkit::fuzz::run("session", data));

@@ -1,0 +1,95 @@
+//! [`Sketch`]: the cells of a set.
+//!
+//! Easy to get wrong: a count is kept modulo 256. That loses nothing: a cell of 257 elements looks like one of a single
+//! element and is then told from it by its check, like every other cell that is not pure.
+
+use super::mapping::{Mapping, mix};
+
+/// Beyond so many cells the check has 4 bytes, for more cells are taken for pure by mistake.
+const SHORT_CHECK_CELL_COUNT_MAX: usize = 1024;
+
+/// What lies in one cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Cell {
+    /// Exclusive or of the fingerprints.
+    pub(crate) sum: u64,
+    /// Exclusive or of their checks.
+    pub(crate) check: u32,
+    /// Their number modulo 256; of a difference, those of one side less those of the other.
+    pub(crate) count: u8,
+}
+
+impl Cell {
+    fn is_empty(&self) -> bool {
+        *self == Cell::default()
+    }
+}
+
+/// Cells of a set of fingerprints, or of what two sets differ in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sketch {
+    cells: Vec<Cell>,
+}
+
+impl Sketch {
+    /// The empty set in `cell_count` cells.
+    pub(crate) fn new(cell_count: usize) -> Sketch {
+        Sketch { cells: vec![Cell::default(); cell_count] }
+    }
+
+    pub(crate) fn from_cells(cells: Vec<Cell>) -> Sketch {
+        Sketch { cells }
+    }
+
+    pub(crate) fn cells(&self) -> &[Cell] {
+        &self.cells
+    }
+
+    /// Bytes of a check in a sketch of `cell_count` cells.
+    pub(crate) fn check_len(cell_count: usize) -> usize {
+        if cell_count <= SHORT_CHECK_CELL_COUNT_MAX { 2 } else { 4 }
+    }
+
+    /// Adds an element. O(log cells).
+    pub(crate) fn add(&mut self, fingerprint: u64) {
+        self.toggle(fingerprint, 1);
+    }
+
+    /// Takes an element off. O(log cells).
+    pub(crate) fn remove(&mut self, fingerprint: u64) {
+        self.toggle(fingerprint, u8::MAX);
+    }
+
+    fn toggle(&mut self, fingerprint: u64, count: u8) {
+        let check = self.check(fingerprint);
+        for index in Mapping::new(fingerprint).below(self.cells.len()) {
+            if let Some(cell) = self.cells.get_mut(index) {
+                cell.sum ^= fingerprint;
+                cell.check ^= check;
+                cell.count = cell.count.wrapping_add(count);
+            }
+        }
+    }
+
+    /// The element that is alone in a cell, if it is, and whether it was added (and not taken off).
+    pub(crate) fn pure(&self, index: usize) -> Option<(u64, bool)> {
+        let cell = self.cells.get(index)?;
+        let is_alone = matches!(cell.count, 1 | u8::MAX)
+            && cell.check == self.check(cell.sum)
+            && Mapping::new(cell.sum).below(self.cells.len()).any(|other| other == index);
+        is_alone.then_some((cell.sum, cell.count == 1))
+    }
+
+    /// Whether nothing is in any cell.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.cells.iter().all(Cell::is_empty)
+    }
+
+    fn check(&self, fingerprint: u64) -> u32 {
+        let hash = mix(fingerprint ^ 0x5ca1_ab1e_0ddb_a115);
+        match Sketch::check_len(self.cells.len()) {
+            2 => (hash & 0xffff) as u32,
+            _ => hash as u32,
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! [`Through`]: a replica with somebody between it and its session, who may change what is asked and answered. Planted bugs of
+//! replicas are each a few lines of [`ReplicaHook`].
+
+use sync_proto::{
+    Applied, Children, Cut, Entries, Entry, Heads, KeyRange, Origin, Piece, RangeEntries, RangeSum,
+    ReadLimit, Replica, ReplicaError, ReplicaInfo, Stamp, ValueWriter,
+};
+use syncline::Db;
+use syncline::replica::DbReplica;
+
+/// Makes the replica that a session meets out of a store.
+pub type ReplicaLayer = fn(&Db) -> Box<dyn Replica>;
+
+/// The store itself.
+pub fn plain(db: &Db) -> Box<dyn Replica> {
+    Box::new(DbReplica::new(db))
+}
+
+/// What may be changed on the way.
+pub trait ReplicaHook: Send + Sync {
+    /// What the store says of itself.
+    fn info(&self, info: ReplicaInfo) -> ReplicaInfo {
+        info
+    }
+
+    /// The sum of a part of a range that begins at `start`.
+    fn sum(&self, start: &[u8], sum: RangeSum) -> RangeSum {
+        let _ = start;
+        sum
+    }
+
+    /// A listed range.
+    fn heads(&self, heads: Heads) -> Heads {
+        heads
+    }
+
+    /// Entries that came; those that are returned are merged into the store.
+    fn apply(&self, entries: Vec<Entry>) -> Vec<Entry> {
+        entries
+    }
+}
+
+/// A replica behind a hook.
+#[derive(Debug)]
+pub struct Through<H> {
+    replica: DbReplica,
+    hook: H,
+}
+
+impl<H> Through<H> {
+    /// Puts `hook` before the store.
+    pub fn new(db: &Db, hook: H) -> Through<H> {
+        Through { replica: DbReplica::new(db), hook }
+    }
+}
+
+impl<H: ReplicaHook> Replica for Through<H> {
+    fn info(&self, horizon: Option<u64>) -> Result<ReplicaInfo, ReplicaError> {
+        self.replica.info(horizon).map(|info| self.hook.info(info))
+    }
+
+    fn children(&self, range: &KeyRange, cut: Cut, limit: ReadLimit) -> Result<Children, ReplicaError> {
+        let mut children = self.replica.children(range, cut, limit)?;
+        for Piece { start, sum } in &mut children.pieces {
+            *sum = self.hook.sum(start, *sum);
+        }
+        Ok(children)
+    }
+
+    fn sums(&self, range: &KeyRange, bounds: &[Vec<u8>]) -> Result<Vec<RangeSum>, ReplicaError> {
+        let starts = std::iter::once(&range.start).chain(bounds);
+        let sums = self.replica.sums(range, bounds)?;
+        Ok(starts.zip(sums).map(|(start, sum)| self.hook.sum(start, sum)).collect())
+    }
+
+    fn split(&self, range: &KeyRange, pieces: u32) -> Result<Vec<Piece>, ReplicaError> {
+        self.replica.split(range, pieces)
+    }
+
+    fn heads(&self, range: &KeyRange, limit: ReadLimit) -> Result<Heads, ReplicaError> {
+        self.replica.heads(range, limit).map(|heads| self.hook.heads(heads))
+    }
+
+    fn entries(&self, keys: &[Vec<u8>], limit: ReadLimit) -> Result<Entries, ReplicaError> {
+        self.replica.entries(keys, limit)
+    }
+
+    fn entries_in(&self, range: &KeyRange, limit: ReadLimit) -> Result<RangeEntries, ReplicaError> {
+        self.replica.entries_in(range, limit)
+    }
+
+    fn value(
+        &self,
+        key: &[u8],
+        stamp: Stamp,
+        offset: u64,
+        len: u32,
+    ) -> Result<Option<Vec<u8>>, ReplicaError> {
+        self.replica.value(key, stamp, offset, len)
+    }
+
+    fn apply(&self, entries: Vec<Entry>, origin: Origin) -> Result<Applied, ReplicaError> {
+        self.replica.apply(self.hook.apply(entries), origin)
+    }
+
+    fn begin_value(
+        &self,
+        entry: Entry,
+        value_len: u64,
+        origin: Origin,
+    ) -> Result<Box<dyn ValueWriter>, ReplicaError> {
+        self.replica.begin_value(entry, value_len, origin)
+    }
+
+    fn persist(&self) -> Result<(), ReplicaError> {
+        self.replica.persist()
+    }
+}

@@ -1,0 +1,117 @@
+//! Bugs between a session and its store: sums that are not brought up to date, lists that leave something out, entries that are
+//! merged wrongly, durability that is claimed.
+
+use sync_proto::{Entry, Heads, Kind, RangeSum, ReplicaInfo};
+use syncline::Db;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{Bug, Planted};
+use crate::network::{ReplicaHook, Through};
+
+/// States are events of the simulated network.
+pub(super) const PLANTED: &[Planted] = &[
+    Planted {
+        name: "the root is not brought up to date by writes",
+        bug: Bug::Sessions(|db| Box::new(Through::new(db, StaleRoot))),
+        rows: &["F18"],
+        states_max: 50_000,
+    },
+    Planted {
+        name: "sums of ranges are lost",
+        bug: Bug::Sessions(|db| Box::new(Through::new(db, LostSums))),
+        rows: &["F18"],
+        states_max: 50_000,
+    },
+    Planted {
+        name: "a range is taken for equal without being compared",
+        bug: Bug::Sessions(|db| Box::new(Through::new(db, Uncompared))),
+        rows: &["F18"],
+        states_max: 50_000,
+    },
+    Planted {
+        name: "tombstones are dropped while others hold the entry",
+        bug: Bug::Sessions(|db| Box::new(Through::new(db, NoTombstones))),
+        rows: &["F18"],
+        states_max: 50_000,
+    },
+    Planted {
+        name: "an applied entry moves a key backwards",
+        bug: Bug::Sessions(|db| Box::new(Through::new(db, Backwards(db.clone())))),
+        rows: &["F18"],
+        states_max: 50_000,
+    },
+    Planted {
+        name: "an entry that came is not applied",
+        bug: Bug::Sessions(|db| Box::new(Through::new(db, Forgetful))),
+        rows: &["F18"],
+        states_max: 50_000,
+    },
+];
+
+/// Tells the root of an empty store until something is applied.
+struct StaleRoot;
+
+impl ReplicaHook for StaleRoot {
+    fn info(&self, info: ReplicaInfo) -> ReplicaInfo {
+        ReplicaInfo { root: RangeSum::ZERO, ..info }
+    }
+}
+
+/// Has lost the sums of every second part of a range, wherever it begins.
+struct LostSums;
+
+impl ReplicaHook for LostSums {
+    fn sum(&self, start: &[u8], sum: RangeSum) -> RangeSum {
+        if xxh3_64(start).is_multiple_of(2) { RangeSum::ZERO } else { sum }
+    }
+}
+
+/// Shows ranges as the peer's would look if nothing were there: nothing to compare, nothing to send.
+struct Uncompared;
+
+impl ReplicaHook for Uncompared {
+    fn heads(&self, heads: Heads) -> Heads {
+        match heads.next {
+            None => Heads { heads: Vec::new(), sum: RangeSum::ZERO, next: None },
+            Some(_) => heads,
+        }
+    }
+}
+
+/// Lists no tombstones, and counts none where it lists.
+struct NoTombstones;
+
+impl ReplicaHook for NoTombstones {
+    fn heads(&self, mut heads: Heads) -> Heads {
+        for head in heads.heads.iter().filter(|head| head.kind == Kind::Tombstone) {
+            heads.sum -= head.sum();
+        }
+        heads.heads.retain(|head| head.kind != Kind::Tombstone);
+        heads
+    }
+}
+
+/// Writes what came over what is there, as if it were its own.
+struct Backwards(Db);
+
+impl ReplicaHook for Backwards {
+    fn apply(&self, entries: Vec<Entry>) -> Vec<Entry> {
+        let keyspace = self.0.default_keyspace();
+        let (plain, others): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|entry| entry.kind == Kind::Put && entry.key.len() > 9);
+        for entry in plain {
+            let _ = keyspace.put(entry.key.get(9..).unwrap_or_default(), &entry.value);
+        }
+        others
+    }
+}
+
+/// Leaves out the last entry of each batch.
+struct Forgetful;
+
+impl ReplicaHook for Forgetful {
+    fn apply(&self, mut entries: Vec<Entry>) -> Vec<Entry> {
+        entries.pop();
+        entries
+    }
+}

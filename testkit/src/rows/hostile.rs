@@ -1,0 +1,140 @@
+//! F19 and F21: peers that say anything, and peers that lie consistently.
+
+use std::time::Duration;
+
+use sync_proto::driver::{Pump, Step};
+use sync_proto::{Head, Heads, Input, Options, RangeSum, Replica, Session};
+use syncline::replica::DbReplica;
+use xxhash_rust::xxh3::xxh3_128_with_seed;
+
+use crate::fuzz;
+use crate::life::DIR;
+use crate::network::{ReplicaHook, Through};
+use crate::random::Random;
+use crate::run::Run;
+
+/// F19: frames of any content and honest ones with changes, checksums made right.
+pub fn malformed_messages(run: &mut Run<'_>) {
+    run.each_seed(|run, seed| {
+        let mut random = Random::new(seed);
+        let target = *random.pick(&["frame", "session"]);
+        run.at = format!("fuzz target {target}");
+        run.runs += 1;
+        // From nothing, so that a seed is all that it takes to see it again.
+        let seeds: Vec<Vec<u8>> = (0..4).map(|_| (0..40).map(|_| random.next() as u8).collect()).collect();
+        fuzz::run(target, &fuzz::mutate(&seeds, &mut random));
+        Ok(())
+    });
+}
+
+/// Frames after which a session with a liar has gone on for too long: both stores are small.
+const FRAMES_MAX: u64 = 20_000;
+
+/// F21: sums that change with every question, lists of what is not there, entries that are promised and never sent.
+pub fn a_lying_peer(run: &mut Run<'_>) {
+    run.each_seed(|run, seed| {
+        run.runs += 1;
+        let mut random = Random::new(seed);
+        let worlds = [run.world(2 * seed), run.world(2 * seed + 1)];
+        let honest = worlds[0].builder(DIR).create().map_err(|error| error.to_string())?;
+        let liar = worlds[1].builder(DIR).create_replica(&honest.replica_set());
+        let liar = liar.map_err(|error| error.to_string())?;
+        for number in 0..random.below(600) {
+            let (key, value) = (random.key(800), random.value());
+            let both = random.chance(80);
+            for db in [&honest, &liar].into_iter().take(if both { 2 } else { 1 + (number % 2) as usize }) {
+                db.put(&key, &value).map_err(|error| error.to_string())?;
+            }
+        }
+        honest.flush().and_then(|()| liar.flush()).map_err(|error| error.to_string())?;
+        let lies = Lies { seed, sums: random.chance(70), heads: random.chance(70) };
+        run.at = format!("{lies:?}");
+        let initiates = random.chance(50);
+        let liar = Through::new(&liar, lies);
+        let frames = meet(&DbReplica::new(&honest), &liar, initiates)?;
+        run.reach("long walks", frames > 20);
+        let report = honest.verify(&mut |_| true).map_err(|error| error.to_string())?;
+        match report.problems.first() {
+            Some(problem) => Err(format!("the honest store, verify: {problem}")),
+            None => Ok(()),
+        }
+    });
+    run.must_reach(200, &["long walks"]);
+}
+
+/// Lets an honest replica and a liar meet; how many frames that took.
+fn meet(honest: &dyn Replica, liar: &dyn Replica, initiates: bool) -> Result<u64, String> {
+    let session = |initiates, nonce| {
+        let mut options = Options::new(nonce);
+        // So that small stores have walks with many levels.
+        (options.limits.list_count, options.limits.fan_out) = (2, 2);
+        match initiates {
+            true => Session::initiator(options, Duration::ZERO),
+            false => Session::responder(options, Duration::ZERO),
+        }
+    };
+    let mut pumps = [Pump::new(session(initiates, 1)), Pump::new(session(!initiates, 2))];
+    let replicas = [honest, liar];
+    let mut is_over = [false; 2];
+    let mut wires = [Vec::new(), Vec::new()];
+    let mut frames = 0;
+    while !is_over[0] {
+        for side in 0..2 {
+            while !is_over[side] {
+                let memory = pumps[0].memory_len();
+                if memory > sync_proto::limits::MEMORY_MAX || frames > FRAMES_MAX {
+                    return Err(format!("{frames} frames and {memory} bytes of memory"));
+                }
+                match pumps[side].step(replicas[side], Duration::ZERO) {
+                    Step::Send(frame) => {
+                        frames += 1;
+                        wires[1 - side].push(frame);
+                    }
+                    Step::Tell(_) => {}
+                    Step::Ended(_) => is_over[side] = true,
+                    Step::Receive if !wires[side].is_empty() => {
+                        let frame = wires[side].remove(0);
+                        pumps[side].handle(Input::Frame(frame), Duration::ZERO);
+                    }
+                    Step::Receive if is_over[1 - side] => pumps[side].handle(Input::Closed, Duration::ZERO),
+                    Step::Receive => break,
+                }
+            }
+        }
+    }
+    Ok(frames)
+}
+
+/// What a liar lies about. Lies follow from what is asked, so that they are the same when it is asked again.
+#[derive(Debug)]
+struct Lies {
+    seed: u64,
+    sums: bool,
+    heads: bool,
+}
+
+impl ReplicaHook for Lies {
+    fn sum(&self, start: &[u8], sum: RangeSum) -> RangeSum {
+        let mut lie = sum;
+        if self.sums {
+            lie.fingerprint.0 = xxh3_128_with_seed(start, self.seed);
+            lie.live = 1 + lie.fingerprint.0 as u64 % 5_000;
+        }
+        lie
+    }
+
+    fn heads(&self, mut heads: Heads) -> Heads {
+        if self.heads {
+            let invented = |head: &Head| {
+                let mut other = head.clone();
+                other.key.push(0);
+                other.stamp.hlc += 1;
+                other.hash ^= 1;
+                other
+            };
+            heads.heads = heads.heads.iter().flat_map(|head| [head.clone(), invented(head)]).collect();
+            heads.sum = heads.heads.iter().fold(RangeSum::ZERO, |sum, head| sum + head.sum());
+        }
+        heads
+    }
+}
