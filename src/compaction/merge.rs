@@ -59,7 +59,8 @@ impl Merge {
         store.check_poison()?;
         let (view, _) = store.read_point();
         let runs = view.levels.runs();
-        let is_worth_it = runs.len() > 1 || !runs.is_empty() && store.sizes().shadowed_entries > 0;
+        let may_purge = || store.horizon() > 0 && store.sizes().shadowed_entries > 0;
+        let is_worth_it = runs.len() > 1 || !runs.is_empty() && may_purge();
         is_worth_it.then(|| Merge::of(store, &view, runs)).transpose()
     }
 

@@ -54,7 +54,7 @@ impl Run {
             match self.random.below(100) {
                 0..=69 => self.write(),
                 70..=76 => self.db().flush().expect("flush"),
-                77..=80 => self.db().compact(|| true).expect("compact"),
+                77..=80 => self.db().compact(|_| true).expect("compact"),
                 81..=84 => self.reopen(),
                 85..=89 => {
                     let ms = HOUR_MS * self.random.below(3);
@@ -131,7 +131,7 @@ impl Run {
         let through = (self.now_ms - HOUR_MS) << 16;
         self.db().close_through(through).expect("close");
         self.db().raise_horizon().expect("raise");
-        self.db().compact(|| true).expect("compact");
+        self.db().compact(|_| true).expect("compact");
         self.check();
         let shown = self.db().default_keyspace().iter().count() as u64;
         let stats = self.db().stats().expect("stats");

@@ -192,7 +192,7 @@ impl Set {
         let db = self.db(replica);
         db.flush().expect("flush");
         let before = db.stats().expect("stats");
-        db.compact(|| true).expect("compact");
+        db.compact(|_| true).expect("compact");
         let after = db.stats().expect("stats");
         before.run_entries.saturating_sub(after.run_entries)
     }
@@ -257,6 +257,9 @@ fn strangers_and_expelled_nodes_have_no_session_once_a_set_is_founded() {
         [left.end, right.end].map(|end| matches!(end, End::Complete))
     };
     assert_eq!(ends(&second, &first, 1), [true, true]);
+    assert_eq!(ends(&first, &second, 10), [true, true]);
+    let (equal, _) = session(&second, &first, 11, u64::MAX);
+    assert!(equal.report.legs == 2 && equal.report.metadata_bytes <= 200, "{:?}", equal.report);
     assert_eq!(ends(&stranger, &first, 2), [false, false]);
     first.expel(second.node_id()).expect("expel");
     assert_eq!(ends(&second, &first, 3), [false, false]);

@@ -72,20 +72,17 @@ struct Uncompared;
 impl ReplicaHook for Uncompared {
     fn heads(&self, heads: Heads) -> Heads {
         match heads.next {
-            None => Heads { heads: Vec::new(), sum: RangeSum::ZERO, next: None },
+            None => Heads { heads: Vec::new(), next: None },
             Some(_) => heads,
         }
     }
 }
 
-/// Lists no tombstones, and counts none where it lists.
+/// Lists no tombstones.
 struct NoTombstones;
 
 impl ReplicaHook for NoTombstones {
     fn heads(&self, mut heads: Heads) -> Heads {
-        for head in heads.heads.iter().filter(|head| head.kind == Kind::Tombstone) {
-            heads.sum -= head.sum();
-        }
         heads.heads.retain(|head| head.kind != Kind::Tombstone);
         heads
     }

@@ -133,7 +133,6 @@ impl ReplicaHook for Lies {
                 other
             };
             heads.heads = heads.heads.iter().flat_map(|head| [head.clone(), invented(head)]).collect();
-            heads.sum = heads.heads.iter().fold(RangeSum::ZERO, |sum, head| sum + head.sum());
         }
         heads
     }
