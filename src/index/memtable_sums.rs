@@ -46,19 +46,19 @@ impl Memtable {
         let in_order = self.in_order();
         let cells = in_order.cells(&range.start, range.end.as_deref());
         if cells.len() <= COUNTED_MAX {
-            return self.counted(cells, ended, |_, head| head.seqno <= at, &count);
+            return self.counted(cells, ended, |_, head| head.seqno <= at, count);
         }
         let mut index = self.sums.lock();
         let through = self.count_through(at);
         if through < index.through {
-            return self.counted(cells, ended, |_, head| head.seqno <= at, &count);
+            return self.counted(cells, ended, |_, head| head.seqno <= at, count);
         }
         drop(in_order);
         if index.ended != ended || through - index.through > NEWER_MAX + index.through / 16 {
-            *index = self.index_sums(through, ended, &count);
+            *index = self.index_sums(through, ended, count);
         }
-        let newer = (index.through..through).map(|number| self.counted_version(number, range, ended, &count));
-        self.indexed(&index, range, &count) + newer.sum()
+        let newer = (index.through..through).map(|number| self.counted_version(number, range, ended, count));
+        self.indexed(&index, range, count) + newer.sum()
     }
 
     /// The sum of what the newest versions that `is_wanted` changed in these cells.
