@@ -58,7 +58,10 @@ pub(crate) enum Verb {
     Compact(Store),
     /// Show who belongs to the replica set and how far deleting for good has come; and move it on
     Horizon(Horizon),
-    /// Make a copy of a store in another folder: by links on the same file system, else by copying
+    /// Make a copy of a store in another folder: by links on the same file system, else by copying.
+    ///
+    /// Only the process that writes to a store can do that, for it alone can write out what is in its memory. Of a store that is
+    /// served use `export`, which reads beside the writer, or stop it first.
     Checkpoint(Checkpoint),
     /// Write all entries of a store, stamps and tombstones too, as one portable stream
     Export(Export),
@@ -152,6 +155,10 @@ pub(crate) struct Load {
     /// The table's format, if its name does not end in .tsv, .csv, .jsonl or .ndjson (and .gz)
     #[arg(long, value_enum)]
     pub(crate) format: Option<Format>,
+    /// The rows are in the order of their keys, bytewise and without repeats: take in all of them or none, several times as
+    /// fast, as new ones whatever the store held
+    #[arg(long)]
+    pub(crate) sorted: bool,
     /// The column of the key [default: the first]; of JSON lines the field, which has to be named
     #[arg(long, value_name = "COLUMN")]
     pub(crate) key: Option<String>,
@@ -239,9 +246,13 @@ pub(crate) struct Scan {
 pub(crate) struct Changes {
     /// The store's folder
     pub(crate) dir: PathBuf,
-    /// The commit after which to begin: the cursor that the last run printed with --json
+    /// The commit after which to begin: the cursor that the last run printed
     #[arg(long, value_name = "SEQNO", default_value_t = 0)]
     pub(crate) since: u64,
+    /// Wait for further changes until interrupted, and print each once it is durable and, beside a writer, a later one has
+    /// said so; with --json one object a line, the last of which has the cursor
+    #[arg(long)]
+    pub(crate) follow: bool,
 }
 
 /// Arguments of `checkpoint`.

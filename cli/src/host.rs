@@ -1,5 +1,5 @@
 //! The command's few dealings with the machine that are not the engine's: tables, streams and certificates, a
-//! stopwatch, and waiting.
+//! stopwatch, waiting, and signals.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // These are no store files, and the demo times itself.
 
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use flate2::bufread::MultiGzDecoder;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::error::{Error, Result};
 
@@ -149,6 +151,42 @@ pub(crate) fn create_folder(path: &Path) -> Result<()> {
 /// `Io`.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(Error::io(format!("cannot read {}", path.display())))
+}
+
+/// SIGINT and SIGTERM, for work that has no end of its own.
+#[derive(Debug)]
+pub(crate) struct Interruption {
+    runtime: Runtime,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interruption {
+    /// From now on these signals do not end the process any more.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(crate) fn await_any() -> Result<Interruption> {
+        let failed = || Error::io("cannot wait for signals");
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(failed())?;
+        let listen = |kind| {
+            let _entered = runtime.enter();
+            signal(kind).map_err(failed())
+        };
+        let (interrupt, terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+        Ok(Interruption { runtime, interrupt, terminate })
+    }
+
+    /// Waits for so long; less, and `true`, if a signal comes or has come.
+    pub(crate) fn came_within(&mut self, time: Duration) -> bool {
+        self.runtime.block_on(async {
+            tokio::select! {
+                _ = self.interrupt.recv() => true,
+                _ = self.terminate.recv() => true,
+                () = tokio::time::sleep(time) => false,
+            }
+        })
+    }
 }
 
 /// Does nothing for a while.

@@ -88,6 +88,61 @@ fn changes_are_printed_from_a_cursor_on_as_long_as_the_log_is_kept() {
 }
 
 #[test]
+fn whoever_follows_hears_of_changes_beside_the_writer_and_can_go_on_later() {
+    let folder = Folder::new();
+    folder.text("init s --retain-log 100000000");
+    folder.text("put s ant black");
+    let mut follower = folder.start("changes s --follow --json");
+    let object =
+        |line: String| serde_json::from_str::<serde_json::Value>(&line).expect("an object in each line");
+    assert_eq!(object(follower.line())["key"], "ant");
+    folder.text("put s bee yellow");
+    assert_eq!(object(follower.line())["value"], "yellow");
+    folder.text("compact s");
+    folder.text("del s ant");
+    assert_eq!(object(follower.line())["change"], "delete");
+    follower.signal("INT");
+    let end = object(follower.line());
+    assert_eq!((follower.line(), follower.close().expect("it ends").code()), (String::new(), Some(0)));
+    folder.text("put s cat white");
+    let rest = folder.run(&format!("changes s --since {}", end["cursor"]));
+    assert!(rest.stdout.ends_with("put\tdefault\tcat\n") && rest.stdout.lines().count() == 1, "{rest:?}");
+    let cursor = rest.stdout.split('\t').next().expect("a seqno");
+    assert_eq!(rest.stderr, format!("go on with --since {cursor}\n"));
+}
+
+#[test]
+fn sorted_rows_come_in_whole_or_not_at_all() {
+    let folder = Folder::new();
+    folder.write("t.tsv", b"k\tv\na\t1\nb\t2\nd\t3\n");
+    assert_eq!(folder.json("load s t.tsv --sorted", 0)["rows"], 3);
+    assert_eq!(folder.text("scan s --keys-only"), "a\nb\nd\n");
+    assert_eq!(folder.json("verify s", 0)["problems"], json!([]));
+    folder.write("unsorted.tsv", b"k\tv\nc\t1\nb\t2\n");
+    let error = folder.json("load s unsorted.tsv --sorted", 2);
+    assert!(error["error"].as_str().is_some_and(|text| text.contains("\"b\"")), "{error}");
+    folder.write("bad.tsv", b"k\tv\nx\t1\ny\n");
+    assert_eq!(folder.json("load s bad.tsv --sorted", 3)["kind"], "table");
+    assert_eq!(folder.text("scan s --keys-only"), "a\nb\nd\n");
+}
+
+#[test]
+fn a_store_keeps_to_the_compression_that_it_was_made_with() {
+    let folder = Folder::new();
+    let rows: String = (0..2_000).map(|row| format!("key {row:05}\tthe same in every row\n")).collect();
+    folder.write("t.tsv", format!("k\tv\n{rows}").as_bytes());
+    let bytes = |store: &str, init: &str| {
+        folder.text(&format!("init {store} {init}"));
+        folder.text(&format!("load {store} t.tsv --sorted"));
+        let stats = folder.json(&format!("stats {store}"), 0);
+        (stats["compression"].clone(), stats["run_bytes"].as_u64().expect("a number"))
+    };
+    let (plain, compressed) = (bytes("p", ""), bytes("c", "--compression lz4"));
+    assert_eq!((&plain.0, &compressed.0), (&json!("none"), &json!("lz4")));
+    assert!(compressed.1 < plain.1 / 2, "{plain:?}, {compressed:?}");
+}
+
+#[test]
 fn every_format_is_read_packed_or_not_and_any_column_can_be_the_key() {
     let folder = Folder::new();
     folder.write("t.csv", b"name,id\n\"one, or more\",1\ntwo,2\n");

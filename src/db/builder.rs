@@ -100,7 +100,8 @@ impl Builder {
         self
     }
 
-    /// Whether two threads of the store flush and compact. Without them the caller calls [`Db::step`]. Default: yes.
+    /// Whether threads of the store flush, compact and make log segments ahead. Without them the caller calls [`Db::step`].
+    /// Default: yes.
     pub fn background(mut self, background: bool) -> Builder {
         self.options.background = background;
         self

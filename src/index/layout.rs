@@ -146,6 +146,7 @@ impl Properties {
             let segment = u32::try_from(reader.varint()?).map_err(|_| reader.malformed())?;
             referenced.insert(SegmentId(segment), reader.varint()?);
         }
+        // An entry takes a byte in the file however well its block is compressed: its tag is a byte of a hash.
         let is_possible = blocks <= fences_len / FENCE_LEN_MIN
             && entries <= blocks_len
             && tombstones <= entries

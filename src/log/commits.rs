@@ -8,9 +8,9 @@
 
 use std::path::Path;
 
-use super::record::{COMMIT, FOOTER};
-use super::replay::header;
+use super::record::{COMMIT, FOOTER, Origin};
 use super::scan::{Bytes, FrameReader, Source};
+use super::walk::{header, link};
 use crate::error::{Error, Result};
 use crate::format::FileKind;
 use crate::types::{SegmentId, SeqNo, Slice};
@@ -20,7 +20,7 @@ use crate::vfs::{ReadMode, Vfs};
 #[derive(Debug)]
 pub(crate) struct SegmentCommits {
     reader: FrameReader,
-    previous: SeqNo,
+    previous: Option<SeqNo>,
     at: u64,
     end: u64,
 }
@@ -35,12 +35,21 @@ impl SegmentCommits {
         let file = vfs.open(&path, ReadMode::Plain).map_err(|source| Error::io("open", &path, source))?;
         let file_end = file.len().min(end);
         let source = Source { segment: id, path, base: 0, end: file_end, bytes: Bytes::File(file) };
-        let (header, at) = header(&source)?;
-        Ok(SegmentCommits { reader: FrameReader::new(&source), previous: header.previous, at, end })
+        let (header, header_end) = header(&source)?;
+        let (previous, at) = match header.origin {
+            Origin::Recovery { previous } => (Some(previous), header_end),
+            Origin::Ahead { .. } if header_end >= end => (None, header_end),
+            Origin::Ahead { .. } => {
+                let missing = || source.corruption(header_end, "a record that was whole is damaged");
+                let (link, link_end) = link(&source, header_end)?.ok_or_else(missing)?;
+                (Some(link.previous), link_end)
+            }
+        };
+        Ok(SegmentCommits { reader: FrameReader::new(&source), previous, at, end })
     }
 
-    /// The newest commit before the segment's first.
-    pub(crate) fn previous(&self) -> SeqNo {
+    /// The newest commit before the segment's first; `None` of a segment without commits that never came into use.
+    pub(crate) fn previous(&self) -> Option<SeqNo> {
         self.previous
     }
 

@@ -1,8 +1,10 @@
 //! Records: the payloads of frames.
 //!
 //! ```text
-//! segment header  3 | segment varint | newest seqno before it varint | origin
-//! origin          0, made by a recovery, or 1 | commit count varint, checksum u32 of the segment before
+//! segment header  3 | segment varint | origin
+//! origin          0, made by a recovery | newest seqno before it varint
+//!                 1, made ahead of its use | durable seqno varint
+//! link            4 | newest seqno before the segment varint | commit count varint, checksum u32 of the segment before
 //! commit          1 | seqno varint | durable seqno varint | clock u64 | node u64 | entry count varint | entries
 //! footer          2 | commit count varint | checksum u32 | newest seqno varint
 //! entry           flags 1 | key: length varint, bytes
@@ -12,7 +14,8 @@
 //! ```
 //!
 //! Clock and node of a commit stamp all its local entries. The durable seqno is the watermark: every commit up to it was
-//! durable when this record was written, so damage below it is corruption and not an unfinished tail.
+//! durable when this record was written, so damage below it is corruption and not an unfinished tail. A segment that was
+//! made ahead begins with a link: only when it comes into use is it known what it follows.
 //!
 //! Easy to get wrong: an unlisted type or flag is malformed, for a reader must not guess what it skips.
 
@@ -32,6 +35,10 @@ pub(super) const COMMIT: u8 = 1;
 /// Type of a segment's last record.
 pub(super) const FOOTER: u8 = 2;
 const SEGMENT_HEADER: u8 = 3;
+const LINK: u8 = 4;
+
+const BY_RECOVERY: u8 = 0;
+const AHEAD: u8 = 1;
 
 /// One commit. Borrows keys and values from whoever commits, or from the log's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,16 +80,32 @@ pub(super) enum Record<'a> {
     Commit(Commit<'a>),
     Footer { summary: Summary, last: SeqNo },
     SegmentHeader(SegmentHeader),
+    Link(Link),
 }
 
 /// The first record of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SegmentHeader {
     pub(super) segment: SegmentId,
+    pub(super) origin: Origin,
+}
+
+/// Why and when a segment was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A recovery made it; `previous` is the newest commit before its first.
+    Recovery { previous: SeqNo },
+    /// It was made ahead of its use; commits up to `durable` were durable by then.
+    Ahead { durable: SeqNo },
+}
+
+/// The second record of a segment that was made ahead: what it follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Link {
     /// The newest commit before the segment's first.
     pub(super) previous: SeqNo,
-    /// What the footer of the segment before says; `None` in a segment made by a recovery.
-    pub(super) sealed: Option<Summary>,
+    /// What the footer of the segment before says.
+    pub(super) sealed: Summary,
 }
 
 /// What a segment's commits come to.
@@ -202,23 +225,32 @@ impl SegmentHeader {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = vec![SEGMENT_HEADER];
         put_varint(&mut out, u64::from(self.segment.0));
-        put_varint(&mut out, self.previous.0);
-        out.push(u8::from(self.sealed.is_some()));
-        if let Some(summary) = self.sealed {
-            summary.encode(&mut out);
-        }
+        let (origin, seqno) = match self.origin {
+            Origin::Recovery { previous } => (BY_RECOVERY, previous),
+            Origin::Ahead { durable } => (AHEAD, durable),
+        };
+        out.push(origin);
+        put_varint(&mut out, seqno.0);
         out
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<SegmentHeader, Malformed> {
         let segment = u32::try_from(reader.varint()?).map_err(|_| reader.malformed())?;
-        let previous = SeqNo(reader.varint()?);
-        let sealed = match reader.u8()? {
-            0 => None,
-            1 => Some(Summary::decode(reader)?),
+        let origin = match (reader.u8()?, SeqNo(reader.varint()?)) {
+            (BY_RECOVERY, previous) => Origin::Recovery { previous },
+            (AHEAD, durable) => Origin::Ahead { durable },
             _ => return Err(reader.malformed()),
         };
-        Ok(SegmentHeader { segment: SegmentId(segment), previous, sealed })
+        Ok(SegmentHeader { segment: SegmentId(segment), origin })
+    }
+}
+
+impl Link {
+    /// Appends the link's payload to `out`.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        out.push(LINK);
+        put_varint(out, self.previous.0);
+        self.sealed.encode(out);
     }
 }
 
@@ -236,6 +268,10 @@ pub(super) fn decode(payload: &[u8]) -> Result<Record<'_>, Malformed> {
         COMMIT => Record::Commit(Commit::decode_fields(&mut reader)?),
         FOOTER => Record::Footer { summary: Summary::decode(&mut reader)?, last: SeqNo(reader.varint()?) },
         SEGMENT_HEADER => Record::SegmentHeader(SegmentHeader::decode(&mut reader)?),
+        LINK => {
+            let previous = SeqNo(reader.varint()?);
+            Record::Link(Link { previous, sealed: Summary::decode(&mut reader)? })
+        }
         _ => return Err(reader.malformed()),
     };
     if reader.is_at_end() { Ok(record) } else { Err(reader.malformed()) }

@@ -1,26 +1,28 @@
 //! Reading the log after any stop: which commits there are, which of them are proven durable, and what was left behind.
 //!
-//! Segments are read in order from the log's start. All but the last are whole: sealed by a footer, or closed by an
-//! earlier recovery at an end that the manifest knows. The last one, the tail, ends where its records end, and goes on in
-//! the staging ring if the ring's base is no further. Reading writes nothing; [`Contents::rewrite`] then copies what is
-//! not proven durable to a fresh segment, for an old file is never appended to.
+//! Segments are read in order from the log's start. Those that an earlier recovery has closed are whole up to an end that
+//! the manifest knows. Those of the last life follow: commits go on from one to the next only where the one before is whole,
+//! footer included. The first that is not, or the last, is the tail: it ends where its records end, and goes on in the
+//! staging ring if the ring's base is no further. What lies behind the tail never was promised to anybody. Reading writes
+//! nothing; [`Contents::rewrite`] then copies what is not proven durable to a fresh segment, for an old file is never
+//! appended to.
 //!
-//! Easy to get wrong: a bad record is the end of the log only in the tail, and only if no later record proves, by its
-//! watermark, that the bad one was durable once; anything else is `Corruption` and not a lost suffix. A footer proves
-//! nothing until a next segment stands. A segment that a recovery made counts only once the manifest has closed the
-//! segment before it.
+//! Easy to get wrong: a bad record is the end of the log only if nothing behind it, in whatever segment or in the ring,
+//! proves by its watermark that it was durable once; anything else is `Corruption` and not a lost suffix. Nothing else proves
+//! it: not a footer, nor that there is a next segment. A segment that a recovery made counts only once the manifest has
+//! closed the segments before it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::frame::FRAME_LEN;
-use super::record::{self, Commit, Record, SegmentHeader, Summary};
+use super::record::{Commit, Origin, SegmentHeader};
 use super::scan::{Bytes, Frame, FrameReader, Source};
 use super::segment::{FreshSegment, SegmentBuilder};
-use super::writer::parse_word;
+use super::walk::{Walk, Walked, header, staged_part, staged_place};
 use crate::error::{Error, Result};
-use crate::format::{FileKind, HEADER_LEN};
-use crate::types::{SegmentId, SeqNo, Slice};
+use crate::format::FileKind;
+use crate::types::{SegmentId, SeqNo};
 use crate::vfs::{ReadMode, Staging, Vfs};
 
 /// What the manifest says about the log.
@@ -32,7 +34,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) log_ends: &'a BTreeMap<SegmentId, u64>,
     /// Commits up to here are in the runs and are passed over.
     pub(crate) flushed: SeqNo,
-    /// A writer is known to be at work, so the tail is whole up to the ring's base and is read no further.
+    /// A writer is known to be at work, so the ring's segment is whole up to the ring's base and nothing is read beyond.
     pub(crate) is_being_written: bool,
 }
 
@@ -41,19 +43,20 @@ pub(crate) struct Plan<'a> {
 pub(crate) struct Contents {
     /// Commits that are durable where they lie, in order.
     proven: Vec<Stretch>,
-    /// Commits of the tail that no watermark covers, in order.
+    /// Commits that no watermark covers, in order.
     unproven: Vec<Stretch>,
     /// Commits up to here are proven.
     proven_last: SeqNo,
     /// Commits up to here are in the runs.
     flushed: SeqNo,
-    /// The tail, and where its proven records end: the manifest must close it there before a new commit is taken.
-    pub(crate) tail: Option<(SegmentId, u64)>,
+    /// The segments that no recovery has closed, and where the proven commits of each end: the manifest must close them there
+    /// before a new commit is taken.
+    pub(crate) ends: Vec<(SegmentId, u64)>,
     /// The newest commit in the log, or the last flushed one.
     pub(crate) last: SeqNo,
     /// Commits that only the staging ring had.
     pub(crate) ring_commits: u64,
-    /// Bytes from the end of the last whole record to the last one that is not zero.
+    /// Bytes from the end of the last whole record to the last one that is not zero, those of later segments included.
     pub(crate) torn_bytes: u64,
     /// What an opening that was cut off made; nothing refers to it.
     pub(super) leftovers: Vec<PathBuf>,
@@ -76,7 +79,7 @@ impl Contents {
     }
 
     /// Removes what an opening that was cut off left, copies the commits that are not proven durable to a fresh segment,
-    /// and makes it durable. Tells where it put them. The log's end is there once the manifest has closed the tail.
+    /// and makes it durable. Tells where it put them. The log's end is there once the manifest has closed the segments before.
     ///
     /// # Errors
     /// `Io`, `Corruption`; the next opening finds what this one found.
@@ -89,7 +92,8 @@ impl Contents {
         for path in &self.leftovers {
             vfs.remove(path).map_err(|source| Error::io("remove", path, source))?;
         }
-        let header = SegmentHeader { segment: self.next_segment, previous: self.proven_last, sealed: None };
+        let origin = Origin::Recovery { previous: self.proven_last };
+        let header = SegmentHeader { segment: self.next_segment, origin };
         let mut fresh = SegmentBuilder::begin(vfs, dir, header, allocate)?;
         let mut copies = Vec::new();
         visit(&self.unproven, self.proven_last, |_, _, payload, _| {
@@ -100,7 +104,7 @@ impl Contents {
     }
 
     /// Calls `entered` with every commit beyond the last flush, in order: with the segment that has it, and where its payload
-    /// begins there. `copies` is what [`Contents::rewrite`] told, so places are right once the tail is closed.
+    /// begins there. `copies` is what [`Contents::rewrite`] told, so places are right once the manifest has closed the tail.
     ///
     /// # Errors
     /// The first that `entered` returned; `Io`, `Corruption`.
@@ -185,35 +189,30 @@ pub(crate) fn read(
         .filter(|next| next & SegmentId::MOVED == 0);
     let next_segment =
         SegmentId(unused.ok_or_else(|| Error::corruption(dir, 0, "no segment number is left"))?);
-    let contents = empty(plan, next_segment);
+    let (walk, contents) = (Walk::new(plan.flushed), empty(plan, next_segment));
     let is_being_written = plan.is_being_written;
-    let mut scan = Scan { vfs, dir, mode, is_being_written, durable: plan.flushed, sealed: None, contents };
+    let mut scan = Scan { vfs, dir, mode, ring, is_being_written, walk, contents };
 
     let is_new = ids.is_empty() && plan.flushed == SeqNo::ZERO && plan.log_ends.is_empty();
     if ids.first() != Some(&plan.log_start) && !is_new {
         return Err(Error::corruption(&scan.path(plan.log_start), 0, "this segment of the log is missing"));
     }
-    let mut rest = ids.as_slice();
-    while let Some((&id, later)) = rest.split_first() {
-        let next = later.first().map(|&next| scan.open(next)).transpose()?;
+    let closed = ids.iter().take_while(|id| plan.log_ends.contains_key(id)).count();
+    let (closed, open) = ids.split_at(closed);
+    for (&id, &end) in closed.iter().filter_map(|id| plan.log_ends.get_key_value(id)) {
         let source = scan.open(id)?;
-        match (plan.log_ends.get(&id), next) {
-            (Some(&end), Some(_)) => scan.closed(source, end)?,
-            (Some(&end), None) => {
-                return Err(
-                    source.corruption(end, "the segment that a recovery put behind this one is missing")
-                );
-            }
-            (None, Some(next)) if header(&next)?.0.sealed.is_some() => scan.sealed(source)?,
-            (None, _) => {
-                scan.tail(source, ring)?;
-                scan.contents.leftovers = later.iter().map(|&id| scan.path(id)).collect();
-                break;
-            }
+        if open.is_empty() && closed.last() == Some(&id) {
+            let what = "the segment that a recovery put behind this one is missing";
+            return Err(source.corruption(end, what));
         }
-        rest = later;
+        let Walked { source, start, end, .. } = scan.walk.closed(source, end)?;
+        scan.contents.proven.push(Stretch { source, start, end });
     }
-    Ok(scan.contents)
+    scan.contents.proven_last = scan.walk.last;
+    if !open.is_empty() {
+        scan.last_life(open)?;
+    }
+    Ok(Contents { last: scan.walk.last, ..scan.contents })
 }
 
 fn empty(plan: &Plan<'_>, next_segment: SegmentId) -> Contents {
@@ -222,7 +221,7 @@ fn empty(plan: &Plan<'_>, next_segment: SegmentId) -> Contents {
         unproven: Vec::new(),
         proven_last: plan.flushed,
         flushed: plan.flushed,
-        tail: None,
+        ends: Vec::new(),
         last: plan.flushed,
         ring_commits: 0,
         torn_bytes: 0,
@@ -231,26 +230,20 @@ fn empty(plan: &Plan<'_>, next_segment: SegmentId) -> Contents {
     }
 }
 
+/// A segment behind the tail.
+struct Behind {
+    source: Source,
+    header_end: u64,
+}
+
 struct Scan<'a> {
     vfs: &'a dyn Vfs,
     dir: &'a Path,
     mode: ReadMode,
+    ring: &'a dyn Staging,
     is_being_written: bool,
-    /// The greatest watermark seen.
-    durable: SeqNo,
-    /// What the footer of the segment before said, if it had one.
-    sealed: Option<Summary>,
+    walk: Walk,
     contents: Contents,
-}
-
-/// How far the records of a source go.
-struct Walked {
-    /// Where the first commit begins.
-    start: u64,
-    /// Where the last commit ends.
-    end: u64,
-    /// Where the footer ends, if there is one.
-    footer_end: Option<u64>,
 }
 
 impl Scan<'_> {
@@ -265,169 +258,122 @@ impl Scan<'_> {
         Ok(Source { segment: id, path, base: 0, end, bytes: Bytes::File(file) })
     }
 
-    /// A segment that another one follows: it must be whole and end in a footer.
-    fn sealed(&mut self, source: Source) -> Result<()> {
-        let Walked { start, end, footer_end } = self.segment(&source)?;
-        if footer_end.is_none() {
-            return Err(source.corruption(end, "a record of a sealed segment is damaged"));
-        }
-        self.contents.proven_last = self.contents.last;
-        self.contents.proven.push(Stretch { source, start, end });
-        Ok(())
-    }
+    /// Reads the segments that no recovery has closed.
+    fn last_life(&mut self, ids: &[SegmentId]) -> Result<()> {
+        let (mut walked, behind) = self.follow(ids)?;
+        let Some(tail) = walked.pop() else { return Ok(()) };
+        let staged = self.staged(&tail, &behind)?;
+        // A writer at work goes on with what lies behind while it is read.
+        let at_rest = if self.is_being_written { &[] } else { &behind[..] };
+        self.check_behind(&tail, &staged, at_rest)?;
 
-    /// A segment that a recovery closed at `end`: it must be whole up to there.
-    fn closed(&mut self, mut source: Source, end: u64) -> Result<()> {
-        source.end = source.end.min(end);
-        let walked = self.segment(&source)?;
-        if walked.end != end {
-            return Err(source.corruption(walked.end, "a record that was durable is damaged"));
+        for walked in walked.into_iter().chain([tail]) {
+            self.split(walked)?;
         }
-        self.sealed = None;
-        self.contents.proven_last = self.contents.last;
-        self.contents.proven.push(Stretch { source, start: walked.start, end });
-        Ok(())
-    }
-
-    /// The last segment: it ends where its records end, and goes on in the ring.
-    fn tail(&mut self, mut source: Source, ring: &dyn Staging) -> Result<()> {
-        let (segment, base) = parse_word(ring.word());
-        if self.is_being_written && segment == source.segment {
-            source.end = source.end.min(u64::from(base));
-        }
-        let walked = self.segment(&source)?;
-        let in_file = self.contents.last;
-        let mut end = walked.footer_end.unwrap_or(walked.end);
-        let staged = self.ring(&source, ring, end)?;
-        if let Some(staged) = &staged {
-            end = end.max(staged.end);
-        }
-        self.contents.ring_commits = self.contents.last.0 - in_file.0;
-
-        let mut reader = FrameReader::new(&source);
-        let written_end = reader.written_end(end)?;
-        self.contents.torn_bytes = written_end - end;
-        let last = self.contents.last;
-        if reader.find_commit(end, written_end, |commit| commit.durable > last)? {
-            return Err(source.corruption(end, "a record that was durable is damaged"));
-        }
-
-        let split = self.split(&source, &walked)?;
-        self.contents.tail = Some((source.segment, split));
-        let unproven = Stretch { source: source.clone(), start: split, end: walked.end };
-        self.contents.proven.push(Stretch { source, start: walked.start, end: split });
-        self.contents.unproven.push(unproven);
         self.contents.unproven.extend(staged);
+        self.contents.ends.extend(behind.iter().map(|behind| (behind.source.segment, behind.header_end)));
         Ok(())
     }
 
-    /// Where the proven commits of the tail end. Only what the file itself has is proven by a watermark; if the file lost
-    /// one of those and the ring has it, it is copied like the others.
-    fn split(&mut self, source: &Source, walked: &Walked) -> Result<u64> {
-        let stretch = Stretch { source: source.clone(), start: walked.start, end: walked.end };
-        let mut split = walked.start;
-        for frame in stretch.frames() {
-            let (offset, frame) = frame?;
-            let commit = Commit::decode(&frame.payload);
-            let seqno =
-                commit.map_err(|_| source.corruption(u64::from(offset), "a commit makes no sense"))?.seqno;
-            if seqno > self.durable {
-                break;
+    /// Walks the segments as far as each is whole; the last one walked is the tail. Also returns what lies behind it.
+    fn follow(&mut self, ids: &[SegmentId]) -> Result<(Vec<Walked>, Vec<Behind>)> {
+        let (mut walked, mut behind): (Vec<Walked>, Vec<Behind>) = (Vec::new(), Vec::new());
+        let mut expected = None;
+        for &id in ids {
+            let mut source = self.open(id)?;
+            let (header, header_end) = header(&source)?;
+            if let Some(expected) = expected {
+                if matches!(header.origin, Origin::Recovery { .. }) {
+                    self.contents.leftovers.push(source.path);
+                    continue;
+                }
+                if id != expected {
+                    return Err(source.corruption(0, "the segment before this one is missing"));
+                }
             }
-            self.contents.proven_last = self.contents.proven_last.max(seqno);
-            split = frame.next;
+            expected = Some(SegmentId(id.0 + 1));
+            if walked.last().is_some_and(|before| before.footer_end.is_none()) {
+                behind.push(Behind { source, header_end });
+                continue;
+            }
+            let (staged, base) = staged_place(self.ring);
+            if self.is_being_written && staged == id {
+                source.end = source.end.min(u64::from(base));
+            }
+            walked.push(self.walk.segment(source)?);
         }
-        Ok(split)
+        Ok((walked, behind))
     }
 
-    /// Reads the records of the ring that carry on the segment in `file`, whose records end at `end`.
-    fn ring(&mut self, file: &Source, ring: &dyn Staging, end: u64) -> Result<Option<Stretch>> {
-        let (segment, base) = parse_word(ring.word());
-        if segment > file.segment {
+    /// The commits in the ring that carry on the tail.
+    fn staged(&mut self, tail: &Walked, behind: &[Behind]) -> Result<Option<Stretch>> {
+        let (segment, _) = staged_place(self.ring);
+        let file = &tail.source;
+        if segment > file.segment && behind.iter().all(|behind| behind.source.segment != segment) {
             // The ring turns to a segment after its name is durable.
-            return Err(file.corruption(end, "the segment that the staging ring carries on is missing"));
+            let what = "the segment that the staging ring carries on is missing";
+            return Err(file.corruption(tail.end, what));
         }
-        if segment < file.segment {
+        if segment != file.segment {
             return Ok(None);
         }
-        let bytes = Slice::from(ring.bytes());
-        let source = Source {
-            end: u64::from(base) + bytes.len() as u64,
-            base,
-            bytes: Bytes::Ring(bytes),
-            ..file.clone()
-        };
-        let start = u64::from(base);
-        let mut reader = FrameReader::new(&source);
-        let mut at = start;
-        // A gap before the base: the file has lost what the ring follows.
-        if start <= end {
-            while let Some(frame) = reader.frame(at)? {
-                let Ok(Record::Commit(commit)) = record::decode(&frame.payload) else { break };
-                if commit.seqno > self.contents.last.next() {
-                    return Err(source.corruption(at, "commits before a staged one are missing"));
-                }
-                self.take(&commit);
-                at = frame.next;
-            }
-        }
-        let last = self.contents.last;
-        if reader.find_commit(at, source.end, |commit| commit.durable > last)? {
-            return Err(source.corruption(end, "a record that was durable is damaged"));
-        }
-        Ok((at > start).then_some(Stretch { source, start, end: at }))
+        let (source, in_file) = (staged_part(file, self.ring), self.walk.last);
+        let staged = self.walk.staged(tail, &source)?;
+        self.contents.ring_commits = self.walk.last.0 - in_file.0;
+        Ok(staged.map(|(start, end)| Stretch { source, start, end }))
     }
 
-    /// Walks the records of a segment's file, up to the first that is not whole.
-    fn segment(&mut self, source: &Source) -> Result<Walked> {
-        let (header, start) = header(source)?;
-        if header.previous > self.contents.last {
-            return Err(source.corruption(HEADER_LEN as u64, "commits before this segment are missing"));
+    /// Checks that nothing behind the last commit proves that more of them were durable once, and counts what is there.
+    fn check_behind(&mut self, tail: &Walked, staged: &Option<Stretch>, behind: &[Behind]) -> Result<()> {
+        let tail_end = tail.footer_end.unwrap_or(tail.end);
+        let staged_end = staged.as_ref().map_or(0, |staged| staged.end);
+        for Behind { source, .. } in behind {
+            self.walk.take_watermark(&header(source)?.0);
         }
-        if let (Some(footer), Some(repeated)) = (self.sealed.take(), header.sealed)
-            && footer != repeated
+        let mut is_disproved = self.walk.durable > self.walk.last;
+        let rests = [(&tail.source, tail_end.max(staged_end))];
+        for (source, from) in
+            rests.into_iter().chain(behind.iter().map(|behind| (&behind.source, behind.header_end)))
         {
-            return Err(
-                source.corruption(HEADER_LEN as u64, "the header does not repeat the footer before it")
-            );
-        }
-        let mut reader = FrameReader::new(source);
-        let mut summary = Summary::default();
-        let (mut at, mut seqno) = (start, header.previous);
-        while let Some(frame) = reader.frame(at)? {
-            match record::decode(&frame.payload) {
-                Ok(Record::Commit(commit)) if commit.seqno == seqno.next() => {
-                    seqno = commit.seqno;
-                    summary.add(frame.checksum);
-                    self.take(&commit);
-                }
-                Ok(Record::Footer { summary: found, last }) if found == summary && last == seqno => {
-                    self.sealed = Some(summary);
-                    return Ok(Walked { start, end: at, footer_end: Some(frame.next) });
-                }
-                _ => return Err(source.corruption(at, "a record with a right checksum makes no sense")),
+            let written_end = FrameReader::new(source).written_end(from)?;
+            self.contents.torn_bytes += written_end - from;
+            is_disproved |= self.walk.is_disproved_by(source, from, written_end)?;
+            if staged_place(self.ring).0 == source.segment {
+                let ring = staged_part(source, self.ring);
+                let from = staged_end.max(u64::from(ring.base));
+                is_disproved |= self.walk.is_disproved_by(&ring, from, ring.end)?;
             }
-            at = frame.next;
         }
-        Ok(Walked { start, end: at, footer_end: None })
+        match is_disproved {
+            true => Err(tail.source.corruption(tail.end, "a record that was durable is damaged")),
+            false => Ok(()),
+        }
     }
 
-    /// Takes note of a commit; the caller has checked that none is missing before it.
-    fn take(&mut self, commit: &Commit<'_>) {
-        self.durable = self.durable.max(commit.durable);
-        self.contents.last = self.contents.last.max(commit.seqno);
-    }
-}
-
-/// The header of a segment, and where it ends.
-pub(super) fn header(source: &Source) -> Result<(SegmentHeader, u64)> {
-    FileKind::Segment.check(&source.path, &source.read(0, source.end.min(HEADER_LEN as u64) as usize)?)?;
-    let offset = HEADER_LEN as u64;
-    let frame = FrameReader::new(source).frame(offset)?;
-    // A segment gets its name after its header is durable, so a bad one is damage wherever it is found.
-    let frame = frame.ok_or_else(|| source.corruption(offset, "the segment's header is damaged"))?;
-    match record::decode(&frame.payload) {
-        Ok(Record::SegmentHeader(header)) if header.segment == source.segment => Ok((header, frame.next)),
-        _ => Err(source.corruption(offset, "the segment's header is another one's")),
+    /// Takes a segment's commits in, divided where the proven ones end. Only what the file itself has is proven by a
+    /// watermark; if the file lost one of those and the ring has it, it is copied like the others.
+    fn split(&mut self, walked: Walked) -> Result<()> {
+        let Walked { source, header_end, start, end, .. } = walked;
+        let whole = Stretch { source: source.clone(), start, end };
+        // Without a proven commit not even the link is.
+        let (mut split, mut closed_at) = (start, header_end);
+        if self.contents.unproven.is_empty() {
+            for frame in whole.frames() {
+                let (offset, frame) = frame?;
+                let malformed = |_| source.corruption(u64::from(offset), "a commit makes no sense");
+                let seqno = Commit::decode(&frame.payload).map_err(malformed)?.seqno;
+                if seqno > self.walk.durable {
+                    break;
+                }
+                self.contents.proven_last = self.contents.proven_last.max(seqno);
+                (split, closed_at) = (frame.next, frame.next);
+            }
+        }
+        self.contents.ends.push((source.segment, closed_at));
+        self.contents.proven.push(Stretch { source: source.clone(), start, end: split });
+        if split < end {
+            self.contents.unproven.push(Stretch { source, start: split, end });
+        }
+        Ok(())
     }
 }

@@ -1,4 +1,5 @@
-//! Making a segment: durable in content, then in name, before anything refers to it.
+//! Making a segment: durable in content, then in name, before anything refers to it. By a recovery, for what it copies, or
+//! ahead of its use, so that no commit waits for the file system.
 //!
 //! Easy to get wrong: the file is written under a temporary name and renamed only after its fsync. So a segment that bears
 //! its name had a whole header once, and one without is damaged, never unfinished.
@@ -8,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::frame::{FRAME_LEN, FrameHead, SEGMENT_LEN_MAX};
-use super::record::{SegmentHeader, Summary};
+use super::record::{Origin, SegmentHeader, Summary};
+use super::sync::SegmentFile;
 use crate::error::{Error, Result};
 use crate::format::FileKind;
 use crate::types::{SegmentId, SeqNo};
@@ -21,11 +23,13 @@ const BUFFER_LEN: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct FreshSegment {
     pub(super) id: SegmentId,
-    pub(super) path: PathBuf,
+    pub(super) path: Arc<Path>,
     pub(super) file: Arc<dyn WritableFile>,
     /// Bytes written.
     pub(super) len: u32,
-    /// The newest commit in it, or before it.
+    /// Bytes for which there is space.
+    pub(super) reserved: u64,
+    /// The newest commit in it, or before it; not known of one that was made ahead.
     pub(super) last: SeqNo,
     pub(super) summary: Summary,
 }
@@ -35,6 +39,33 @@ impl FreshSegment {
     pub(crate) fn id(&self) -> SegmentId {
         self.id
     }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its file, as far as it is written by now.
+    pub(super) fn file(&self) -> SegmentFile {
+        let FreshSegment { id, ref path, ref file, len, .. } = *self;
+        let len = u64::from(len);
+        SegmentFile { id, path: path.clone(), file: file.clone(), commits_end: len, len }
+    }
+}
+
+/// Makes segment `id` ahead of its use, with `allocate` bytes reserved. Commits up to `durable` are durable.
+///
+/// # Errors
+/// `Io`.
+pub(crate) fn make_ahead(
+    vfs: &dyn Vfs,
+    dir: &Path,
+    id: SegmentId,
+    durable: SeqNo,
+    allocate: u64,
+) -> Result<FreshSegment> {
+    let header = SegmentHeader { segment: id, origin: Origin::Ahead { durable } };
+    SegmentBuilder::begin(vfs, dir, header, allocate)?.finish()
 }
 
 /// Makes the first segment of a folder that holds commits up to `previous` in its runs and none in its log.
@@ -42,7 +73,7 @@ impl FreshSegment {
 /// # Errors
 /// `Io`.
 pub(crate) fn begin_log(vfs: &dyn Vfs, dir: &Path, segment: SegmentId, previous: SeqNo) -> Result<()> {
-    let header = SegmentHeader { segment, previous, sealed: None };
+    let header = SegmentHeader { segment, origin: Origin::Recovery { previous } };
     SegmentBuilder::begin(vfs, dir, header, 0)?.finish()?;
     Ok(())
 }
@@ -86,8 +117,17 @@ impl<'a> SegmentBuilder<'a> {
         let head = FrameHead::of(id, buffer.len() as u32, &payload);
         buffer.extend_from_slice(&head.encode());
         buffer.extend_from_slice(&payload);
-        let (last, summary) = (header.previous, Summary::default());
-        let segment = FreshSegment { id, path, file: file.into(), len: 0, last, summary };
+        let (Origin::Recovery { previous: last } | Origin::Ahead { durable: last }) = header.origin;
+        let summary = Summary::default();
+        let segment = FreshSegment {
+            id,
+            path: path.into(),
+            file: file.into(),
+            len: 0,
+            reserved: allocate,
+            last,
+            summary,
+        };
         Ok(SegmentBuilder { vfs, dir, temporary, segment, buffer })
     }
 

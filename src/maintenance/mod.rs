@@ -1,5 +1,5 @@
 //! Background work: when to flush, compact and collect. [`Maintenance::step`] does one bounded piece of it; threads do it in
-//! production, one for flushes and one for merges, and tests call it themselves.
+//! production, one for flushes, one for merges, one for the next log segment, and tests call it themselves.
 //!
 //! Commits that come in faster than flushes can take them are slowed down a little, long before there is no room (see
 //! `pressure`); the same if merges lag so far behind that runs pile up.
@@ -56,6 +56,8 @@ pub struct CompactProgress {
 /// What one thread does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Work {
+    /// Of log segments, ahead of their use: apart from flushes, which may take long when commits come in fastest.
+    Segments,
     Flush,
     Merge,
 }
@@ -70,6 +72,7 @@ pub(crate) struct Maintenance {
     merging: Mutex<Vec<Merge>>,
     /// One merge of everything at a time.
     compacting: Mutex<()>,
+    segment_maker: Worker,
     flusher: Worker,
     merger: Worker,
     /// Where writers wait.
@@ -85,6 +88,7 @@ impl Maintenance {
             flushing: Mutex::new(()),
             merging: Mutex::default(),
             compacting: Mutex::new(()),
+            segment_maker: Worker::default(),
             flusher: Worker::default(),
             merger: Worker::default(),
             room: Worker::default(),
@@ -97,7 +101,16 @@ impl Maintenance {
     /// # Errors
     /// What the work met; the store is poisoned if files may have changed.
     pub(crate) fn step(&self) -> Result<bool> {
-        Ok(self.flush_one()? || self.merge_step()?)
+        Ok(self.make_segment_ahead()? || self.flush_one()? || self.merge_step()?)
+    }
+
+    /// Makes the log segment that the next seal needs, if it is time for that: no commit waits for it then.
+    fn make_segment_ahead(&self) -> Result<bool> {
+        let is_wanted = self.store.backlog().wants_segment;
+        if is_wanted {
+            self.store.make_segment_ahead()?;
+        }
+        Ok(is_wanted)
     }
 
     /// Flushes the oldest sealed memtable, if there is one.
@@ -145,6 +158,9 @@ impl Maintenance {
     /// What a flush met.
     pub(crate) fn make_room(&self, bytes: impl FnOnce() -> u64) -> Result<()> {
         let backlog = self.store.backlog();
+        if backlog.wants_segment {
+            self.segment_maker.wake();
+        }
         if backlog.sealed == 0 && backlog.runs <= RUNS_FREE {
             return Ok(());
         }
@@ -274,6 +290,7 @@ impl Maintenance {
     /// then the thread sleeps until there is new work, and whoever needs its work meets the error.
     pub(crate) fn run(&self, work: Work) {
         match work {
+            Work::Segments => self.segment_maker.run(|| self.make_segment_ahead().unwrap_or(false)),
             Work::Flush => self.flusher.run(|| self.flush_one().unwrap_or(false)),
             Work::Merge => {
                 let mut bucket = self.limit();
@@ -313,6 +330,7 @@ impl Maintenance {
 
     /// Ends the threads after what they are doing.
     pub(crate) fn stop(&self) {
+        self.segment_maker.stop();
         self.flusher.stop();
         self.merger.stop();
     }

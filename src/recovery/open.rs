@@ -135,8 +135,10 @@ pub(super) fn open_beside(dir: &Path, options: Options, beside: Beside) -> Resul
         // Older segments hold no commit that is needed, so the log begins anew; gc removes them.
         let (seqno, clock_floor) = (state.flushed, state.clock_floor);
         state.apply(&Change::Flushed { seqno, clock_floor, log_start: fresh.id() });
-    } else if let Some((segment, end)) = contents.tail {
-        state.apply(&Change::LogEnd { segment, end });
+    } else {
+        for &(segment, end) in &contents.ends {
+            state.apply(&Change::LogEnd { segment, end });
+        }
     }
     if let Some(bytes) = options.retain_log_bytes {
         state.apply(&Change::RetainLog(bytes));
@@ -147,9 +149,10 @@ pub(super) fn open_beside(dir: &Path, options: Options, beside: Beside) -> Resul
     }
     let manifest = Manifest::begin(vfs.clone(), dir, state, loaded.number)?;
 
-    let log = LogWriter::new(vfs.clone(), dir.to_owned(), ring, fresh, allocate);
+    let log = LogWriter::new(ring, fresh);
     let durable = front.last;
-    let writer = Writer { log, front, sealed: Vec::new(), written, watchers: Watchers::default() };
+    let (sealed, watchers) = (Vec::new(), Watchers::default());
+    let writer = Writer { log, next_segment: None, front, sealed, written, watchers };
     let dir = dir.to_owned();
     let parts = Parts { dir, options, measure, view, writer, manifest, durable, lock };
     Ok(Opened { store: Store::new(parts), report })

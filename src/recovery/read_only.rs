@@ -61,7 +61,7 @@ fn attempt_until_whole(dir: &Path, options: &Options) -> Result<Opened> {
         };
         let after = Traces::read(vfs, dir)?;
         attempts += 1;
-        if after == before || attempts == ATTEMPTS_MAX {
+        if (after == before && !is_cut(&error)) || attempts == ATTEMPTS_MAX {
             return Err(error);
         }
         if after.ring != before.ring {
@@ -82,7 +82,13 @@ fn is_suspicious(error: &Error) -> bool {
     }
 }
 
-/// What moves when a writer does anything that could spoil an opening. None of it ever comes back.
+/// Whether a file has become shorter since it was opened: a flush cuts a segment that stays, and leaves no trace of that at
+/// once.
+fn is_cut(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == ErrorKind::UnexpectedEof)
+}
+
+/// What moves when a writer does anything else that could spoil an opening. None of it ever comes back.
 #[derive(Debug, PartialEq, Eq)]
 struct Traces {
     names: Vec<String>,

@@ -15,7 +15,7 @@ use crate::clock::HybridClock;
 use crate::error::{Error, Result};
 use crate::hash::KeyHash;
 use crate::index::{Below, Memtable};
-use crate::log::{Commit, LogEntry, LogWriter};
+use crate::log::{Commit, FreshSegment, LogEntry, LogWriter, SegmentFile};
 use crate::resolver::Rank;
 use crate::types::{EntryHash, Head, Kind, Location, SegmentId, SeqNo, Slice, Stamp, ValueRef, Written};
 
@@ -96,6 +96,8 @@ pub(crate) struct Sealed {
     /// Its newest commit.
     pub(crate) last: SeqNo,
     pub(crate) clock_floor: u64,
+    /// The segment that was sealed with it, which holds its newest commit.
+    pub(crate) segment: SegmentFile,
     /// The first segment that holds no commit of it.
     pub(crate) next_segment: SegmentId,
     /// Bytes committed and logged through it.
@@ -173,6 +175,8 @@ impl Front {
 #[derive(Debug)]
 pub(crate) struct Writer {
     pub(crate) log: LogWriter,
+    /// The segment that follows the active one, if it is made.
+    pub(crate) next_segment: Option<FreshSegment>,
     pub(crate) front: Front,
     /// Memtables that wait for their flush, oldest first, as their totals in the front's Merkle layers.
     pub(crate) sealed: Vec<Sealed>,
@@ -182,11 +186,13 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Notes that `memtable` is full and `next_segment` begins with the commits after it.
-    pub(crate) fn seal(&mut self, memtable: Arc<Memtable>, next_segment: SegmentId) {
-        let Front { last, clock_floor, .. } = self.front;
+    /// Notes that `memtable` is full, that `segment` ends with its last commit, and that `next_segment` begins with those
+    /// after it.
+    pub(crate) fn seal(&mut self, memtable: Arc<Memtable>, segment: SegmentFile, next_segment: SegmentId) {
+        let (Front { last, clock_floor, .. }, written) = (&self.front, self.written);
+        let (last, clock_floor) = (*last, *clock_floor);
         self.front.merkle.seal();
-        self.sealed.push(Sealed { memtable, last, clock_floor, next_segment, written: self.written });
+        self.sealed.push(Sealed { memtable, last, clock_floor, segment, next_segment, written });
     }
 }
 

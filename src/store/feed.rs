@@ -141,7 +141,7 @@ impl Feed {
             None if store.options.read_only => return Ok(None),
             None => return Err(Error::corruption(&store.dir, 0, "the log ends before its newest commit")),
         };
-        if segment.previous() > self.last {
+        if segment.previous().is_some_and(|previous| previous > self.last) {
             return Err(segment.corruption("commits before this segment are missing"));
         }
         Ok(Some(segment))
@@ -178,11 +178,17 @@ impl Store {
         if cursor < state.feed_from {
             return Err(Error::TooOld { oldest: state.feed_from });
         }
-        let (active, written) = {
+        // A segment's file may be longer than its records until it is flushed.
+        let (active, ends) = {
             let mut writer = self.writer.lock();
             self.poison.check()?;
             self.poison.note(writer.log.drain())?;
-            writer.log.position()
+            let active = writer.log.position();
+            let sealed =
+                writer.sealed.iter().map(|sealed| (sealed.segment.id(), sealed.segment.commits_end()));
+            let mut ends = state.log_ends.clone();
+            ends.extend(sealed.chain([active]));
+            (active.0, ends)
         };
         let mut segments = VecDeque::new();
         let mut oldest = state.flushed;
@@ -190,20 +196,18 @@ impl Store {
         // A reader's own active segment is nowhere, and its writer may have made one of that number.
         let is_there = |id: &&SegmentId| **id < active || (**id == active && !self.options.read_only);
         for &id in unflushed.iter().filter(is_there).rev() {
-            let end = match state.log_ends.get(&id) {
-                Some(&end) => end,
-                None if id == active => written,
-                None => self.segment_len(id)?,
-            };
+            let Some(&end) = ends.get(&id) else { continue };
             let segment = self.open_commits(id, end)?;
-            oldest = segment.previous();
+            let Some(previous) = segment.previous() else { continue };
+            oldest = previous;
             segments.push_front(Waiting::Opened(segment));
             if oldest <= cursor {
                 return Ok(segments);
             }
         }
         for (&id, retained) in state.retained.iter().rev() {
-            oldest = self.open_commits(id, retained.end)?.previous();
+            let Some(previous) = self.open_commits(id, retained.end)?.previous() else { continue };
+            oldest = previous;
             segments.push_front(Waiting::Retained(id, retained.end));
             if oldest <= cursor {
                 return Ok(segments);
@@ -215,10 +219,14 @@ impl Store {
     /// The least cursor that a feed can begin with.
     fn oldest_cursor(&self) -> Result<SeqNo> {
         let manifest = self.structure.lock();
-        let &State { ref retained, log_start, feed_from, .. } = manifest.state();
-        let first = retained.first_key_value().map(|(&id, retained)| (id, retained.end));
-        let (id, end) = first.map_or_else(|| Ok((log_start, self.segment_len(log_start)?)), Ok)?;
-        Ok(self.open_commits(id, end)?.previous().max(feed_from))
+        let &State { ref retained, flushed, feed_from, .. } = manifest.state();
+        for (&id, retained) in retained {
+            if let Some(previous) = self.open_commits(id, retained.end)?.previous() {
+                return Ok(previous.max(feed_from));
+            }
+        }
+        // What the log proper begins with may be staged only.
+        Ok(flushed.max(feed_from))
     }
 
     fn open_commits(&self, id: SegmentId, end: u64) -> Result<SegmentCommits> {

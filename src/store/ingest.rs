@@ -81,9 +81,7 @@ impl Store {
     /// `Poisoned`; `Io`: the store is poisoned.
     pub(crate) fn start_ingest(&self) -> Result<StartedIngest<'_>> {
         let applying = self.applying.write();
-        let mut writer = self.writer.lock();
-        self.poison.check()?;
-        self.seal_locked(&mut writer)?;
+        let mut writer = self.lock_sealed(|_, _| true)?;
         let stamp = writer.front.clock.tick(self.now_ms());
         Ok(StartedIngest { stamp, last: writer.front.last, sealed: writer.sealed.len(), applying })
     }
@@ -148,7 +146,7 @@ impl Store {
         let sealed = memtables.into_iter().rev().collect();
         let segments = Arc::new(view.values.with(&values));
         // The number last: who reads in between sees the entries at a cursor that is too old, which is no harm.
-        self.views.replace(View { active, sealed, levels, values: segments });
+        drop(self.views.replace(View { active, sealed, levels, values: segments }));
         self.views.publish(seqno);
         let (first, last) = &run.properties().keys;
         writer.watchers.leave_out(seqno, (first, last));

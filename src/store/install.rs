@@ -14,6 +14,7 @@ use crate::merkle::Base;
 use crate::types::{Epoch, FileId, SegmentId, SeqNo, Written};
 
 use super::commit::Sealed;
+use super::view::retire;
 use super::{Store, View};
 
 /// The oldest memtable that waits for its flush, and what it is to be flushed onto.
@@ -110,17 +111,20 @@ impl Store {
         ];
         let segments = flushed.value_segments.iter();
         changes.extend(segments.map(|(&segment, &len)| Change::ValueSegment { segment, len }));
-        changes.extend(self.poison.note(self.retention(manifest.state(), job.sealed.next_segment))?);
+        changes.extend(self.poison.note(self.retention(manifest.state(), &job.sealed))?);
         self.poison.note(manifest.commit(&changes))?;
 
-        let mut writer = self.writer.lock();
-        writer.front.merkle.install(flushed.base);
-        writer.sealed.remove(0);
-        let view = self.views.current();
-        let mut sealed = view.sealed.clone();
-        sealed.pop();
-        let values = Arc::new(view.values.with(&flushed.value_segments));
-        self.views.replace(View { active: view.active.clone(), sealed, levels, values });
+        let old = {
+            let mut writer = self.writer.lock();
+            writer.front.merkle.install(flushed.base);
+            writer.sealed.remove(0);
+            let view = self.views.current();
+            let mut sealed = view.sealed.clone();
+            sealed.pop();
+            let values = Arc::new(view.values.with(&flushed.value_segments));
+            self.views.replace(View { active: view.active.clone(), sealed, levels, values })
+        };
+        retire(old);
         Ok(())
     }
 
@@ -146,10 +150,13 @@ impl Store {
         ];
         changes.extend(moved.iter().map(|(&segment, &len)| Change::ValueSegment { segment, len }));
         self.poison.note(manifest.commit(&changes))?;
-        let _writer = self.writer.lock();
-        let view = self.views.current();
-        let values = Arc::new(view.values.with(moved));
-        self.views.replace(View { levels, values, ..(*view).clone() });
+        let old = {
+            let _writer = self.writer.lock();
+            let view = self.views.current();
+            let values = Arc::new(view.values.with(moved));
+            self.views.replace(View { levels, values, ..(*view).clone() })
+        };
+        retire(old);
         Ok(())
     }
 
@@ -169,9 +176,12 @@ impl Store {
         let values = Arc::new(self.views.current().values.without(dead)?);
         let changes: Vec<_> = dead.iter().map(|&id| Change::RemoveValueSegment(id)).collect();
         self.poison.note(manifest.commit(&changes))?;
-        let _writer = self.writer.lock();
-        let view = self.views.current();
-        self.views.replace(View { values, ..(*view).clone() });
+        let old = {
+            let _writer = self.writer.lock();
+            let view = self.views.current();
+            self.views.replace(View { values, ..(*view).clone() })
+        };
+        retire(old);
         Ok(())
     }
 
@@ -185,7 +195,7 @@ impl Store {
         // The number first: the view that readers have now holds nothing beyond its own, while the runs of the newer one
         // must not be read at an older number.
         self.views.publish(views.visible());
-        self.views.replace((*views.current()).clone());
+        drop(self.views.replace((*views.current()).clone()));
     }
 
     /// Calls `work` with the manifest's state while no edit can be made, so that every file that it names is there: a file

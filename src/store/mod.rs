@@ -3,7 +3,8 @@
 //! [`Store`] offers what the layers above build on: committing and applying, read points, fingerprints, sealing, and the
 //! installation of what flush, compaction and gc made. It starts no work by itself.
 //!
-//! Locks, in the order in which they may be taken: `applying`, `structure` (the manifest), then `writer` (the commit lock).
+//! Locks, in the order in which they may be taken: `applying`, `making_segment`, `structure` (the manifest), then `writer`
+//! (the commit lock), under which no file is made, cut, removed or fsynced but in an ingest and at the end.
 //! Readers take none.
 
 mod admission;
@@ -23,15 +24,16 @@ mod meeting;
 mod options;
 mod poison;
 mod retention;
+mod seal;
 mod view;
 mod watch;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use arc_swap::Guard;
-use parking_lot::{Mutex, MutexGuard, RwLock};
+use parking_lot::{Mutex, RwLock};
 
 pub(crate) use admission::Admission;
 pub(crate) use below::settle;
@@ -54,7 +56,6 @@ pub(crate) use watch::{WatchQueue, Watched, Watchers};
 
 use crate::error::{Error, Result};
 use crate::horizon::rule::Source;
-use crate::index::Memtable;
 use crate::manifest::{Manifest, State};
 use crate::types::{KeyRange, SeqNo};
 use crate::vfs::LockGuard;
@@ -72,6 +73,10 @@ pub(crate) struct Store {
     structure: Mutex<Manifest>,
     /// Shared by whoever merges foreign entries; an ingest keeps them all out.
     applying: RwLock<()>,
+    /// Held by whoever makes the next log segment.
+    making_segment: Mutex<()>,
+    /// Whether the writer has its next segment.
+    has_segment_ahead: AtomicBool,
     durable: Durable,
     poison: Poison,
     next_file: AtomicU64,
@@ -88,6 +93,8 @@ pub(crate) struct Backlog {
     pub(crate) sealed: usize,
     /// Number of runs.
     pub(crate) runs: usize,
+    /// Whether it is time to make the next log segment.
+    pub(crate) wants_segment: bool,
 }
 
 /// What recovery hands over to make a [`Store`] of.
@@ -115,6 +122,8 @@ impl Store {
             writer: Mutex::new(parts.writer),
             structure: Mutex::new(parts.manifest),
             applying: RwLock::new(()),
+            making_segment: Mutex::new(()),
+            has_segment_ahead: AtomicBool::new(false),
             durable: Durable::new(parts.durable),
             poison: Poison::default(),
             next_file: AtomicU64::new(next_file),
@@ -159,16 +168,6 @@ impl Store {
         Ok(admission)
     }
 
-    /// The commit lock, with a memtable that has room.
-    fn lock_with_room(&self) -> Result<MutexGuard<'_, Writer>> {
-        let mut writer = self.writer.lock();
-        self.poison.check()?;
-        if self.views.peek().active.approximate_bytes() >= self.options.memtable_bytes {
-            self.seal_locked(&mut writer)?;
-        }
-        Ok(writer)
-    }
-
     /// Appends prepared changes as one record and enters them.
     fn append(&self, writer: &mut Writer, view: &View, writes: Writes) -> Result<SeqNo> {
         let seqno = writer.front.last.next();
@@ -199,40 +198,6 @@ impl Store {
         Ok((writer.watchers.add(range), writer.front.last))
     }
 
-    /// Closes the active memtable and the log segments of its commits, and begins new ones. Nothing happens if it is empty.
-    ///
-    /// # Errors
-    /// `Io`: the store is poisoned.
-    pub(crate) fn seal(&self) -> Result<()> {
-        let mut writer = self.writer.lock();
-        self.poison.check()?;
-        self.seal_locked(&mut writer)
-    }
-
-    fn seal_locked(&self, writer: &mut Writer) -> Result<()> {
-        let view = self.views.current();
-        if view.active.is_empty() {
-            return Ok(());
-        }
-        let next_segment = self.poison.note(writer.log.rotate())?;
-        self.durable.raise(writer.front.last);
-        writer.seal(view.active.clone(), next_segment);
-        let mut sealed = vec![view.active.clone()];
-        sealed.extend(view.sealed.iter().cloned());
-        self.views.replace(View { active: Arc::new(Memtable::new()), sealed, ..(*view).clone() });
-        Ok(())
-    }
-
-    /// Gives back the space that was reserved for commits to come. For the end of a store's life.
-    ///
-    /// # Errors
-    /// `Poisoned`, `Io`.
-    pub(crate) fn trim_log(&self) -> Result<()> {
-        let mut writer = self.writer.lock();
-        self.poison.check()?;
-        self.poison.note(writer.log.trim())
-    }
-
     /// Returns once every commit that is visible now is durable.
     ///
     /// # Errors
@@ -241,7 +206,11 @@ impl Store {
         self.persist_through(self.views.visible())
     }
 
-    fn persist_through(&self, seqno: SeqNo) -> Result<()> {
+    /// Returns once every commit up to `seqno` is durable.
+    ///
+    /// # Errors
+    /// `Poisoned`, `Io`.
+    pub(crate) fn persist_through(&self, seqno: SeqNo) -> Result<()> {
         self.durable.wait_for(seqno, || {
             let (segment, last) = {
                 let mut writer = self.writer.lock();
@@ -305,8 +274,10 @@ impl Store {
     /// What waits for background work.
     pub(crate) fn backlog(&self) -> Backlog {
         let view = self.views.peek();
+        let active = view.active.approximate_bytes();
         Backlog {
-            active: view.active.approximate_bytes(),
+            active,
+            wants_segment: self.wants_segment(active),
             sealed: view.sealed.len(),
             runs: view.levels.runs().len(),
         }

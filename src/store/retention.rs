@@ -4,7 +4,6 @@
 //! segment that alone is larger than the bound takes all before it with it.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use crate::error::{Error, Result};
 use crate::format::FileKind;
@@ -13,19 +12,20 @@ use crate::types::SegmentId;
 use crate::vfs::ReadMode;
 
 use super::Store;
+use super::commit::Sealed;
 
 impl Store {
-    /// The changes of `state` that belong into the edit of a flush after which the log starts at `log_start`: the segments
-    /// before it stay, as many as the bound allows.
+    /// The changes of `state` that belong into the edit of the flush of `sealed`: the segments of its commits stay, as many as
+    /// the bound allows.
     ///
     /// # Errors
     /// `Io`.
-    pub(super) fn retention(&self, state: &State, log_start: SegmentId) -> Result<Vec<Change>> {
+    pub(super) fn retention(&self, state: &State, sealed: &Sealed) -> Result<Vec<Change>> {
         let bound = state.retain_log_bytes;
         if bound == 0 && state.retained.is_empty() {
             return Ok(Vec::new());
         }
-        let flushed = self.retainable(state, state.log_start..log_start)?;
+        let flushed = self.retainable(state, sealed)?;
         let mut all = state.retained.clone();
         all.extend(&flushed);
         let mut bytes: u64 = all.values().map(|retained| retained.file_len).sum();
@@ -43,13 +43,14 @@ impl Store {
         Ok(changes)
     }
 
-    /// The log's segments with numbers in `ids`.
-    fn retainable(&self, state: &State, ids: Range<SegmentId>) -> Result<BTreeMap<SegmentId, Retained>> {
-        let segments = self.segments_from(ids.start)?.into_iter().filter(|id| ids.contains(id));
+    /// The log's segments up to the one that was sealed with `sealed`.
+    fn retainable(&self, state: &State, sealed: &Sealed) -> Result<BTreeMap<SegmentId, Retained>> {
+        let is_flushed = |id: &SegmentId| *id < sealed.next_segment;
+        let segments = self.segments_from(state.log_start)?.into_iter().filter(is_flushed);
         let retained = |id: SegmentId| {
-            let file_len = self.segment_len(id)?;
-            let end = state.log_ends.get(&id).copied().unwrap_or(file_len);
-            Ok((id, Retained { end, file_len }))
+            // Those before the sealed one were closed by a recovery.
+            let end = state.log_ends.get(&id).copied().unwrap_or(sealed.segment.commits_end());
+            Ok((id, Retained { end, file_len: self.segment_len(id)? }))
         };
         segments.map(retained).collect()
     }

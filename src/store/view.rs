@@ -146,8 +146,24 @@ impl Views {
         self.visible.store(seqno.0, Ordering::Release);
     }
 
-    /// Replaces the view by one with the same entries in other places. Under the commit lock.
-    pub(crate) fn replace(&self, view: View) {
-        self.current.store(Arc::new(view));
+    /// Replaces the view by one with the same entries in other places, and returns the old one. Under the commit lock.
+    pub(crate) fn replace(&self, view: View) -> Arc<View> {
+        self.current.swap(Arc::new(view))
+    }
+}
+
+/// How often others are let run before whoever still holds a view is taken for a snapshot, which may hold it for long.
+const YIELDS: usize = 32;
+
+/// Lets go of a view that was replaced.
+///
+/// Whoever holds a view last frees what it alone has, a memtable or the maps of merged runs, which takes tens of
+/// milliseconds. A commit or a read that is just looking at it should not be the one, so it is given time to let go first.
+/// Not under the commit lock.
+pub(super) fn retire(old: Arc<View>) {
+    let mut yields = 0;
+    while Arc::strong_count(&old) > 1 && yields < YIELDS {
+        std::thread::yield_now();
+        yields += 1;
     }
 }

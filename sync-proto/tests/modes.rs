@@ -6,8 +6,8 @@ use common::rng::diverged;
 use common::{Model, Truth, entry};
 use sync_proto::driver::run_pair;
 use sync_proto::{
-    AbortReason, Difference, End, KeyRange, Limits, Mode, Options, Outcome, PeerReason, Reason, Reasons,
-    Versions,
+    AbortReason, Difference, End, Entry, KeyRange, Kind, Limits, Mode, Options, Outcome, PeerReason, Reason,
+    Reasons, Versions,
 };
 
 fn repair(left: &Model, right: &Model, options: Options) -> (Outcome, Outcome) {
@@ -179,6 +179,39 @@ fn a_value_that_the_peer_does_not_take_is_not_sent_and_the_session_is_partial() 
     assert!(right.contents().into_keys().eq([vec![1, 3]]));
     let (outcome, _) = repair(&left, &right, Options::new(1));
     assert_eq!((outcome.end, left.root()), (End::Complete, right.root()));
+}
+
+#[test]
+fn an_emptied_replica_erases_no_more_than_it_may() {
+    for deletes_max in [0, 10, 60, 61] {
+        let (emptied, good) = (Model::new(1), Model::new(2));
+        for n in 0..300u16 {
+            let key = [&[1][..], &n.to_be_bytes()].concat();
+            good.put(entry(key.clone(), 10, 2, "v"));
+            if n % 5 == 0 {
+                emptied.put(Entry { kind: Kind::Tombstone, ..entry(key, 20, 1, []) });
+            } else {
+                emptied.put(entry(key, 10, 2, "v"));
+            }
+        }
+        emptied.put(entry([1, 255, 255], 20, 1, "new"));
+        let options = Options { deletes_max, ..Options::new(2) };
+        let (on_left, on_right) = common::run_sessions(&emptied, Options::new(1), &good, options);
+        let taken = deletes_max.min(60);
+        let tombstones = good.contents().values().filter(|held| held.entry.kind == Kind::Tombstone).count();
+        assert_eq!(tombstones as u64, taken, "{deletes_max}");
+        assert!(
+            good.contents().contains_key(&[1, 255, 255][..]),
+            "{deletes_max}: what is no deletion comes in"
+        );
+        assert_eq!(on_right.report.deletes_left_out, 60 - taken, "{deletes_max}");
+        if taken == 60 {
+            assert_eq!((on_left.end, on_right.end), (End::Complete, End::Complete), "{deletes_max}");
+        } else {
+            assert!(reasons(&on_left).iter().eq([Reason::Deletes]), "{deletes_max}");
+            assert!(reasons(&on_right).iter().eq([Reason::Deletes]), "{deletes_max}");
+        }
+    }
 }
 
 #[test]

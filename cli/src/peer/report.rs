@@ -181,6 +181,7 @@ pub(super) fn phrases(reasons: Reasons) -> Vec<&'static str> {
         Reason::Refused => "one side refused entries that its horizon has passed",
         Reason::Deferred => "entries have stamps in the future, so look at the clocks",
         Reason::Unsent => "values were too long for the peer or never stood still",
+        Reason::Deletes => "there were more deletions than were to be taken",
     };
     reasons.iter().map(phrase).collect()
 }

@@ -92,7 +92,7 @@ impl Server {
             schedule: ScheduleOptions { every, jitter_percent, visits_max: 1, seed: draw()? },
         };
         let tell_of_visit = tell.clone();
-        let came = move |result: &PeerResult| tell(&Event::incoming(result));
+        let came = move |result: PeerResult| tell(&Event::incoming(&result));
         let visited = move |status: &_, task, result: &_| tell_of_visit(&Event::visit(status, task, result));
         runtime.block_on(async {
             let wait_for = |kind| signal(kind).map_err(Error::io("cannot wait for signals"));

@@ -30,7 +30,7 @@ fn specimens() -> [Specimen; 3] {
         log.append(&content(seqno).commit(seqno, durable)).expect("appended");
         match seqno.0 {
             3 => {
-                log.rotate().expect("rotated");
+                rotate(&vfs, dir(), &mut log);
                 durable = seqno;
             }
             7 | 9 => {
@@ -205,6 +205,50 @@ fn zeroed_copied_and_swapped_ranges_are_found_as_well() {
 }
 
 #[test]
+fn a_segment_made_ahead_proves_what_was_durable_before_it() {
+    let vfs = MemoryVfs::new();
+    let mut log = open(&vfs).expect("a new log opens").writer;
+    for seqno in (1..=3).map(SeqNo) {
+        log.append(&content(seqno).commit(seqno, SeqNo::ZERO)).expect("appended");
+    }
+    log.drain().expect("drained").sync().expect("synced");
+    make_next(&vfs, dir(), &log, SeqNo(3)).expect("made");
+    for offset in frames(&vfs).into_values().flat_map(|(_, range, _)| range) {
+        let damaged = vfs.kill();
+        damaged.flip(&segment_path(1), offset, 1).expect("within");
+        assert!(matches!(open(&damaged), Err(Error::Corruption { .. })), "byte {offset}");
+    }
+}
+
+#[test]
+fn behind_an_unproven_segment_that_is_not_whole_everything_is_left_out_and_reported() {
+    let vfs = MemoryVfs::new();
+    let mut log = open(&vfs).expect("a new log opens").writer;
+    for seqno in (1..=6).map(SeqNo) {
+        if seqno == SeqNo(4) {
+            let next = make_next(&vfs, dir(), &log, SeqNo::ZERO).expect("made");
+            log.rotate(next).expect("rotated");
+        }
+        log.append(&content(seqno).commit(seqno, SeqNo::ZERO)).expect("appended");
+    }
+    let later = log.end();
+    log.drain().expect("drained");
+    let frames = frames(&vfs);
+    for offset in frames[&SeqNo(2)].1.clone() {
+        let damaged = vfs.kill();
+        damaged.flip(&segment_path(1), offset, 1).expect("within");
+        let opened = open(&damaged).expect("no promise is broken");
+        assert_eq!(opened.found.len(), 1, "byte {offset}");
+        let left_out = (frames[&SeqNo(3)].1.end - frames[&SeqNo(2)].1.start) as u64 + later;
+        assert!(opened.contents.torn_bytes.abs_diff(left_out) < 64, "{:?}", opened.contents);
+        // Nor does it come back behind what is written from now on.
+        let mut log = opened.writer;
+        log.append(&content(SeqNo(2)).commit(SeqNo(2), SeqNo(1))).expect("appended");
+        assert_eq!(open(&damaged.kill()).expect("opens").found, [1, 2].map(|seqno| content(SeqNo(seqno))));
+    }
+}
+
+#[test]
 fn a_missing_segment_is_corruption() {
     let [with_ring, without_ring, reopened] = specimens();
     let is_refused = |specimen: &Specimen, id| {
@@ -235,7 +279,7 @@ fn bytes_of_another_log_are_not_taken_for_this_ones() {
             content.entries.iter_mut().for_each(|entry| entry.value.fill(byte));
             log.append(&content.commit(seqno, SeqNo::ZERO)).expect("appended");
         }
-        log.rotate().expect("rotated");
+        rotate(&vfs, dir(), &mut log);
         vfs
     };
     let (ours, others) = (sealed(1), sealed(2));

@@ -175,10 +175,22 @@ fn open(vfs: &MemoryVfs) -> Result<Opened> {
         Ok(())
     })?;
     assert_eq!(found.len() as u64, contents.last.0, "replay reaches the last commit");
-    let ends = ends.into_iter().chain(contents.tail).collect();
+    let ends = ends.into_iter().chain(contents.ends.iter().copied()).collect();
     store_ends(vfs, &ends);
-    let writer = LogWriter::new(Arc::new(vfs.clone()), dir().to_owned(), ring, fresh, ALLOCATE);
+    let writer = LogWriter::new(ring, fresh);
     Ok(Opened { writer, found, contents, copied: copies.len() })
+}
+
+/// Makes the segment that `writer` needs next.
+fn make_next(vfs: &dyn Vfs, dir: &Path, writer: &LogWriter, durable: SeqNo) -> Result<FreshSegment> {
+    make_ahead(vfs, dir, SegmentId(writer.position().0.0 + 1), durable, ALLOCATE)
+}
+
+/// Seals the active segment, and makes all of it durable.
+fn rotate(vfs: &dyn Vfs, dir: &Path, writer: &mut LogWriter) {
+    let next = make_next(vfs, dir, writer, SeqNo::ZERO).expect("made");
+    writer.rotate(next).expect("rotated").trim().expect("trimmed");
+    writer.drain().expect("drained").sync().expect("synced");
 }
 
 fn bytes_at(vfs: &MemoryVfs, location: Location) -> Vec<u8> {

@@ -26,7 +26,7 @@ fn open_in(vfs: &Arc<dyn Vfs>, dir: &Path, ring_len: usize) -> LogWriter {
     };
     let contents = read(&**vfs, dir, &plan, &*ring, ReadMode::Mapped).expect("read");
     let (fresh, _) = contents.rewrite(&**vfs, dir, 1 << 16).expect("made");
-    LogWriter::new(vfs.clone(), dir.to_owned(), ring, fresh, 1 << 16)
+    LogWriter::new(ring, fresh)
 }
 
 #[test]
@@ -50,6 +50,24 @@ fn a_buffered_commit_costs_no_operation_until_the_ring_is_full() {
 }
 
 #[test]
+fn small_durable_commits_write_ahead_of_themselves_and_cost_one_write_each() {
+    let vfs = MemoryVfs::new();
+    let mut log = open_in(&(Arc::new(vfs.clone()) as Arc<dyn Vfs>), dir(), 64 << 10);
+    let mut writes = Vec::new();
+    for seqno in (1..=900).map(SeqNo) {
+        let before = vfs.operations(crate::vfs::FaultTarget::Changes);
+        let entries = smallvec![put(&[7; 25], &[9; 100])];
+        log.append(&Commit { seqno, durable: seqno, stamp: Stamp::default(), entries }).expect("appended");
+        log.drain().expect("drained");
+        writes.push(vfs.operations(crate::vfs::FaultTarget::Changes) - before);
+    }
+    // What is reserved, and not more, is filled at the beginning. Beyond it the file grows as it did.
+    assert!(writes[0] > 15 && writes.iter().sum::<u64>() < 900 + 18, "{writes:?}");
+    let len = vfs.bytes(&segment_path(1)).expect("there").len() as u64;
+    assert_eq!(len, log.end().max(1 << 16), "filling makes no file longer");
+}
+
+#[test]
 fn values_are_read_from_where_append_put_them() {
     let scratch = tempfile::tempdir().expect("a scratch folder");
     let vfs: Arc<dyn Vfs> = Arc::new(crate::vfs::DiskVfs);
@@ -60,10 +78,11 @@ fn values_are_read_from_where_append_put_them() {
         let locations = log.append(&content.commit(seqno, SeqNo::ZERO)).expect("appended");
         places.extend(locations.into_iter().zip(content.entries));
         if seqno.0 % 40 == 0 {
-            log.rotate().expect("rotated");
+            rotate(&*vfs, scratch.path(), &mut log);
         }
     }
-    let last = log.rotate().expect("rotated");
+    rotate(&*vfs, scratch.path(), &mut log);
+    let (last, _) = log.position();
     let lens = (1..last.0).map(|id| {
         let file = vfs.open(&scratch.path().join(FileKind::Segment.name(u64::from(id))), ReadMode::Plain);
         (SegmentId(id), file.expect("opened").len())
@@ -120,7 +139,7 @@ fn the_bytes_are_those_of_the_format_page() {
         entries: entries.into(),
     };
     log.append(&commit).expect("appended");
-    log.rotate().expect("rotated");
+    rotate(&vfs, dir(), &mut log);
     let bytes = vfs.bytes(&segment_path(1)).expect("there");
     let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hex.join(" "), EXAMPLE);

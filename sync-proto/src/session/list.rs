@@ -14,6 +14,7 @@ use super::table::{Body, Item, Listing};
 use super::walk::{Place, Span, Walking};
 use crate::error::AbortReason;
 use crate::limits::{DEPTH_MAX, KEYS_LEN_MAX, LIST_COUNT_MAX};
+use crate::options::Mode;
 use crate::replica::{Heads, ReadLimit, ReadRequest};
 use crate::types::{Fingerprint, Head, KeyRange, RangeSum};
 use crate::wire::item::{Extra, FullList, Lacking, List, Listed, Pieces, Scope, Settle, Unmatched};
@@ -135,26 +136,36 @@ impl Session {
     fn say_unmatched(&mut self, place: &Place, fingerprints: &[u32], heads: Vec<Head>) {
         let head_count = heads.len() as u64;
         let Mismatch { lacking, extra, common } = leaf::match_list(fingerprints, heads, &self.heard_salt);
-        self.push_unmatched(place, Lacking::Positions(lacking), &extra, common);
+        self.push_unmatched(place, Lacking::Positions(lacking), extra, common);
         self.settled = self.settled.saturating_add(head_count);
     }
 
-    /// Answers a list or a sketch.
+    /// Answers a list or a sketch. Where this side lacks nothing of it, the peer lacks the keys of all that is extra, and
+    /// nobody needs to ask which versions are newer.
     pub(crate) fn push_unmatched(
         &mut self,
         place: &Place,
         lacking: Lacking,
-        extra: &[Head],
+        extra: Vec<Head>,
         common: Fingerprint,
     ) {
-        let must_answer = !(lacking.is_empty() && extra.is_empty());
-        let keys = extra.iter().map(|head| &head.key).collect();
+        let may_say_more = self.terms.may_give || self.terms.mode == Mode::DryRun;
+        let sends_all = lacking.is_empty() && !extra.is_empty() && may_say_more;
+        let must_answer = !(sends_all || (lacking.is_empty() && extra.is_empty()));
+        let told: &[Head] = if sends_all { &[] } else { &extra };
+        let keys = told.iter().map(|head| &head.key).collect();
         let salt = self.spoken_salt;
-        let told = extra.iter().map(|head| Extra { key: salt.key(&head.key), hlc: head.stamp.hlc });
+        let told = told.iter().map(|head| Extra { key: salt.key(&head.key), hlc: head.stamp.hlc });
         let unmatched = Unmatched { item: place.item, lacking, extra: told.collect(), common: common.0 };
         self.outbox.push(&Message::Unmatched(unmatched));
         let body = Body::Unmatched { extra: keys, must_answer };
         self.draft.push(Item::whole(&place.range, place.depth, body));
+        if sends_all {
+            let count = extra.len() as u64;
+            self.outbox.push(&Message::Stream(count));
+            self.report.add(Found { only_mine: count, ..Found::default() }, self.initiates());
+            self.give(extra.into_iter().map(|head| head.key).collect(), false);
+        }
     }
 
     pub(crate) fn on_unmatched(&mut self, unmatched: Unmatched) -> Result<(), AbortReason> {

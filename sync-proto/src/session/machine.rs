@@ -163,6 +163,8 @@ pub struct Session {
     pub(crate) sketched_count: u64,
     /// Whether this side's flight says something beside its items that the peer goes on from.
     pub(crate) expects_more: bool,
+    /// Deletions that this side still takes.
+    pub(crate) deletes_left: u64,
     pub(crate) staging: Option<Staging>,
     /// Own entries that entries of the peer's flight must cover, or they are sent: of the flight coming in, and of the
     /// one after it.
@@ -197,6 +199,7 @@ impl Session {
 
     fn new(role: Role, options: Options, state: State, now: Duration) -> Session {
         let terms = Terms::unknown();
+        let deletes_left = options.deletes_max;
         Session {
             role,
             options,
@@ -230,6 +233,7 @@ impl Session {
             sends: Sends::default(),
             sketched_count: 0,
             expects_more: false,
+            deletes_left,
             staging: None,
             uncovered: BTreeSet::new(),
             uncovered_next: BTreeSet::new(),

@@ -9,7 +9,7 @@ use super::report::{Difference, Found, Reason};
 use crate::error::AbortReason;
 use crate::options::Mode;
 use crate::replica::{Applied, ApplyRequest};
-use crate::types::Entry;
+use crate::types::{Entry, Kind};
 use crate::wire::entry::ValueBegin;
 
 /// A long value that is coming in.
@@ -25,7 +25,11 @@ impl Session {
         Ok(())
     }
 
-    pub(crate) fn on_entries(&mut self, entries: Vec<Entry>, message_len: usize) -> Result<(), AbortReason> {
+    pub(crate) fn on_entries(
+        &mut self,
+        mut entries: Vec<Entry>,
+        message_len: usize,
+    ) -> Result<(), AbortReason> {
         for entry in &entries {
             self.admit(entry, entry.value.len() as u64)?;
         }
@@ -33,9 +37,29 @@ impl Session {
         self.report.value_bytes += value_len;
         self.report.entry_bytes += (message_len as u64).saturating_sub(value_len);
         self.report.entries_received += entries.len() as u64;
-        let apply = ApplyRequest::Entries { entries, origin: self.terms.origin };
-        self.output_and_wait(Output::Apply(apply), Waiting::Apply);
+        self.leave_deletes_out(&mut entries);
+        if !entries.is_empty() {
+            let apply = ApplyRequest::Entries { entries, origin: self.terms.origin };
+            self.output_and_wait(Output::Apply(apply), Waiting::Apply);
+        }
         Ok(())
+    }
+
+    /// Keeps the deletions that this side still takes, and of the others their number.
+    fn leave_deletes_out(&mut self, entries: &mut Vec<Entry>) {
+        let (left, report) = (&mut self.deletes_left, &mut self.report);
+        entries.retain(|entry| {
+            if entry.kind == Kind::Put {
+                return true;
+            }
+            let takes = *left > 0;
+            *left = left.saturating_sub(1);
+            report.deletes_left_out += u64::from(!takes);
+            takes
+        });
+        if self.report.deletes_left_out > 0 {
+            self.reasons.insert(Reason::Deletes);
+        }
     }
 
     /// Whether an entry may come in at all. From then on it covers this side's older version of its key.

@@ -45,6 +45,8 @@ pub enum Reason {
     Deferred = 32,
     /// An entry was not sent: its value is longer than the peer takes, or kept changing on the way.
     Unsent = 64,
+    /// A side left out deletions, because there were more than it was to take.
+    Deletes = 128,
 }
 
 /// A set of [`Reason`]s.
@@ -52,7 +54,7 @@ pub enum Reason {
 pub struct Reasons(pub(crate) u8);
 
 impl Reasons {
-    const ALL: [Reason; 7] = [
+    const ALL: [Reason; 8] = [
         Reason::Mode,
         Reason::Filter,
         Reason::DryRun,
@@ -60,6 +62,7 @@ impl Reasons {
         Reason::Refused,
         Reason::Deferred,
         Reason::Unsent,
+        Reason::Deletes,
     ];
 
     /// One reason alone.
@@ -114,6 +117,8 @@ pub struct Report {
     pub refused: u64,
     /// The same of entries whose stamps lie too far in the future.
     pub deferred: u64,
+    /// Deletions that this side received and left out, because there were more than it was to take.
+    pub deletes_left_out: u64,
     /// Bytes of values, both directions.
     pub value_bytes: u64,
     /// Bytes of frames less those of values, both directions.

@@ -224,7 +224,7 @@ impl Session {
                 Some(extra_sum) => {
                     self.settled = self.settled.saturating_add(held.count());
                     let lacking = Lacking::Fingerprints(fingerprint_len, lacking);
-                    self.push_unmatched(&place, lacking, &found.heads, held.fingerprint - extra_sum);
+                    self.push_unmatched(&place, lacking, found.heads, held.fingerprint - extra_sum);
                 }
                 None => self.answer_finer(place.into_span(held, 0)),
             },

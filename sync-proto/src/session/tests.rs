@@ -180,6 +180,26 @@ fn a_sketch_that_does_not_close_is_looked_at_more_closely() {
 }
 
 #[test]
+fn what_only_one_side_holds_is_sent_without_being_asked_for() {
+    for left_lacks in [false, true] {
+        let (left, right) = stale_pair(5000, []);
+        let lacking = if left_lacks { &left } else { &right };
+        [3, 400, 4000].into_iter().for_each(|n| lacking.remove(&[vec![1], Rng(n).bytes(12)].concat()));
+        let mut settles = 0;
+        let (outcome, on_right) = run(&left, &right, Options::new(1), &mut |_, messages| {
+            settles += messages.iter().filter(|message| matches!(message, Message::Settle(_))).count();
+        });
+        assert_eq!((outcome.end, left.root()), (End::Complete, right.root()), "{left_lacks}");
+        // The responder says the first sketch. If the initiator holds more, it sends that at once.
+        assert_eq!((settles, outcome.report.legs), (usize::from(left_lacks), 5), "{left_lacks}");
+        for report in [&outcome.report, &on_right.report] {
+            let only = if left_lacks { report.only_right } else { report.only_left };
+            assert_eq!((only, report.entries_differing), (3, 3), "{left_lacks}");
+        }
+    }
+}
+
+#[test]
 fn an_entry_overwritten_between_two_passes_is_not_lost() {
     for on_left in [false, true] {
         let (left, right) = stale_pair(3000, [5, 100, 2000]);

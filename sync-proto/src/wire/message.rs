@@ -24,7 +24,7 @@ pub(crate) enum Message {
     Later(Later),
     /// "Begin again from the whole range": the peer's spans to put aside are not the sender's. Has no fields.
     Restart,
-    /// "All my entries of a range follow", and their number now. Said where the peer holds nothing.
+    /// "So many entries follow whose keys you lack": a whole range of them, or all that a list or sketch lacks.
     Stream(u64),
     Entries(Vec<Entry>),
     ValueBegin(ValueBegin),

@@ -73,8 +73,8 @@ async fn a_certificate_out_of_its_time_is_refused_by_either_side() {
 async fn a_server_whose_certificate_is_for_another_host_is_refused() {
     let authority = Authority::new();
     let elsewhere = authority.config_of(&authority.certify(&["right", "127.0.0.2"], Valid::Now));
-    let (_serving, left, right) = setup(tls(elsewhere)).await;
-    let error = call(&_serving.address, &left, tls(authority.config("left", Valid::Now))).await;
+    let (serving, left, right) = setup(tls(elsewhere)).await;
+    let error = call(&serving.address, &left, tls(authority.config("left", Valid::Now))).await;
     assert!(matches!(error, Err(ConnectError::Certificate(P::WrongName))), "{error:?}");
     assert_untouched([&left, &right]);
 }

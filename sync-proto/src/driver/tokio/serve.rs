@@ -61,7 +61,7 @@ pub struct PeerResult {
 pub async fn serve(
     listener: TcpListener,
     server: Server,
-    observer: impl Fn(&PeerResult) + Send + Sync + 'static,
+    observer: impl Fn(PeerResult) + Send + Sync + 'static,
     shutdown: impl Future<Output = ()>,
 ) {
     let observer = Arc::new(observer);
@@ -92,7 +92,7 @@ pub async fn serve(
             let _ = stream.set_nodelay(true);
             let (peer, result) = server.answer(stream).await;
             drop(permit);
-            observer(&PeerResult { address, peer, result });
+            observer(PeerResult { address, peer, result });
         });
     }
     sessions.shutdown().await;
