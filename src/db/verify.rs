@@ -69,7 +69,7 @@ pub(super) fn verify(
             report.problems.extend(bucket.take().and_then(|bucket| disagreement(&merkle, bucket, measure)));
             bucket = Some((merkle.base.bounds().bucket_range(&key), RangeSum::ZERO));
         }
-        let entry = measure.entry(&key, measure.hasher.key(&key), &head).sum;
+        let entry = measure.entry(&key, measure.hasher.key(&key), &head).after(merkle.ended).sum;
         total += entry;
         if let Some((_, sum)) = &mut bucket {
             *sum += entry;
@@ -121,7 +121,7 @@ fn disagreement(
     (range, counted): (KeyRange, RangeSum),
     measure: &Measure,
 ) -> Option<String> {
-    let claimed = merkle.base.sum(&range) + merkle.changes(&range, measure);
+    let claimed = merkle.base_sum(&range) + merkle.changes(&range, measure);
     let message =
         || format!("the Merkle index sums {range:?} to {claimed:?}, but its entries are {counted:?}");
     (claimed != counted).then(message)

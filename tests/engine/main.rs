@@ -10,6 +10,8 @@ mod converge;
 mod crash;
 mod delete_range;
 mod feed;
+mod horizon;
+mod horizon_set;
 mod ingest;
 mod merkle;
 mod model;
