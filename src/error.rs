@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::types::SeqNo;
+use crate::types::{NodeId, SeqNo};
 
 /// What the engine's fallible calls return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -132,6 +132,16 @@ pub enum Error {
     TooOld {
         /// The least cursor that it can go on from.
         oldest: SeqNo,
+    },
+    /// Two stores must not repair each other: the reason says what would help.
+    #[error("no session between {node} and {peer}: {why}")]
+    NoSession {
+        /// This store.
+        node: NodeId,
+        /// The other one, if it has said who it is.
+        peer: NodeId,
+        /// Why not.
+        why: &'static str,
     },
     /// A long piece of work was stopped because its caller asked for that.
     #[error("stopped on request")]

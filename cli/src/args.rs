@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
+use syncline::NodeId;
 
 use crate::address::Address;
 use crate::table::Format;
@@ -55,6 +56,8 @@ pub(crate) enum Verb {
     Scrub(Scrub),
     /// Merge the store's files as far as they go, so that reads touch fewer
     Compact(Store),
+    /// Show who belongs to the replica set and how far deleting for good has come; and move it on
+    Horizon(Horizon),
     /// Make a copy of a store in another folder: by links on the same file system, else by copying.
     ///
     /// Only the process that writes to a store can do that, for it alone can write out what is in its memory. Of a store that is
@@ -120,6 +123,26 @@ pub(crate) enum Codec {
     Lz4,
     /// Zstandard, if this command was built with it
     Zstd,
+}
+
+/// Arguments of `horizon`. Without options it changes nothing.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Horizon {
+    /// The store's folder
+    pub(crate) dir: PathBuf,
+    /// Make an empty replica a member of the set, by its node id
+    #[arg(long, value_name = "NODE", value_parser = node_id)]
+    pub(crate) admit: Option<NodeId>,
+    /// Take a member out of the set for good, by its node id
+    #[arg(long, value_name = "NODE", value_parser = node_id)]
+    pub(crate) expel: Option<NodeId>,
+    /// Take no more of what clients bring that was stamped so long ago or longer, and raise the horizon as far as is proven
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) close: Option<u64>,
+}
+
+fn node_id(text: &str) -> Result<NodeId, std::num::ParseIntError> {
+    u64::from_str_radix(text, 16).map(NodeId)
 }
 
 /// Arguments of `load`.

@@ -323,3 +323,27 @@ fn damage_is_found_by_verify_and_never_read_as_absence() {
     assert_eq!(folder.json("get s bee", 1)["kind"], "corruption");
     assert_eq!(folder.run("scan s").code, Some(1));
 }
+
+#[test]
+fn a_set_of_one_deletes_for_good_and_says_so() {
+    let folder = Folder::new();
+    folder.text("init s");
+    assert_eq!(folder.json("horizon s", 0)["members"], json!([]));
+    folder.text("put s key value");
+    folder.text("del s key");
+    let closed = folder.json("horizon s --close 7200", 0);
+    assert_eq!(closed["horizon"], closed["proven"]);
+    assert_eq!(closed["members"][0]["standing"], "owner");
+    assert_eq!(closed["members"][0]["node"], closed["node"]);
+    // What was deleted a moment ago stays: nothing goes by chance.
+    assert_eq!(folder.json("stats s", 0)["tombstones"], 1);
+    let admitted = folder.json("horizon s --admit 00000000000000ff", 0);
+    let standings = admitted["members"]
+        .as_array()
+        .map(|members| members.iter().map(|member| &member["standing"]).collect::<Vec<_>>());
+    assert!(standings.is_some_and(|standings| standings.contains(&&json!("joining"))));
+    assert_eq!(admitted["held_by"].as_array().map(Vec::len), Some(2));
+    let expelled = folder.json("horizon s --expel ff", 0);
+    assert_eq!(expelled["held_by"], json!([]));
+    assert_eq!(folder.json("horizon s --expel 7", 2)["kind"], "usage");
+}

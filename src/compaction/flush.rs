@@ -16,7 +16,7 @@ use crate::format::FileKind;
 use crate::index::{Levels, MergeCursor, Properties, Run, RunWriter};
 use crate::merkle::{self, Base, Bound, BucketBuilder, Cut, DECREED, PendingCut};
 use crate::store::{FlushJob, Flushed, Measure, Prefix, Store, parse_catalogue_key, settle, user_key};
-use crate::types::{FileId, SegmentId};
+use crate::types::{Epoch, FileId, SegmentId};
 use crate::vfs::ReadMode;
 
 /// Flushes the oldest sealed memtable. Nothing happens if none waits.
@@ -37,7 +37,7 @@ pub(crate) fn flush_oldest(store: &Store) -> Result<()> {
     let run = Run::open(&**vfs, dir, id, store.options.read_mode, store.measure.hasher.clone());
     let run = Arc::new(store.note(run)?);
     let levels = job.levels.with_newest(run.clone());
-    let base = cut(&base, &levels, bounds, &store.measure)?;
+    let base = cut(&base, &levels, bounds, job.ended, &store.measure)?;
     let merkle = store.note(write_merkle(store, &job, &base))?;
     let merkle_len = store.note(merkle::file_len(&**vfs, dir, &merkle))?;
     if !properties.referenced.is_empty() || job.state.retain_log_bytes > 0 {
@@ -63,7 +63,8 @@ fn write_run(store: &Store, job: &FlushJob, id: FileId) -> Result<(Base, Vec<Bou
         if !measure.index {
             continue;
         }
-        fold.add(key, Some(measure.entry(key, hash, head)), below.copied());
+        let below = below.map(|below| below.after(job.ended));
+        fold.add(key, Some(measure.entry(key, hash, head).after(job.ended)), below);
         if let Some(level) = measure.fence_level(hash) {
             bounds.push(Bound { key: key.to_vec(), level });
         }
@@ -87,10 +88,17 @@ fn decreed_by(key: &[u8], measure: &Measure) -> Vec<Bound> {
         .collect()
 }
 
-/// Cuts `base`, which describes `levels`, at what are no bounds of it yet.
-pub(super) fn cut(base: &Base, levels: &Levels, bounds: Vec<Bound>, measure: &Measure) -> Result<Base> {
+/// Cuts `base`, which describes what `levels` hold and has not ended, at what are no bounds of it yet.
+pub(super) fn cut(
+    base: &Base,
+    levels: &Levels,
+    bounds: Vec<Bound>,
+    ended: Option<Epoch>,
+    measure: &Measure,
+) -> Result<Base> {
     let pending = base.pending_cuts(bounds);
-    let cuts = pending.iter().map(|pending| parts(levels, pending, measure)).collect::<Result<Vec<_>>>()?;
+    let cuts = pending.iter().map(|pending| parts(levels, pending, ended, measure));
+    let cuts = cuts.collect::<Result<Vec<_>>>()?;
     base.cut(cuts).map_err(|_| {
         let file = levels.runs().first().map(|run| run.path().to_owned()).unwrap_or_default();
         Error::corruption(&file, 0, "the entries of a bucket do not add up to its sum; run `verify`")
@@ -98,12 +106,12 @@ pub(super) fn cut(base: &Base, levels: &Levels, bounds: Vec<Bound>, measure: &Me
 }
 
 /// The sums of one bucket's parts, by one scan of its range.
-fn parts(levels: &Levels, pending: &PendingCut, measure: &Measure) -> Result<Cut> {
+fn parts(levels: &Levels, pending: &PendingCut, ended: Option<Epoch>, measure: &Measure) -> Result<Cut> {
     let mut builder = BucketBuilder::of_cut(measure.bucket_bits, pending);
     let mut cursor = MergeCursor::new(std::iter::empty(), levels.runs().iter(), &pending.range);
     while let Some((key, head)) = cursor.step()? {
         let hash = measure.hasher.key(key);
-        builder.push(key, hash, measure.stored(key, hash, &head));
+        builder.push(key, hash, measure.stored(key, hash, &head).after(ended));
     }
     Ok(builder.into_cut())
 }
@@ -116,7 +124,7 @@ fn write_merkle(store: &Store, job: &FlushJob, base: &Base) -> Result<Vec<FileId
     }
     let vfs = &*store.options.environment.vfs;
     let id = store.next_file();
-    merkle::write_next(vfs, &store.dir, &job.state.merkle, id, job.sealed.last, &job.base, base)
+    merkle::write_next(vfs, &store.dir, &job.merkle, id, job.sealed.last, &job.base, base)
 }
 
 /// The flushed memtable's segments that the new run points into, and how far each may be read.

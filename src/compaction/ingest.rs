@@ -134,6 +134,7 @@ impl<'a> Ingest<'a> {
         let IngestJob { seqno, stamp, .. } = *job;
         let head = HeadRef { seqno, stamp, kind: Kind::Put, expires_at: 0, meta: &[], value };
         let replaced = job.levels.get(key, hash)?.map(|head| measure.entry(key, hash, &head));
+        let replaced = replaced.map(|replaced| replaced.after(job.ended));
         self.fold.add(key, Some(measure.stored(key, hash, &head)), replaced);
         if let Some(level) = measure.fence_level(hash) {
             self.bounds.push(Bound { key: key.to_vec(), level });
@@ -154,7 +155,7 @@ impl<'a> Ingest<'a> {
         let values = store.note(values.finish())?;
         let run = Run::open(vfs, dir, id, store.options.read_mode, measure.hasher.clone());
         let run = Arc::new(store.note(run)?);
-        let base = cut(&fold.finish(), &job.levels.with_newest(run.clone()), bounds, measure)?;
+        let base = cut(&fold.finish(), &job.levels.with_newest(run.clone()), bounds, job.ended, measure)?;
         let merkle = store.note(write_merkle(store, job, &base))?;
         let merkle_len = store.note(merkle::file_len(vfs, dir, &merkle))?;
         store.sync_dir()?;
@@ -172,7 +173,7 @@ impl<'a> Ingest<'a> {
 fn write_merkle(store: &Store, job: &IngestJob<'_>, base: &Base) -> Result<Vec<FileId>> {
     let (vfs, id) = (&*store.options.environment.vfs, store.next_file());
     let state = &job.state;
-    merkle::write_next(vfs, &store.dir, &state.merkle, id, state.flushed, &job.base, base)
+    merkle::write_next(vfs, &store.dir, &job.merkle, id, state.flushed, &job.base, base)
 }
 
 fn out_of_order(key: &[u8]) -> Error {

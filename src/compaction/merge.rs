@@ -1,6 +1,7 @@
 //! Merge: neighbouring runs become one, in steps of bounded length.
 //!
-//! Of several versions of a key the newest run's stays; tombstones stay, for only the horizon may drop them. Easy to get
+//! Of several versions of a key the newest run's stays. A merge down to the oldest run drops what ended at or before the
+//! horizon as well, for then no older version is left that it hides. Easy to get
 //! wrong: the merged run takes the place of its inputs among the ages, wherever flushes have moved it meanwhile.
 //!
 //! Where its inputs point into segments that may be mostly garbage, a merge first walks all heads to count what is left of
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use super::relocate::{Count, Relocation};
 use crate::error::Result;
 use crate::format::FileKind;
+use crate::horizon::rule;
 use crate::index::{MergeCursor, Run, RunValue, RunWriter};
 use crate::store::{Store, View};
 use crate::types::{FileId, KeyRange};
@@ -26,6 +28,8 @@ pub(crate) struct Merge {
     writer: Option<RunWriter>,
     /// Until everything is counted.
     count: Option<Count>,
+    /// What ended at or before this goes.
+    horizon: u64,
     relocation: Option<Relocation>,
 }
 
@@ -47,7 +51,7 @@ impl Merge {
         levels.pick(newer).map(|runs| Merge::of(store, &view, runs)).transpose()
     }
 
-    /// Begins the merge of all runs, if there are several.
+    /// Begins the merge of all runs, if there are several or the only one holds what the horizon has passed.
     ///
     /// # Errors
     /// `Io`: the store is poisoned.
@@ -55,7 +59,9 @@ impl Merge {
         store.check_poison()?;
         let (view, _) = store.read_point();
         let runs = view.levels.runs();
-        (runs.len() > 1).then(|| Merge::of(store, &view, runs)).transpose()
+        let may_purge = || store.horizon() > 0 && store.sizes().shadowed_entries > 0;
+        let is_worth_it = runs.len() > 1 || !runs.is_empty() && may_purge();
+        is_worth_it.then(|| Merge::of(store, &view, runs)).transpose()
     }
 
     fn of(store: &Store, view: &Arc<View>, runs: &[Arc<Run>]) -> Result<Merge> {
@@ -68,7 +74,9 @@ impl Merge {
         let inputs = runs.iter().map(|run| run.id()).collect();
         let input_bytes = runs.iter().map(|run| run.len()).sum();
         let count = Count::begin(view.clone(), runs);
-        Ok(Merge { inputs, input_bytes, cursor, id, writer: Some(writer), count, relocation: None })
+        let reaches_oldest = runs.last().map(|run| run.id()) == view.levels.runs().last().map(|run| run.id());
+        let horizon = if reaches_oldest { store.horizon() } else { 0 };
+        Ok(Merge { inputs, input_bytes, cursor, id, writer: Some(writer), count, horizon, relocation: None })
     }
 
     /// The number of the run that it makes.
@@ -98,6 +106,9 @@ impl Merge {
         let until = writer.len() + moved(&self.relocation) + bytes;
         while writer.len() + moved(&self.relocation) < until {
             let Some((key, mut head)) = self.cursor.step()? else { return self.finish(store).map(|()| true) };
+            if rule::may_drop(head.kind.end(head.stamp, head.expires_at), self.horizon, false, false) {
+                continue;
+            }
             if let (Some(relocation), RunValue::Log(location, digest)) = (&mut self.relocation, head.value) {
                 let location = store.note(relocation.relocate(store, location, digest))?;
                 head.value = RunValue::Log(location, digest);

@@ -16,6 +16,7 @@ use super::verify::{self, VerifyProgress, VerifyReport};
 use super::{Builder, Iter, Keyspace, Scrub, ScrubOptions, Snapshot, WriteBatch};
 use crate::error::{Error, Result};
 use crate::gc;
+use crate::horizon::rule::Source;
 use crate::maintenance::{CompactProgress, Maintenance, Work};
 use crate::manifest::ReplicaSet;
 use crate::recovery::{self, Checkpoint, CheckpointProgress, Opened, RecoveryReport};
@@ -280,10 +281,10 @@ impl Db {
     }
 
     /// Merges entries from another replica: every one has a stamp of its own. Visible, not yet durable.
-    pub(crate) fn apply(&self, writes: Vec<Write>) -> Result<Admission> {
+    pub(crate) fn apply(&self, writes: Vec<Write>, source: Source) -> Result<Admission> {
         self.check_writable()?;
         self.inner.maintenance.make_room(|| writes.iter().map(Write::len).sum())?;
-        self.inner.store.apply(writes)
+        self.inner.store.apply(writes, source)
     }
 
     pub(super) fn check_writable(&self) -> Result<()> {

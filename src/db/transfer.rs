@@ -7,6 +7,7 @@ use std::io::{Read, Write};
 
 use super::{Builder, Db};
 use crate::error::{Error, Result};
+use crate::horizon::rule::Source;
 use crate::store::{Durability, replicated};
 use crate::stream::{StreamReader, StreamWriter};
 use crate::types::RangeSum;
@@ -128,7 +129,7 @@ impl Db {
         }
         let (mut applied, mut covered, mut deferred, mut refused) = (0, 0, 0, 0);
         while let Some(writes) = reader.next_chunk()? {
-            let admission = self.apply(writes)?;
+            let admission = self.apply(writes, Source::Outside)?;
             applied += admission.applied;
             covered += admission.covered;
             deferred += admission.deferred;

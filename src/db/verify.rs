@@ -1,16 +1,20 @@
 //! `verify`: everything is read and checked, nothing is changed.
 
+use std::sync::Arc;
+
 use crate::error::{Error, Result};
-use crate::store::{Measure, MerklePoint, Store};
+use crate::index::Run;
+use crate::store::{Measure, MerklePoint, Store, View};
 use crate::types::{KeyRange, RangeSum, ValueRef};
 
 /// How far a verification has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct VerifyProgress {
-    /// Entries checked so far.
+    /// Entries checked so far: first those of every run by itself, then, over all runs and memory, every key's newest once
+    /// more.
     pub entries: u64,
-    /// Entries there are, tombstones included.
+    /// Entries to check, tombstones included.
     pub entries_total: u64,
 }
 
@@ -39,18 +43,15 @@ pub(super) fn verify(
             // Without what was replaced there is no sum to compare with; the runs tell where else there is damage.
             report.problems.push(error.to_string());
             let (view, _) = store.read_point();
-            view.levels.runs().iter().for_each(|run| {
-                report.problems.extend(run.verify().iter().map(ToString::to_string));
-            });
+            verify_runs(&view, 0, &mut report, progress)?;
             return Ok(report);
         }
         point => point?,
     };
     let (view, claimed) = (&merkle.view, merkle.total);
-    let entries_total = claimed.counts.live.saturating_add(claimed.counts.tombstones);
-    for run in view.levels.runs() {
-        report.problems.extend(run.verify().iter().map(ToString::to_string));
-    }
+    let entries_in_all = claimed.counts.live.saturating_add(claimed.counts.tombstones);
+    let in_runs = verify_runs(view, entries_in_all, &mut report, progress)?;
+    let entries_total = in_runs.saturating_add(entries_in_all);
 
     let measure = &store.measure;
     let mut total = RangeSum::ZERO;
@@ -68,7 +69,7 @@ pub(super) fn verify(
             report.problems.extend(bucket.take().and_then(|bucket| disagreement(&merkle, bucket, measure)));
             bucket = Some((merkle.base.bounds().bucket_range(&key), RangeSum::ZERO));
         }
-        let entry = measure.entry(&key, measure.hasher.key(&key), &head).sum;
+        let entry = measure.entry(&key, measure.hasher.key(&key), &head).after(merkle.ended).sum;
         total += entry;
         if let Some((_, sum)) = &mut bucket {
             *sum += entry;
@@ -80,7 +81,7 @@ pub(super) fn verify(
             }
         }
         report.entries += 1;
-        let so_far = VerifyProgress { entries: report.entries, entries_total };
+        let so_far = VerifyProgress { entries: in_runs + report.entries, entries_total };
         if report.entries.is_multiple_of(PROGRESS_EVERY) && !progress(so_far) {
             return Err(Error::Aborted);
         }
@@ -94,13 +95,33 @@ pub(super) fn verify(
     Ok(report)
 }
 
+/// Checks each run by itself, before `later` entries that are checked afterwards, and returns how many entries there were.
+fn verify_runs(
+    view: &View,
+    later: u64,
+    report: &mut VerifyReport,
+    progress: &mut dyn FnMut(VerifyProgress) -> bool,
+) -> Result<u64> {
+    let entries_of = |run: &Arc<Run>| run.properties().entries;
+    let in_runs = view.levels.runs().iter().map(entries_of).fold(0, u64::saturating_add);
+    let entries_total = in_runs.saturating_add(later);
+    let mut before = 0;
+    for run in view.levels.runs() {
+        let problems =
+            run.verify(|entries| progress(VerifyProgress { entries: before + entries, entries_total }))?;
+        report.problems.extend(problems.iter().map(ToString::to_string));
+        before = in_runs.min(before + entries_of(run));
+    }
+    Ok(in_runs)
+}
+
 /// What is wrong with the Merkle index's sum of a bucket whose entries sum up to `counted`, if anything is.
 fn disagreement(
     merkle: &MerklePoint,
     (range, counted): (KeyRange, RangeSum),
     measure: &Measure,
 ) -> Option<String> {
-    let claimed = merkle.base.sum(&range) + merkle.changes(&range, measure);
+    let claimed = merkle.base_sum(&range) + merkle.changes(&range, measure);
     let message =
         || format!("the Merkle index sums {range:?} to {claimed:?}, but its entries are {counted:?}");
     (claimed != counted).then(message)

@@ -10,12 +10,10 @@
 //!
 //! Easy to get wrong: by its *end* an entry may be dropped and leaves the sums; by its *stamp* it may come in.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the store does not ask yet"))]
+mod codec;
 pub(crate) mod rule;
-#[cfg_attr(not(test), expect(dead_code, reason = "the store does not keep one yet"))]
 mod table;
 #[cfg(test)]
 mod tests;
 
-#[cfg_attr(not(test), expect(unused_imports, reason = "the store does not keep one yet"))]
 pub(crate) use table::{Done, Standing, Table};

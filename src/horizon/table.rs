@@ -55,16 +55,30 @@ pub(crate) struct Row {
 /// Members and rows, as one owner knows them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct Table {
-    members: BTreeMap<NodeId, Standing>,
-    rows: BTreeMap<NodeId, Row>,
+    pub(super) members: BTreeMap<NodeId, Standing>,
+    pub(super) rows: BTreeMap<NodeId, Row>,
 }
 
 impl Table {
     /// The table of a set of one.
+    #[cfg(test)]
     pub(crate) fn of_one(node: NodeId) -> Table {
-        let mut table = Table { members: BTreeMap::from([(node, Standing::Owner)]), rows: BTreeMap::new() };
+        let mut table = Table::default();
+        table.found(node);
         table.acknowledge(node);
         table
+    }
+
+    /// Whether nobody has founded the set yet: then nothing is ever closed, proven or purged.
+    pub(crate) fn is_unfounded(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Makes `node` the first owner, unless the set has been founded.
+    pub(crate) fn found(&mut self, node: NodeId) {
+        if self.is_unfounded() {
+            self.members.insert(node, Standing::Owner);
+        }
     }
 
     /// Version of the members: it rises with every node that comes in or goes, and two tables of one version that met
@@ -87,6 +101,11 @@ impl Table {
     /// The members, joining ones included, in order.
     pub(crate) fn members(&self) -> impl Iterator<Item = NodeId> {
         self.members.keys().copied().filter(|&node| self.is_member(node))
+    }
+
+    /// Everybody who is or was a member, in order.
+    pub(crate) fn standings(&self) -> impl Iterator<Item = (NodeId, Standing)> {
+        self.members.iter().map(|(&node, &standing)| (node, standing))
     }
 
     /// What `node` says of itself, as far as is known.
@@ -137,6 +156,7 @@ impl Table {
     }
 
     /// Notes that a span of `node` has become unknown: what it finished before proves nothing any more.
+    #[cfg_attr(not(test), expect(dead_code, reason = "no span becomes unknown yet"))]
     pub(crate) fn lost(&mut self, node: NodeId) {
         self.row_mut(node).version += 1;
     }
@@ -148,11 +168,10 @@ impl Table {
         row.members = row.members.max(version);
     }
 
-    /// Whether every owner is known to know the members as they are here. Before that no joiner has a session, for an owner
-    /// that does not know of it may raise its horizon without it.
+    /// Whether every member is known to know the members as they are here. Before that no joiner has a session, for an owner
+    /// that does not know of it may raise its horizon without it; and who is joining here may be an owner by now.
     pub(crate) fn is_known_to_all(&self) -> bool {
-        let is_owner = |node: &NodeId| self.standing(*node) == Some(Standing::Owner);
-        self.members().filter(is_owner).all(|node| self.row(node).members == self.version())
+        self.members().all(|node| self.row(node).members == self.version())
     }
 
     /// What a session between `own` and `peer` that begins now will have proven for `own` once it is complete. Both
@@ -180,6 +199,14 @@ impl Table {
         for (&node, row) in &other.rows {
             self.row_mut(node).raise(row);
         }
+    }
+
+    /// What it knows more than `before`, which it came from: merged into that, it makes the same table.
+    pub(crate) fn since(&self, before: &Table) -> Table {
+        let mut more = self.clone();
+        more.members.retain(|node, standing| before.members.get(node) != Some(standing));
+        more.rows.retain(|node, row| before.rows.get(node) != Some(row));
+        more
     }
 
     /// Whether `other` knows something of `node`, whose table this is, that it does not know itself: it has forgotten what

@@ -6,14 +6,15 @@
 //! caller knew already, and [`Memtable::settle`] settles them.
 //!
 //! Easy to get wrong: the answer depends only on what the layers below hold of a key, which flushes and merges do not
-//! change. So it does not matter when it is looked up, or who does it.
+//! change, but for dropping what the horizon has passed, and that counts for nothing. So it does not matter when it is looked
+//! up, or who does it.
 
 use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
 use super::memtable::{Cell, Memtable};
-use crate::types::{EntrySum, RangeSum};
+use crate::types::{EntrySum, EpochSums};
 
 /// Unsettled keys beyond which they are put in order before they are looked up.
 const UNORDERED_MAX: usize = if cfg!(test) { 4 } else { 512 };
@@ -45,7 +46,7 @@ pub(crate) type LookedUp = SmallVec<[Option<EntrySum>; LOOKED_UP]>;
 pub(super) struct Settled {
     cells: usize,
     /// What is below them, together.
-    below: RangeSum,
+    below: EpochSums,
 }
 
 impl Memtable {
@@ -58,10 +59,12 @@ impl Memtable {
         &self,
         count: usize,
         mut look_up: impl FnMut(&[&[u8]]) -> Result<LookedUp, E>,
-    ) -> Result<RangeSum, E> {
+    ) -> Result<EpochSums, E> {
         let mut settled = self.settled.lock();
         if settled.cells >= count {
-            return Ok(settled.below - self.sum_below(count..settled.cells));
+            let mut below = settled.below.clone();
+            self.belows_of(count..settled.cells).for_each(|newer| below.add_entry(-newer));
+            return Ok(below);
         }
         let is_unsettled = |cell: &&Cell| cell.below.load(Ordering::Relaxed) == UNSETTLED;
         let (first, in_order) = (settled.cells, self.in_order_from(settled.cells, count));
@@ -77,8 +80,9 @@ impl Memtable {
                 cell.below.store(self.keep(below), Ordering::Release);
             }
         }
-        *settled = Settled { cells: count, below: settled.below + self.sum_below(first..count) };
-        Ok(settled.below)
+        self.belows_of(first..count).for_each(|below| settled.below.add_entry(below));
+        settled.cells = count;
+        Ok(settled.below.clone())
     }
 
     /// Number of keys, as of a moment at which no key comes in.
@@ -94,9 +98,9 @@ impl Memtable {
         }
     }
 
-    fn sum_below(&self, cells: std::ops::Range<usize>) -> RangeSum {
+    fn belows_of(&self, cells: std::ops::Range<usize>) -> impl Iterator<Item = EntrySum> {
         let cells = cells.filter_map(|number| self.cell(number as u32));
-        cells.filter_map(|cell| self.below(cell)).map(|below| below.sum).sum()
+        cells.filter_map(|cell| self.below(cell).copied())
     }
 
     /// What is below a settled cell.

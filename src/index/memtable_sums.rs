@@ -9,7 +9,7 @@
 //! number must not use it, and counts one by one.
 
 use super::memtable::{Cell, Memtable};
-use crate::types::{EntrySum, Head, KeyRange, RangeSum, SeqNo};
+use crate::types::{EntrySum, Epoch, Head, KeyRange, RangeSum, SeqNo};
 
 /// Ranges of up to this many keys are counted one by one. Tests have few keys, and want all ways to be taken.
 const COUNTED_MAX: usize = if cfg!(test) { 8 } else { 256 };
@@ -24,48 +24,54 @@ const NEWER_MAX: usize = if cfg!(test) { 16 } else { 1024 };
 #[derive(Debug, Default)]
 pub(super) struct SumIndex {
     through: usize,
+    /// It leaves out what ends up to and with this epoch.
+    ended: Option<Epoch>,
     cells: Vec<u32>,
     /// The sum of the cells before number `MARK_EVERY * index`.
     marks: Vec<RangeSum>,
 }
 
 impl Memtable {
-    /// What this memtable changes in the sum of `range` by commits up to `at`; `count` says what an entry counts for.
+    /// What this memtable changes in the sum of `range` by commits up to `at`; `count` says what an entry counts for, and what
+    /// ends up to and with epoch `ended` counts for nothing.
     /// O(log keys) but for a part of the newest versions, and for an index that is made now and then in O(keys).
     pub(crate) fn sum(
         &self,
         range: &KeyRange,
         at: SeqNo,
+        ended: Option<Epoch>,
         count: impl Fn(&[u8], &Head) -> EntrySum,
     ) -> RangeSum {
+        let count = |key: &[u8], head: &Head| count(key, head).after(ended);
         let in_order = self.in_order();
         let cells = in_order.cells(&range.start, range.end.as_deref());
         if cells.len() <= COUNTED_MAX {
-            return self.counted(cells, |_, head| head.seqno <= at, &count);
+            return self.counted(cells, ended, |_, head| head.seqno <= at, count);
         }
         let mut index = self.sums.lock();
         let through = self.count_through(at);
         if through < index.through {
-            return self.counted(cells, |_, head| head.seqno <= at, &count);
+            return self.counted(cells, ended, |_, head| head.seqno <= at, count);
         }
         drop(in_order);
-        if through - index.through > NEWER_MAX + index.through / 16 {
-            *index = self.index_sums(through, &count);
+        if index.ended != ended || through - index.through > NEWER_MAX + index.through / 16 {
+            *index = self.index_sums(through, ended, count);
         }
-        let newer = (index.through..through).map(|number| self.counted_version(number, range, &count));
-        self.indexed(&index, range, &count) + newer.sum()
+        let newer = (index.through..through).map(|number| self.counted_version(number, range, ended, count));
+        self.indexed(&index, range, count) + newer.sum()
     }
 
     /// The sum of what the newest versions that `is_wanted` changed in these cells.
     fn counted(
         &self,
         cells: &[u32],
+        ended: Option<Epoch>,
         is_wanted: impl Fn(u32, &Head) -> bool,
         count: impl Fn(&[u8], &Head) -> EntrySum,
     ) -> RangeSum {
         let change = |cell: &Cell| {
             let head = self.newest(cell, &is_wanted)?;
-            Some(count(&cell.key, head).sum - self.below(cell).map_or(RangeSum::ZERO, |below| below.sum))
+            Some(count(&cell.key, head).sum - self.below_after(cell, ended))
         };
         cells.iter().filter_map(|&number| change(self.cell(number)?)).sum()
     }
@@ -75,6 +81,7 @@ impl Memtable {
         &self,
         number: usize,
         range: &KeyRange,
+        ended: Option<Epoch>,
         count: impl Fn(&[u8], &Head) -> EntrySum,
     ) -> RangeSum {
         let change = || {
@@ -82,23 +89,28 @@ impl Memtable {
             let cell = self.cell(version.cell).filter(|cell| range.contains(&cell.key))?;
             let before = match self.before(number, version) {
                 Some(head) => count(&cell.key, head).sum,
-                None => self.below(cell).map_or(RangeSum::ZERO, |below| below.sum),
+                None => self.below_after(cell, ended),
             };
             Some(count(&cell.key, &version.head).sum - before)
         };
         change().unwrap_or(RangeSum::ZERO)
     }
 
-    fn index_sums(&self, through: usize, count: impl Fn(&[u8], &Head) -> EntrySum) -> SumIndex {
+    fn index_sums(
+        &self,
+        through: usize,
+        ended: Option<Epoch>,
+        count: impl Fn(&[u8], &Head) -> EntrySum,
+    ) -> SumIndex {
         let cells = self.in_order().cells(&[], None).to_vec();
         let mut sum = RangeSum::ZERO;
         let marks = cells.chunks(MARK_EVERY).map(|chunk| {
             let before = sum;
-            sum += self.counted(chunk, |number, _| (number as usize) < through, &count);
+            sum += self.counted(chunk, ended, |number, _| (number as usize) < through, &count);
             before
         });
         let marks = marks.collect();
-        SumIndex { through, cells, marks }
+        SumIndex { through, ended, cells, marks }
     }
 
     /// The sum of `range` as of the index.
@@ -130,6 +142,11 @@ impl Memtable {
         let mark = (position / MARK_EVERY).min(index.marks.len().saturating_sub(1));
         let rest = index.cells.get(mark * MARK_EVERY..position).unwrap_or_default();
         let marked = index.marks.get(mark).copied().unwrap_or_default();
-        marked + self.counted(rest, |number, _| (number as usize) < index.through, count)
+        marked + self.counted(rest, index.ended, |number, _| (number as usize) < index.through, count)
+    }
+
+    /// What the layers below count for a settled cell's key.
+    fn below_after(&self, cell: &Cell, ended: Option<Epoch>) -> RangeSum {
+        self.below(cell).map_or(RangeSum::ZERO, |below| below.after(ended).sum)
     }
 }

@@ -11,21 +11,30 @@ use super::layout::Properties;
 use super::run::Run;
 
 impl Run {
-    /// Reads everything and checks it. Returns what does not hold, at most one error for each block.
-    pub(crate) fn verify(&self) -> Vec<Error> {
+    /// Reads everything and checks it. Returns what does not hold, at most one error for each block. After every block
+    /// `go_on` is told how many entries there were so far, and stops the work by `false`.
+    ///
+    /// # Errors
+    /// `Aborted`.
+    pub(crate) fn verify(&self, mut go_on: impl FnMut(u64) -> bool) -> Result<Vec<Error>> {
         let mut found = Properties { blocks: self.properties().blocks, ..Properties::default() };
         let mut last_key = Vec::new();
-        let blocks =
-            (0..self.block_count()).map(|number| self.verify_block(number, &mut found, &mut last_key));
-        let blocks: Vec<Result<()>> = blocks.collect();
-        found.keys.1 = last_key;
-        let is_whole = blocks.iter().all(Result::is_ok);
         let mut errors: Vec<Error> = self.filter_damage().cloned().into_iter().collect();
-        errors.extend(blocks.into_iter().filter_map(Result::err));
+        let mut is_whole = true;
+        for number in 0..self.block_count() {
+            if let Err(error) = self.verify_block(number, &mut found, &mut last_key) {
+                errors.push(error);
+                is_whole = false;
+            }
+            if !go_on(found.entries) {
+                return Err(Error::Aborted);
+            }
+        }
+        found.keys.1 = last_key;
         if is_whole && found != *self.properties() {
             errors.push(self.corruption(self.len(), "the run's properties do not agree with its entries"));
         }
-        errors
+        Ok(errors)
     }
 
     /// Checks block `number` as the medium has it now, tells `each` of the values in the log that its entries point to, and

@@ -18,14 +18,19 @@
 //!  13 Retained       segment varint | end varint | file length varint
 //!  14 RetainedFrom   segment varint
 //!  15 FeedFrom       seqno varint
+//!  16 Table          length varint | what the horizon's table knows more
 //!  32 Compression    codec u8: 0 none, 1 LZ4, 2 Zstandard | level u8, 0 unless the codec is 2
 //! ```
 //!
 //! A tag that is not listed makes the edit malformed: a reader must not guess what it skipped.
 
 use super::state::Retained;
-use crate::codec::{Malformed, Reader, put_varint};
+use crate::codec::{Malformed, Reader, put_len_bytes, put_varint};
+use crate::horizon::Table;
 use crate::types::{Compression, FileId, NodeId, SegmentId, SeqNo, Written};
+
+/// Bytes of the greatest table.
+const TABLE_LEN_MAX: usize = 64 << 20;
 
 /// One change of the manifest's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +63,8 @@ pub(crate) enum Change {
     RetainedFrom(SegmentId),
     /// The change feed begins after this commit, for an ingest that is not in the log came with it.
     FeedFrom(SeqNo),
+    /// The horizon's table knows this as well.
+    Table(Table),
     /// How blocks of new runs are stored.
     Compression(Compression),
     /// Bytes written until now, for statistics.
@@ -107,6 +114,10 @@ pub(crate) fn encode(changes: &[Change]) -> Vec<u8> {
                 out.push(15);
                 put_varint(&mut out, seqno.0);
             }
+            Change::Table(table) => {
+                out.push(16);
+                put_len_bytes(&mut out, &table.to_bytes());
+            }
             Change::Compression(compression) => {
                 let (codec, level) = compression.code();
                 out.extend_from_slice(&[32, codec, level]);
@@ -149,6 +160,10 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<Change>, Malformed> {
                 retained: Retained { end: reader.varint()?, file_len: reader.varint()? },
             },
             14 => Change::RetainedFrom(segment(&mut reader)?),
+            16 => {
+                let bytes = reader.len_bytes(TABLE_LEN_MAX)?;
+                Change::Table(Table::from_bytes(bytes).map_err(|_| reader.malformed())?)
+            }
             15 => Change::FeedFrom(SeqNo(reader.varint()?)),
             11 => Change::Written(Written {
                 committed: reader.varint()?,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::edit::Change;
+use crate::horizon::Table;
 use crate::types::{Compression, FileId, NodeId, SegmentId, SeqNo, Written};
 
 /// Length of a replica set's hash key in bytes.
@@ -60,6 +61,8 @@ pub(crate) struct State {
     pub(crate) is_copy: bool,
     /// Stamp (clock part) up to which every owner is proven to hold everything.
     pub(crate) horizon: u64,
+    /// Who belongs to the set and what is proven of whom, as far as this store knows.
+    pub(crate) table: Table,
     /// Every commit up to here is in the runs.
     pub(crate) flushed: SeqNo,
     /// Highest clock value of any flushed entry.
@@ -98,6 +101,7 @@ impl State {
             opens: 0,
             is_copy: false,
             horizon: 0,
+            table: Table::default(),
             flushed: SeqNo::ZERO,
             clock_floor: 0,
             log_start: SegmentId(1),
@@ -118,11 +122,17 @@ impl State {
     pub(crate) fn apply(&mut self, change: &Change) {
         match change {
             Change::Opened { node, opens } => {
+                if self.node != *node {
+                    // A copy is no member of the set until it is admitted.
+                    self.table = Table::default();
+                }
+                self.table.opened(*node, *opens);
                 self.node = *node;
                 self.opens = *opens;
                 self.is_copy = false;
             }
             Change::MarkedAsCopy => self.is_copy = true,
+            Change::Table(table) => self.table.merge(table),
             Change::Horizon(horizon) => self.horizon = self.horizon.max(*horizon),
             Change::Flushed { seqno, clock_floor, log_start } => {
                 self.flushed = *seqno;
@@ -158,6 +168,7 @@ impl State {
         let mut changes = vec![
             Change::Opened { node: self.node, opens: self.opens },
             Change::Horizon(self.horizon),
+            Change::Table(self.table.clone()),
             Change::Flushed { seqno: self.flushed, clock_floor: self.clock_floor, log_start: self.log_start },
             Change::Runs(self.runs.clone()),
             Change::Merkle(self.merkle.clone()),

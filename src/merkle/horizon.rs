@@ -14,6 +14,11 @@ impl Base {
         self.buckets.ended(range, through)
     }
 
+    /// Whether anything in it ends in epoch `through` or before.
+    pub(crate) fn has_ended(&self, through: Epoch) -> bool {
+        self.buckets.parts_ended(through).next().is_some()
+    }
+
     /// This base without what ends in epoch `through` or before.
     pub(crate) fn expire(&self, through: Epoch) -> Base {
         let mut buckets = (*self.buckets).clone();

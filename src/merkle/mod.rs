@@ -16,7 +16,6 @@ mod bounds;
 mod buckets;
 mod build;
 mod file;
-#[cfg_attr(not(test), expect(dead_code, reason = "no horizon is raised yet"))]
 mod horizon;
 mod keys;
 #[cfg(test)]

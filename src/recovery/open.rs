@@ -107,9 +107,14 @@ pub(super) fn open_beside(dir: &Path, options: Options, beside: Beside) -> Resul
         state.apply(&Change::Opened { node: new_node_id(dir, &options)?, opens: 0 });
         report.took_new_node_id = true;
     }
-    let clock = HybridClock::new(state.node.0, state.clock_floor.max(state.horizon));
+    let clock = HybridClock::new(
+        state.node.0,
+        state.clock_floor.max(state.horizon).max(state.table.row(state.node).closed),
+    );
     let (last, clock_floor) = (state.flushed, state.clock_floor);
-    let mut front = Front { clock, last, merkle: MerkleLayers::new(base), clock_floor };
+    let merkle = MerkleLayers::new(base, measure.ended(state.horizon));
+    let (horizon, closed) = (state.horizon, state.table.row(state.node).closed);
+    let mut front = Front { clock, last, merkle, clock_floor, horizon, closed };
     let mut written = state.written;
     written.logged += contents.len();
     contents.replay(&copies, |segment, payload_at, commit| {

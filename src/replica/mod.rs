@@ -8,18 +8,20 @@
 //! heads and their sum must be of one snapshot.
 
 mod convert;
+mod horizon;
 mod staged;
 
 use std::cell::Cell;
 
 use sync_proto::{
-    Applied, Children, Cut, Entries, Entry, Fetched, Heads, KeyRange, Origin, Piece, RangeEntries, RangeSum,
-    ReadLimit, Replica, ReplicaError, ReplicaErrorKind, ReplicaInfo, Stamp, ValueWriter,
+    Applied, Children, Cut, Entries, Entry, Fetched, Heads, KeyRange, Meeting, Origin, Piece, RangeEntries,
+    RangeSum, ReadLimit, Replica, ReplicaError, ReplicaErrorKind, ReplicaInfo, Stamp, ValueWriter,
 };
 
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::store::{Prefix, replicated};
+use crate::types::{Epoch, NodeId};
 use convert::{check_key, from_range, from_stamp, to_entry, to_head, to_range, to_sum, to_write};
 use staged::StagedValue;
 
@@ -31,12 +33,14 @@ const UNFENCED_MAX: usize = 1024;
 #[derive(Debug, Clone)]
 pub struct DbReplica {
     db: Db,
+    /// What ends at or before this (clock units) is in no answer, nor what ends at or before the store's own horizon.
+    cut: u64,
 }
 
 impl DbReplica {
     /// The whole store as a replica, all keyspaces.
     pub fn new(db: &Db) -> DbReplica {
-        DbReplica { db: db.clone() }
+        DbReplica { db: db.clone(), cut: 0 }
     }
 
     /// Runs a read and makes durable what it may have shown.
@@ -60,13 +64,25 @@ impl DbReplica {
         Ok(Fetched::Whole(to_entry(key, head, value.to_vec())))
     }
 
-    fn info_now(&self) -> Result<ReplicaInfo> {
+    /// The sum of a range at the higher of `cut` and the cut of this replica.
+    fn sum_of(&self, range: crate::types::KeyRange, cut: u64) -> Result<crate::types::RangeSum> {
+        let sums = self.db.store().fingerprints_at(&[range], cut.max(self.cut))?;
+        Ok(sums.into_iter().sum())
+    }
+
+    /// Where answers cut that read entries themselves.
+    fn ended(&self) -> Option<Epoch> {
+        let store = self.db.store();
+        store.measure.ended(self.cut.max(store.horizon()))
+    }
+
+    fn info_now(&self, cut: u64) -> Result<ReplicaInfo> {
         let store = self.db.store();
         if store.unflushed_count() > UNFENCED_MAX && !self.db.is_read_only() {
             self.db.flush()?;
         }
-        let root = store.fingerprint(&replicated())?;
-        let catalogue = store.fingerprint(&Prefix::CATALOGUE.whole())?;
+        let root = self.sum_of(replicated(), cut)?;
+        let catalogue = self.sum_of(Prefix::CATALOGUE.whole(), cut)?;
         store.persist()?;
         let state = store.identity();
         Ok(ReplicaInfo {
@@ -78,7 +94,7 @@ impl DbReplica {
             horizon: state.horizon,
             root: to_sum(root),
             replicated: from_range(&replicated()),
-            members_checksum: 0,
+            members_checksum: horizon::checksum(&state.table),
             keyspaces_checksum: catalogue.fingerprint.0 as u64,
             read_only: self.db.is_read_only(),
         })
@@ -116,7 +132,7 @@ impl DbReplica {
         let ends = bounds.iter().cloned().map(Some).chain([range.end.clone()]);
         let ranges =
             starts.iter().cloned().zip(ends).map(|(start, end)| crate::types::KeyRange { start, end });
-        let sums = self.db.store().fingerprints(&ranges.collect::<Vec<_>>())?;
+        let sums = self.db.store().fingerprints_at(&ranges.collect::<Vec<_>>(), self.cut)?;
         Ok(starts.into_iter().zip(sums).map(|(start, sum)| Piece { start, sum: to_sum(sum) }).collect())
     }
 
@@ -124,6 +140,7 @@ impl DbReplica {
         let store = self.db.store();
         let range = to_range(range);
         let (view, seqno) = store.read_point();
+        let (ended, measure) = (self.ended(), &store.measure);
         let counted = view.cursor(&range, seqno).try_fold(0u64, |count, found| found.map(|_| count + 1))?;
         let per_piece = counted.div_ceil(u64::from(pieces.max(1))).max(1);
         let mut split = vec![Piece { start: range.start.clone(), sum: RangeSum::ZERO }];
@@ -132,7 +149,7 @@ impl DbReplica {
             if index > 0 && index.is_multiple_of(per_piece) {
                 split.push(Piece { start: key.clone(), sum: RangeSum::ZERO });
             }
-            let entry = store.measure.entry(&key, store.measure.hasher.key(&key), &head);
+            let entry = measure.entry(&key, measure.hasher.key(&key), &head).after(ended);
             if let Some(piece) = split.last_mut() {
                 piece.sum += to_sum(entry.sum);
             }
@@ -143,10 +160,14 @@ impl DbReplica {
     fn heads_now(&self, range: &KeyRange, limit: ReadLimit) -> Result<Heads> {
         let store = self.db.store();
         let (view, seqno) = store.read_point();
+        let ended = self.ended();
         let mut answer = Heads { heads: Vec::new(), next: None };
         let mut bytes = 0;
         for found in view.cursor(&to_range(range), seqno) {
             let (key, head) = found?;
+            if store.measure.has_ended(&head, ended) {
+                continue;
+            }
             bytes += (key.len() + head.meta.len()) as u64;
             let is_full = answer.heads.len() >= limit.count as usize || bytes > u64::from(limit.bytes);
             if is_full && !answer.heads.is_empty() {
@@ -163,9 +184,11 @@ impl DbReplica {
         let store = self.db.store();
         let (view, seqno) = store.read_point();
         let mut answer = Entries { entries: Vec::new(), answered: 0 };
+        let (ended, measure) = (self.ended(), &store.measure);
         let mut room = Room::new(limit);
         for key in keys {
-            if let Some(head) = view.head(key, store.measure.hasher.key(key), seqno)? {
+            let head = view.head(key, measure.hasher.key(key), seqno)?;
+            if let Some(head) = head.filter(|head| !measure.has_ended(head, ended)) {
                 let fetched = self.fetch(key.clone(), &head, u64::from(limit.bytes))?;
                 if !room.take(&fetched) {
                     break;
@@ -180,10 +203,14 @@ impl DbReplica {
     fn entries_in_now(&self, range: &KeyRange, limit: ReadLimit) -> Result<RangeEntries> {
         let store = self.db.store();
         let (view, seqno) = store.read_point();
+        let ended = self.ended();
         let mut answer = RangeEntries { entries: Vec::new(), next: None };
         let mut room = Room::new(limit);
         for found in view.cursor(&to_range(range), seqno) {
             let (key, head) = found?;
+            if store.measure.has_ended(&head, ended) {
+                continue;
+            }
             let fetched = self.fetch(key, &head, u64::from(limit.bytes))?;
             if !room.take(&fetched) {
                 answer.next = Some(fetched.entry().key.clone());
@@ -205,10 +232,11 @@ impl DbReplica {
         Ok(Some(value.get(start..end).unwrap_or_default().to_vec()))
     }
 
-    fn apply_now(&self, entries: Vec<Entry>) -> Result<Applied> {
+    fn apply_now(&self, entries: Vec<Entry>, origin: Origin) -> Result<Applied> {
         let writes = entries.into_iter().map(to_write).collect::<Result<Vec<_>>>()?;
         let count = writes.len() as u64;
-        let admission = self.db.apply(writes)?;
+        let source = self.db.store().session_source(NodeId(origin.node))?;
+        let admission = self.db.apply(writes, source)?;
         // Of entries with one key the lesser ones were covered by the greatest.
         let told = admission.applied + admission.covered + admission.deferred + admission.refused;
         Ok(Applied {
@@ -241,9 +269,8 @@ impl Room {
 }
 
 impl Replica for DbReplica {
-    fn info(&self, _horizon: Option<u64>) -> Result<ReplicaInfo, ReplicaError> {
-        // Nothing raises a horizon yet, so every store's is 0 and the root needs no cut.
-        self.info_now().map_err(replica_error)
+    fn info(&self, horizon: Option<u64>) -> Result<ReplicaInfo, ReplicaError> {
+        self.info_now(horizon.unwrap_or_default()).map_err(replica_error)
     }
 
     fn children(&self, range: &KeyRange, cut: Cut, limit: ReadLimit) -> Result<Children, ReplicaError> {
@@ -281,19 +308,35 @@ impl Replica for DbReplica {
         self.durably(|| self.value_now(key, stamp, offset, len))
     }
 
-    fn apply(&self, entries: Vec<Entry>, _origin: Origin) -> Result<Applied, ReplicaError> {
-        self.apply_now(entries).map_err(replica_error)
+    fn apply(&self, entries: Vec<Entry>, origin: Origin) -> Result<Applied, ReplicaError> {
+        self.apply_now(entries, origin).map_err(replica_error)
     }
 
     fn begin_value(
         &self,
         entry: Entry,
         value_len: u64,
-        _origin: Origin,
+        origin: Origin,
     ) -> Result<Box<dyn ValueWriter>, ReplicaError> {
         check_key(&entry.key).map_err(replica_error)?;
-        let staged = StagedValue::begin(self.clone(), entry, value_len).map_err(replica_error)?;
+        let staged = StagedValue::begin(self.clone(), entry, value_len, origin).map_err(replica_error)?;
         Ok(Box::new(staged))
+    }
+
+    fn table(&self) -> Result<Vec<u8>, ReplicaError> {
+        Ok(self.db.store().table().to_bytes())
+    }
+
+    fn meet(&self, peer: Origin, table: Option<&[u8]>, closes: bool) -> Result<Meeting, ReplicaError> {
+        self.meet_now(peer, table, closes).map_err(replica_error)
+    }
+
+    fn at_cut(&self, cut: u64) -> Option<Box<dyn Replica>> {
+        Some(Box::new(DbReplica { db: self.db.clone(), cut }))
+    }
+
+    fn complete(&self, node: u64, proof: &[u8]) -> Result<(), ReplicaError> {
+        self.complete_now(node, proof).map_err(replica_error)
     }
 
     fn persist(&self) -> Result<(), ReplicaError> {

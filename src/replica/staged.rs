@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use sync_proto::{Applied, Entry, ReplicaError, ReplicaErrorKind, ValueWriter};
+use sync_proto::{Applied, Entry, Origin, ReplicaError, ReplicaErrorKind, ValueWriter};
 
 use super::{DbReplica, replica_error};
 use crate::error::{Error, Result};
@@ -21,13 +21,19 @@ pub(super) struct StagedValue {
     replica: DbReplica,
     entry: Entry,
     value_len: u64,
+    origin: Origin,
     path: PathBuf,
     file: Box<dyn WritableFile>,
     len: u64,
 }
 
 impl StagedValue {
-    pub(super) fn begin(replica: DbReplica, entry: Entry, value_len: u64) -> Result<StagedValue> {
+    pub(super) fn begin(
+        replica: DbReplica,
+        entry: Entry,
+        value_len: u64,
+        origin: Origin,
+    ) -> Result<StagedValue> {
         if value_len > VALUE_LEN_MAX {
             return Err(Error::CommitTooLarge { len: value_len, max: VALUE_LEN_MAX });
         }
@@ -35,7 +41,7 @@ impl StagedValue {
         let path = store.dir.join(format!("{:012}.tmp", store.next_file().0));
         let file = store.options.environment.vfs.create(&path, 0);
         let file = file.map_err(|source| Error::io("create", &path, source))?;
-        Ok(StagedValue { replica, entry, value_len, path, file, len: 0 })
+        Ok(StagedValue { replica, entry, value_len, origin, path, file, len: 0 })
     }
 
     fn append_now(&mut self, bytes: &[u8]) -> Result<()> {
@@ -72,7 +78,7 @@ impl ValueWriter for StagedValue {
         }
         let value = self.value().map_err(replica_error)?;
         let entry = Entry { value, ..self.entry.clone() };
-        self.replica.apply_now(vec![entry]).map_err(replica_error)
+        self.replica.apply_now(vec![entry], self.origin).map_err(replica_error)
     }
 }
 

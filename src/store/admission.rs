@@ -6,6 +6,7 @@
 use crate::clock::HybridClock;
 use crate::error::Result;
 use crate::hash::KeyHash;
+use crate::horizon::rule::{self, Source};
 use crate::resolver::{Merge, Rank, last_writer_wins};
 
 use super::commit::{Front, Write, Writes};
@@ -44,13 +45,13 @@ pub(super) fn admit(
     writes: Vec<Write>,
     measure: &Measure,
     now_ms: u64,
-    horizon: u64,
+    source: Source,
 ) -> Result<(Writes, Admission)> {
     let mut admission = Admission::default();
     let mut admitted = Writes::new();
     for mut write in writes {
         let held = front.prepare(view, &mut write, measure)?;
-        match verdict(&write, held, measure, now_ms, horizon) {
+        match verdict(front, &write, held, measure, now_ms, source) {
             Verdict::Apply => {
                 admission.applied += 1;
                 admitted.push(write);
@@ -63,14 +64,23 @@ pub(super) fn admit(
     Ok((admitted, admission))
 }
 
-fn verdict(write: &Write, held: Option<Rank>, measure: &Measure, now_ms: u64, horizon: u64) -> Verdict {
+fn verdict(
+    front: &Front,
+    write: &Write,
+    held: Option<Rank>,
+    measure: &Measure,
+    now_ms: u64,
+    source: Source,
+) -> Verdict {
     let foreign = rank(write, write.prepared.hash, measure);
     if HybridClock::excess_drift_ms(foreign.stamp.hlc, now_ms).is_some() {
         return Verdict::Deferred;
     }
     match last_writer_wins(held, foreign) {
         Merge::Covered => Verdict::Covered,
-        Merge::Take if foreign.stamp.hlc <= horizon => Verdict::Refused,
+        Merge::Take if rule::refuses(foreign.stamp.hlc, front.horizon, front.closed, source) => {
+            Verdict::Refused
+        }
         Merge::Take => Verdict::Apply,
     }
 }

@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use crate::error::Result;
 use crate::hash::KeyHash;
 use crate::index::{Levels, LookedUp, Memtable};
-use crate::types::{RangeSum, SeqNo};
+use crate::types::{EpochSums, SeqNo};
 
 use super::measure::Measure;
 use super::view::View;
@@ -22,11 +22,11 @@ impl View {
     ///
     /// # Errors
     /// `Corruption`, `Io`.
-    pub(super) fn settle(&self, active: usize, measure: &Measure) -> Result<RangeSum> {
+    pub(super) fn settle(&self, active: usize, measure: &Measure) -> Result<EpochSums> {
         let mut below = settle(&self.active, active, &self.sealed, &self.levels, measure)?;
         let mut older = &self.sealed[..];
         while let Some((memtable, rest)) = older.split_first() {
-            below += settle(memtable, memtable.key_count(), rest, &self.levels, measure)?;
+            below.add(&settle(memtable, memtable.key_count(), rest, &self.levels, measure)?);
             older = rest;
         }
         Ok(below)
@@ -44,7 +44,7 @@ pub(crate) fn settle(
     older: &[Arc<Memtable>],
     levels: &Levels,
     measure: &Measure,
-) -> Result<RangeSum> {
+) -> Result<EpochSums> {
     memtable.settle(count, |keys| {
         let hashed: SmallVec<[(&[u8], KeyHash); 16]> =
             keys.iter().map(|key| (*key, measure.hasher.key(key))).collect();

@@ -113,6 +113,10 @@ pub(crate) struct Front {
     pub(crate) merkle: MerkleLayers,
     /// Highest clock value of any entry, for the next manifest edit.
     pub(crate) clock_floor: u64,
+    /// The horizon, in clock units.
+    pub(crate) horizon: u64,
+    /// Nothing from outside comes in with this stamp or a lower one; every own stamp lies above.
+    pub(crate) closed: u64,
 }
 
 impl Front {

@@ -30,7 +30,15 @@ impl Store {
     /// # Errors
     /// As [`Store::fingerprint`].
     pub(crate) fn fingerprints(&self, ranges: &[KeyRange]) -> Result<Vec<RangeSum>> {
-        let point = self.merkle_point()?;
+        self.fingerprints_at(ranges, 0)
+    }
+
+    /// As [`Store::fingerprints`], without what ends at or before `cut` (in clock units), if that is above the horizon.
+    ///
+    /// # Errors
+    /// As [`Store::fingerprint`].
+    pub(crate) fn fingerprints_at(&self, ranges: &[KeyRange], cut: u64) -> Result<Vec<RangeSum>> {
+        let point = self.merkle_point_at(cut)?;
         let everything = covered();
         let sum = |range: &KeyRange| match *range == everything {
             true => Ok(point.total),
@@ -44,16 +52,31 @@ impl Store {
     /// # Errors
     /// `Poisoned`; `Corruption` or `Io` from what was replaced.
     pub(crate) fn merkle_point(&self) -> Result<MerklePoint> {
+        self.merkle_point_at(0)
+    }
+
+    /// As [`Store::merkle_point`], for sums without what ends at or before `cut`, if that is above the horizon.
+    ///
+    /// # Errors
+    /// As [`Store::merkle_point`].
+    pub(crate) fn merkle_point_at(&self, cut: u64) -> Result<MerklePoint> {
         self.check_index()?;
-        let (base, entered, view, seqno, active) = {
-            let writer = self.writer.lock();
-            self.poison.check()?;
-            let (view, seqno) = self.views.read_point();
-            let (merkle, active) = (&writer.front.merkle, view.active.key_count());
-            (merkle.base.clone(), merkle.entered(), view, seqno, active)
-        };
-        let total = entered - view.settle(active, &self.measure)?;
-        Ok(MerklePoint { base, total, view, seqno })
+        loop {
+            let (merkle, view, seqno, active) = {
+                let writer = self.writer.lock();
+                self.poison.check()?;
+                let (view, seqno) = self.views.read_point();
+                let active = view.active.key_count();
+                (writer.front.merkle.clone(), view, seqno, active)
+            };
+            let below = view.settle(active, &self.measure)?;
+            // What is below a key may go once the horizon has passed it, and must not be missed by a sum of before.
+            if self.writer.lock().front.merkle.ended == merkle.ended {
+                let ended = merkle.ended.max(self.measure.ended(cut));
+                let total = merkle.entered(ended) - below.after(ended);
+                return Ok(MerklePoint { base: merkle.base, total, view, seqno, ended });
+            }
+        }
     }
 
     /// The bounds that cut `range` into pieces for a comparison with another replica, at fences of level `cut` and above,

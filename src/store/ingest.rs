@@ -20,7 +20,7 @@ use crate::index::{Levels, Memtable, Run};
 use crate::log::Commit;
 use crate::manifest::{Change, State};
 use crate::merkle::Base;
-use crate::types::{FileId, SegmentId, SeqNo, Stamp, Written};
+use crate::types::{Epoch, FileId, SegmentId, SeqNo, Stamp, Written};
 
 use super::{Store, View};
 
@@ -49,6 +49,10 @@ pub(crate) struct IngestJob<'a> {
     /// Of every entry.
     pub(crate) seqno: SeqNo,
     pub(crate) base: Base,
+    /// What ends up to and with this epoch is not in the base.
+    pub(crate) ended: Option<Epoch>,
+    /// The files that the base can be a change of, if any.
+    pub(crate) merkle: Vec<FileId>,
     pub(crate) levels: Levels,
     pub(crate) state: State,
     _applying: RwLockWriteGuard<'a, ()>,
@@ -87,8 +91,10 @@ impl Store {
         let StartedIngest { stamp, last: seqno, applying, .. } = started;
         let state = self.identity();
         let writer = self.writer.lock();
-        let (base, levels) = (writer.front.merkle.base.clone(), self.views.current().levels.clone());
-        IngestJob { stamp, seqno, base, levels, state, _applying: applying }
+        let merkle = &writer.front.merkle;
+        let (base, ended, levels) = (merkle.base.clone(), merkle.ended, self.views.current().levels.clone());
+        let merkle = if merkle.is_rebased { Vec::new() } else { state.merkle.clone() };
+        IngestJob { stamp, seqno, base, ended, merkle, levels, state, _applying: applying }
     }
 
     /// Takes in what the ingest of `job` made, under the commit lock: everybody sees all of it from here on.

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::index::{Levels, Run};
 use crate::manifest::{Change, State};
 use crate::merkle::Base;
-use crate::types::{FileId, SegmentId, SeqNo, Written};
+use crate::types::{Epoch, FileId, SegmentId, SeqNo, Written};
 
 use super::commit::Sealed;
 use super::view::retire;
@@ -22,6 +22,10 @@ use super::{Store, View};
 pub(crate) struct FlushJob {
     pub(crate) sealed: Sealed,
     pub(crate) base: Base,
+    /// What ends up to and with this epoch is not in the base.
+    pub(crate) ended: Option<Epoch>,
+    /// The files that the base can be a change of, if any.
+    pub(crate) merkle: Vec<FileId>,
     pub(crate) levels: Levels,
     pub(crate) state: State,
 }
@@ -69,9 +73,12 @@ impl Store {
         let state = self.identity();
         let writer = self.writer.lock();
         let view = self.views.current();
+        let merkle = &writer.front.merkle;
         Some(FlushJob {
             sealed: writer.sealed.first()?.clone(),
-            base: writer.front.merkle.base.clone(),
+            base: merkle.base.clone(),
+            ended: merkle.ended,
+            merkle: if merkle.is_rebased { Vec::new() } else { state.merkle.clone() },
             levels: view.levels.clone(),
             state,
         })

@@ -4,6 +4,9 @@
 //! summed up here, behind the commit lock, and what it replaced by the memtables as it becomes known (`below`), so that the
 //! root costs next to nothing; of any other range a memtable sums up its own changes.
 //!
+//! What ends at or before the horizon counts in none of them: it left the base when the horizon was raised, and whoever adds
+//! or scans an entry passes it through [`EntrySum::after`].
+//!
 //! Easy to get wrong: base, runs and memtables must be of one moment. [`MerklePoint`] is taken under the commit lock, and
 //! read outside of it.
 
@@ -11,8 +14,8 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::index::MergeCursor;
-use crate::merkle::{Base, align};
-use crate::types::{EntrySum, KeyRange, RangeSum, SeqNo};
+use crate::merkle::{Base, align, covered};
+use crate::types::{EntrySum, Epoch, EpochSums, KeyRange, RangeSum, SeqNo};
 
 use super::measure::Measure;
 use super::view::View;
@@ -21,22 +24,43 @@ use super::view::View;
 #[derive(Debug, Clone)]
 pub(crate) struct MerkleLayers {
     pub(crate) base: Base,
+    /// Everything up to and with this epoch has left the base.
+    pub(crate) ended: Option<Epoch>,
+    /// Something has left the base since it was written, so that the next file has to hold all of it.
+    pub(crate) is_rebased: bool,
     /// The newest entries of the sealed memtables, oldest first: what these change but for what is below their keys.
-    sealed: Vec<RangeSum>,
+    sealed: Vec<EpochSums>,
     /// Those of the active one.
-    active: RangeSum,
+    active: EpochSums,
 }
 
 impl MerkleLayers {
-    pub(crate) fn new(base: Base) -> MerkleLayers {
-        MerkleLayers { base, sealed: Vec::new(), active: RangeSum::ZERO }
+    /// Over `base`, from which what ended up to and with epoch `ended` has yet to go.
+    pub(crate) fn new(base: Base, ended: Option<Epoch>) -> MerkleLayers {
+        let active = EpochSums::default();
+        let mut layers = MerkleLayers { base, ended: None, is_rebased: false, sealed: Vec::new(), active };
+        layers.expire(ended);
+        layers
+    }
+
+    /// Lets what ended up to and with epoch `ended` leave the sums. O(buckets that have such parts).
+    pub(crate) fn expire(&mut self, ended: Option<Epoch>) {
+        self.ended = self.ended.max(ended);
+        self.expire_base();
+    }
+
+    fn expire_base(&mut self) {
+        if let Some(ended) = self.ended.filter(|&ended| self.base.has_ended(ended)) {
+            self.base = self.base.expire(ended);
+            self.is_rebased = true;
+        }
     }
 
     /// Notes that an entry was added, and another one of the same key in the same memtable replaced.
     pub(crate) fn enter(&mut self, added: EntrySum, replaced: Option<EntrySum>) {
-        self.active += added.sum;
+        self.active.add_entry(added);
         if let Some(replaced) = replaced {
-            self.active -= replaced.sum;
+            self.active.add_entry(-replaced);
         }
     }
 
@@ -45,20 +69,30 @@ impl MerkleLayers {
         self.sealed.push(std::mem::take(&mut self.active));
     }
 
-    /// Takes in the base that a flush of the oldest sealed memtable made.
+    /// Takes in the base that a flush of the oldest sealed memtable made and wrote. The horizon may have risen meanwhile.
     pub(crate) fn install(&mut self, base: Base) {
         self.base = base;
+        self.is_rebased = false;
+        self.expire_base();
         self.sealed.remove(0);
     }
 
-    /// Takes in the base with an ingest.
+    /// Takes in the base with an ingest, which was written.
     pub(crate) fn install_ingest(&mut self, base: Base) {
         self.base = base;
+        self.is_rebased = false;
+        self.expire_base();
     }
 
-    /// The sum of everything, and of what is below the memtables' keys.
-    pub(crate) fn entered(&self) -> RangeSum {
-        self.base.total() + self.sealed.iter().copied().sum() + self.active
+    /// The sum of everything, and of what is below the memtables' keys, but for what ends up to and with epoch `ended`, which
+    /// is the horizon's or a later one. O(epochs) for that of the horizon, else O(parts that end).
+    pub(crate) fn entered(&self, ended: Option<Epoch>) -> RangeSum {
+        let memtables = self.sealed.iter().chain([&self.active]);
+        let left = match ended.filter(|_| ended > self.ended) {
+            Some(ended) => self.base.ended(&covered(), ended),
+            None => RangeSum::ZERO,
+        };
+        self.base.total() - left + memtables.map(|memtable| memtable.after(ended)).sum()
     }
 }
 
@@ -70,6 +104,8 @@ pub(crate) struct MerklePoint {
     pub(crate) total: RangeSum,
     pub(crate) view: Arc<View>,
     pub(crate) seqno: SeqNo,
+    /// Everything up to and with this epoch counts in no sum: the horizon's, or a later one that was asked for.
+    pub(crate) ended: Option<Epoch>,
 }
 
 impl MerklePoint {
@@ -81,11 +117,11 @@ impl MerklePoint {
     pub(crate) fn sum(&self, range: &KeyRange, measure: &Measure) -> Result<RangeSum> {
         let aligned = align(range, self.base.bounds());
         let mut sum = self.changes(range, measure);
-        sum += aligned.whole.map_or(RangeSum::ZERO, |whole| self.base.sum(&whole));
+        sum += aligned.whole.map_or(RangeSum::ZERO, |whole| self.base_sum(&whole));
         for rest in &aligned.rest {
             let mut cursor = MergeCursor::new(std::iter::empty(), self.view.levels.runs(), rest);
             while let Some((key, head)) = cursor.step()? {
-                sum += measure.stored(key, measure.hasher.key(key), &head).sum;
+                sum += measure.stored(key, measure.hasher.key(key), &head).after(self.ended).sum;
             }
         }
         Ok(sum)
@@ -95,6 +131,12 @@ impl MerklePoint {
     pub(crate) fn changes(&self, range: &KeyRange, measure: &Measure) -> RangeSum {
         let memtables = std::iter::once(&self.view.active).chain(&self.view.sealed);
         let count = |key: &[u8], head: &_| measure.entry(key, measure.hasher.key(key), head);
-        memtables.map(|memtable| memtable.sum(range, self.seqno, count)).sum()
+        memtables.map(|memtable| memtable.sum(range, self.seqno, self.ended, count)).sum()
+    }
+
+    /// The base's sum of `range`, whose ends must be bounds.
+    pub(crate) fn base_sum(&self, range: &KeyRange) -> RangeSum {
+        let ended = self.ended.map_or(RangeSum::ZERO, |ended| self.base.ended(range, ended));
+        self.base.sum(range) - ended
     }
 }

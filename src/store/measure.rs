@@ -45,6 +45,24 @@ impl Measure {
         EntrySum { sum, epoch: end.map(|end| Epoch(end / self.epoch_len.max(1))) }
     }
 
+    /// The last epoch that has ended by `horizon`, in clock units; `None` if none has.
+    pub(crate) fn ended(&self, horizon: u64) -> Option<Epoch> {
+        let ended = horizon.checked_add(1)? / self.epoch_len.max(1);
+        ended.checked_sub(1).map(Epoch).filter(|_| horizon > 0)
+    }
+
+    /// Whether `head` counts in no sum once every epoch up to and with `ended` has ended.
+    pub(crate) fn has_ended(&self, head: &Head, ended: Option<Epoch>) -> bool {
+        let epoch = head.end().map(|end| Epoch(end / self.epoch_len.max(1)));
+        epoch.is_some() && epoch <= ended
+    }
+
+    /// The end of the last epoch that has ended by `hlc`, in clock units; 0 if none has.
+    pub(crate) fn epoch_end(&self, hlc: u64) -> u64 {
+        // What ends in it is at most the clock's value just before the next one begins.
+        self.ended(hlc).map_or(0, |Epoch(ended)| (ended + 1).saturating_mul(self.epoch_len.max(1)) - 1)
+    }
+
     /// The level of the fence that `key` is, if it is one.
     pub(crate) fn fence_level(&self, hash: KeyHash) -> Option<u8> {
         hash.fence_bits().checked_sub(self.bucket_bits)

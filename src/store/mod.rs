@@ -14,11 +14,13 @@ mod conditional;
 mod durable;
 mod feed;
 mod fingerprint;
+mod horizon;
 mod ingest;
 mod install;
 mod keyspace;
 mod layers;
 mod measure;
+mod meeting;
 mod options;
 mod poison;
 mod retention;
@@ -53,6 +55,7 @@ pub(crate) use view::{View, Views};
 pub(crate) use watch::{WatchQueue, Watched, Watchers};
 
 use crate::error::{Error, Result};
+use crate::horizon::rule::Source;
 use crate::manifest::{Manifest, State};
 use crate::types::{KeyRange, SeqNo};
 use crate::vfs::LockGuard;
@@ -151,15 +154,14 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::commit`]; `Corruption` or `Io` of reading what is held: nothing changed.
-    pub(crate) fn apply(&self, writes: Vec<Write>) -> Result<Admission> {
+    pub(crate) fn apply(&self, writes: Vec<Write>, source: Source) -> Result<Admission> {
         self.check_index()?;
         let writes = admission::keep_greatest(writes, &self.measure);
-        let horizon = self.identity().horizon;
         let _applying = self.applying.read();
         let mut writer = self.lock_with_room()?;
         let view = self.views.current();
         let (admitted, admission) =
-            admission::admit(&writer.front, &view, writes, &self.measure, self.now_ms(), horizon)?;
+            admission::admit(&writer.front, &view, writes, &self.measure, self.now_ms(), source)?;
         if !admitted.is_empty() {
             self.append(&mut writer, &view, admitted)?;
         }

@@ -100,6 +100,16 @@ impl Neg for EntrySum {
     }
 }
 
+impl EntrySum {
+    /// What is left of this once every epoch up to and with `ended` has ended: itself, or nothing.
+    pub(crate) fn after(self, ended: Option<Epoch>) -> EntrySum {
+        match self.epoch.is_some() && self.epoch <= ended {
+            true => EntrySum { sum: RangeSum::ZERO, epoch: None },
+            false => self,
+        }
+    }
+}
+
 impl std::iter::Sum for RangeSum {
     fn sum<I: Iterator<Item = RangeSum>>(sums: I) -> RangeSum {
         sums.fold(RangeSum::ZERO, Add::add)
@@ -144,6 +154,12 @@ impl EpochSums {
         for (&epoch, &sum) in &other.ending {
             self.add_ending(epoch, sum);
         }
+    }
+
+    /// What is left of `total` once every epoch up to and with `ended` has ended. O(epochs).
+    pub(crate) fn after(&self, ended: Option<Epoch>) -> RangeSum {
+        let Some(ended) = ended else { return self.total };
+        self.total - self.ending.range(..=ended).map(|(_, &part)| part).sum()
     }
 
     fn add_ending(&mut self, epoch: Epoch, sum: RangeSum) {

@@ -32,8 +32,8 @@ pub use error::{AbortReason, PeerReason, ReplicaError, ReplicaErrorKind};
 pub use limits::Limits;
 pub use options::{Mode, Options, Versions};
 pub use replica::{
-    Applied, ApplyRequest, Children, Cut, Entries, Fetched, Heads, Origin, Piece, RangeEntries, ReadAnswer,
-    ReadLimit, ReadRequest, Replica, ReplicaInfo, ValueWriter, serve_read,
+    Applied, ApplyRequest, Children, Cut, Entries, Fetched, Heads, Meeting, Origin, Piece, RangeEntries,
+    ReadAnswer, ReadLimit, ReadRequest, Replica, ReplicaInfo, ValueWriter, serve_read,
 };
 pub use session::{
     Answer, Difference, End, Input, Outcome, Output, Progress, Reason, Reasons, Report, Session,

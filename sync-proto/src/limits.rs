@@ -27,6 +27,9 @@ pub const BATCH_COUNT_MAX: usize = 1024;
 /// What a session may hold in memory, whatever its peer sends.
 pub const MEMORY_MAX: usize = 8 << 20;
 
+/// Bytes of the greatest table of members.
+pub(crate) const MEMBERS_LEN_MAX: usize = 512 << 10;
+
 /// Of one flight's items: what this side keeps until the answer. Two of them live at a time.
 pub(crate) const TABLE_LEN_MAX: usize = 3 << 19;
 /// Greatest number of items in a flight; what must be answered in any case may be as much again.

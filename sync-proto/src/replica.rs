@@ -143,6 +143,18 @@ pub struct Applied {
     pub deferred: u64,
 }
 
+/// What a replica and its peer settled before anything is compared, when tables of members were looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Meeting {
+    /// What ended at or before this, in clock units, is compared by neither side.
+    pub cut: u64,
+    /// What the session will have proven once it is complete, for [`Replica::complete`] and nobody else. Empty if it
+    /// proves nothing.
+    pub proof: Vec<u8>,
+    /// The replica's table now; empty if the peer has the same.
+    pub table: Vec<u8>,
+}
+
 /// A store that can be repaired against another one.
 ///
 /// Ranges given to these calls lie within [`ReplicaInfo::replicated`], but their bounds are otherwise arbitrary.
@@ -190,6 +202,34 @@ pub trait Replica: Send + Sync {
         value_len: u64,
         origin: Origin,
     ) -> Result<Box<dyn ValueWriter>, ReplicaError>;
+
+    /// The table of members and of what is proven of them, as bytes that only replicas read; its checksum is
+    /// [`ReplicaInfo::members_checksum`]. Empty, with checksum 0, where there is none.
+    fn table(&self) -> Result<Vec<u8>, ReplicaError> {
+        Ok(Vec::new())
+    }
+
+    /// Meets `peer`, whose table is `table`; `None` if it has the same, or is not to be believed. Called before anything is
+    /// read for the session. Durably takes in what the peer knows more, and, if `closes`, closes what the peer has closed.
+    ///
+    /// Fails if the two have no session to hold: strangers, an expelled node, one that was restored from a backup.
+    fn meet(&self, peer: Origin, table: Option<&[u8]>, closes: bool) -> Result<Meeting, ReplicaError> {
+        let _ = (peer, table, closes);
+        Ok(Meeting::default())
+    }
+
+    /// This replica with all answers at the higher of `cut` and its own horizon, for one session. `None` if its answers
+    /// do not depend on that.
+    fn at_cut(&self, cut: u64) -> Option<Box<dyn Replica>> {
+        let _ = cut;
+        None
+    }
+
+    /// Notes durably that the session with `node` that [`Replica::meet`] gave `proof` for is complete.
+    fn complete(&self, node: u64, proof: &[u8]) -> Result<(), ReplicaError> {
+        let _ = (node, proof);
+        Ok(())
+    }
 
     /// Returns when everything that the store held or applied before the call is durable. On a read-only store it
     /// does nothing.
@@ -257,6 +297,24 @@ pub enum ReadRequest {
         /// Limits of the answer.
         limit: ReadLimit,
     },
+    /// [`Replica::table`].
+    Table,
+    /// [`Replica::meet`].
+    Meet {
+        /// The peer.
+        peer: Origin,
+        /// The peer's table, unless it is the same.
+        table: Option<Vec<u8>>,
+        /// Whether to close what the peer has closed.
+        closes: bool,
+    },
+    /// [`Replica::complete`].
+    Complete {
+        /// The peer's node.
+        node: u64,
+        /// What is proven.
+        proof: Vec<u8>,
+    },
     /// [`Replica::value`].
     Value {
         /// Whose value.
@@ -287,6 +345,12 @@ pub enum ReadAnswer {
     Entries(Entries),
     /// To [`ReadRequest::EntriesIn`].
     EntriesIn(RangeEntries),
+    /// To [`ReadRequest::Table`].
+    Table(Vec<u8>),
+    /// To [`ReadRequest::Meet`].
+    Met(Meeting),
+    /// To [`ReadRequest::Complete`].
+    Completed,
     /// To [`ReadRequest::Value`].
     Value(Option<Vec<u8>>),
 }
@@ -330,6 +394,14 @@ pub fn serve_read(replica: &dyn Replica, request: ReadRequest) -> Result<ReadAns
         ReadRequest::Heads { range, limit } => ReadAnswer::Heads(replica.heads(&range, limit)?),
         ReadRequest::Entries { keys, limit } => ReadAnswer::Entries(replica.entries(&keys, limit)?),
         ReadRequest::EntriesIn { range, limit } => ReadAnswer::EntriesIn(replica.entries_in(&range, limit)?),
+        ReadRequest::Table => ReadAnswer::Table(replica.table()?),
+        ReadRequest::Meet { peer, table, closes } => {
+            ReadAnswer::Met(replica.meet(peer, table.as_deref(), closes)?)
+        }
+        ReadRequest::Complete { node, proof } => {
+            replica.complete(node, &proof)?;
+            ReadAnswer::Completed
+        }
         ReadRequest::Value { key, stamp, offset, len } => {
             ReadAnswer::Value(replica.value(&key, stamp, offset, len)?)
         }

@@ -1,6 +1,6 @@
 //! The command `testkit`: runs rows of the fault table for as long as it is told, and prints a line for each.
 //!
-//! `testkit faults [--row F2] [--seconds N | --states N] [--seed S] [--json]`: exits with 1 if anything failed, with 2 if it
+//! `testkit faults [--row F2] [--seconds N | --states N] [--seed S | --from-seed S] [--json]`: exits with 1 if anything failed, with 2 if it
 //! does not understand its arguments. `testkit planted`: looks for each planted bug, and exits with 1 if one is not caught.
 #![allow(clippy::disallowed_methods, reason = "a command reads the clock to know when to stop")]
 
@@ -12,7 +12,8 @@ use testkit::Run;
 use testkit::planted;
 use testkit::rows::{self, ROWS, Row};
 
-const USAGE: &str = "usage: testkit faults [--row F2] [--seconds N | --states N] [--seed S] [--json]
+const USAGE: &str =
+    "usage: testkit faults [--row F2] [--seconds N | --states N] [--seed S | --from-seed S] [--json]
        testkit planted [NAME]
        testkit golden FOLDER";
 
@@ -23,6 +24,7 @@ struct Arguments {
     seconds: Option<u64>,
     states: Option<u64>,
     seed: Option<u64>,
+    from_seed: Option<u64>,
     json: bool,
 }
 
@@ -37,6 +39,7 @@ impl Arguments {
                 "--row" => arguments.row = Some(value()?),
                 "--seconds" => arguments.seconds = Some(number(value()?)?),
                 "--states" => arguments.states = Some(number(value()?)?),
+                "--from-seed" => arguments.from_seed = Some(number(value()?)?),
                 "--seed" => arguments.seed = Some(number(value()?)?),
                 "--json" => arguments.json = true,
                 _ => return Err(format!("{word} is not understood")),
@@ -122,6 +125,9 @@ fn show(row: &Row, arguments: &Arguments) -> usize {
     let states = arguments.states.unwrap_or(u64::MAX);
     let goes_on = |runs| runs < states && begun.elapsed() < Duration::from_secs(seconds);
     let mut run = Run::new(row.name, &goes_on).with_child(std::env::current_exe().ok());
+    if let Some(seed) = arguments.from_seed {
+        run = run.from_seed(seed);
+    }
     if let Some(seed) = arguments.seed {
         run = run.of_seed(seed);
     }

@@ -23,7 +23,7 @@ fn check(row: &str, states: u64) {
 
 #[test]
 fn f1_a_killed_process_loses_no_acknowledged_write() {
-    check("F1", 40);
+    check("F1", 100);
 }
 
 #[test]
@@ -34,6 +34,11 @@ fn f2_a_power_cut_takes_back_at_most_what_was_not_synced() {
 #[test]
 fn f3_recovery_may_be_cut_off_as_well() {
     check("F3", 5_000);
+}
+
+#[test]
+fn f4_the_same_holds_under_a_real_file_system() {
+    check("F4", 8);
 }
 
 #[test]
@@ -53,7 +58,7 @@ fn f7_damage_in_other_files_is_told_or_mended() {
 
 #[test]
 fn f9_whichever_operation_fails_nothing_acknowledged_is_lost() {
-    check("F9", 500);
+    check("F9", 300);
 }
 
 #[test]
@@ -63,7 +68,12 @@ fn f10_a_failed_fsync_is_never_believed_again() {
 
 #[test]
 fn f11_a_full_disk_loses_nothing() {
-    check("F11", 500);
+    check("F11", 300);
+}
+
+#[test]
+fn f12_interrupted_calls_are_made_again() {
+    check("F12", 10);
 }
 
 #[test]
@@ -89,6 +99,21 @@ fn f16_stamps_rise_whatever_clocks_do() {
 #[test]
 fn f18_replicas_become_equal_once_the_network_lets_them() {
     check("F18", 10_000);
+}
+
+#[test]
+fn f19_whatever_is_said_the_session_ends_typed() {
+    check("F19", 600);
+}
+
+#[test]
+fn f21_a_liar_is_left_in_bounded_time() {
+    check("F21", 200);
+}
+
+#[test]
+fn f24_snapshots_are_prefixes_beside_everything_else() {
+    check("F24", 2_000);
 }
 
 #[test]

@@ -31,7 +31,19 @@ fn check(name: &str) {
     }
     for seed in testkit::seeds(MUTATIONS) {
         println!("{name}: SYNCLINE_SEED={seed}");
-        (target.body)(&mutate(&corpus, &mut Random::new(seed)));
+        let input = Shown(mutate(&corpus, &mut Random::new(seed)));
+        (target.body)(&input.0);
+    }
+}
+
+/// An input that is shown if it fails, to become a file of the corpus.
+struct Shown(Vec<u8>);
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("{:02x?}", self.0);
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The engine's tests from outside, in one binary: the model, killed processes, power cuts, and replicas that converge.
+//! The engine's tests from outside, in one binary: the model, a history beside readers, and replicas that converge.
 
 mod checkpoint;
 mod close;
@@ -10,9 +10,9 @@ mod converge;
 mod crash;
 mod delete_range;
 mod feed;
+mod horizon;
+mod horizon_set;
 mod ingest;
-#[cfg(unix)]
-mod kill;
 mod merkle;
 mod model;
 mod read_only;

@@ -150,3 +150,30 @@ fn a_scrub_goes_on_where_it_stopped_through_restarts_and_compactions() {
         }
     }
 }
+
+#[test]
+fn a_verification_tells_how_far_it_is_and_stops_wherever_it_is_told_to() {
+    let world = World::new(3);
+    let db = world.builder("/db").create().expect("a new store");
+    fill(&db, 3_000, &mut Random::new(3));
+    db.flush().expect("flush");
+    fill(&db, 3_000, &mut Random::new(4));
+    let mut told = Vec::new();
+    let report = db.verify(|so_far| {
+        told.push(so_far);
+        true
+    });
+    assert_eq!(report.expect("verify").problems, Vec::<String>::new());
+    assert!(told.len() > 20 && told.is_sorted_by_key(|so_far| so_far.entries), "{told:?}");
+    assert!(told.iter().all(|so_far| so_far.entries <= so_far.entries_total));
+    assert!(told.iter().all(|so_far| so_far.entries_total == told[0].entries_total));
+    for stop in [0, 1, told.len() / 2, told.len() - 1] {
+        let mut calls = 0;
+        let stopped = db.verify(|_| {
+            calls += 1;
+            calls <= stop
+        });
+        assert!(matches!(stopped, Err(syncline::Error::Aborted)), "after {stop} calls: {stopped:?}");
+        assert_eq!(calls, stop + 1);
+    }
+}

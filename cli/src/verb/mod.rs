@@ -10,6 +10,7 @@ mod diff;
 mod digest;
 mod export;
 mod get;
+mod horizon;
 mod import;
 mod init;
 mod load;
@@ -39,6 +40,7 @@ pub(crate) fn run(verb: &Verb, output: Output) -> Result<Verdict> {
         Verb::Digest(args) => digest::run(args, output),
         Verb::Verify(args) => verify::run(args, output),
         Verb::Checkpoint(args) => checkpoint::run(args, output),
+        Verb::Horizon(args) => horizon::run(args, output),
         Verb::Compact(args) => compact::run(args, output),
         Verb::Scrub(args) => scrub::run(args, output),
         Verb::Export(args) => export::run(args, output),

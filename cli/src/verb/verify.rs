@@ -10,10 +10,9 @@ use crate::store;
 
 pub(super) fn run(args: &Store, output: Output) -> Result<Verdict> {
     let db = store::open_read_only(&args.dir)?;
-    let root = db.root()?;
-    let progress = Progress::things("checking entries", root.counts.live + root.counts.tombstones);
+    let progress = Progress::things("checking entries", 0);
     let report = db.verify(|state| {
-        progress.set(state.entries);
+        progress.set_of(state.entries, state.entries_total);
         true
     })?;
     drop(progress);

@@ -148,7 +148,7 @@ fn seeds_from_environment(default: u64) -> u64 {
 
 #[test]
 fn no_deleted_key_returns_and_all_agree_in_random_histories() {
-    for seed in 0..seeds_from_environment(1_000) {
+    for seed in 0..seeds_from_environment(500) {
         let (replicas, taken) = history(seed);
         if outcome(replicas, Weakened::Nothing, &taken).is_err() {
             let taken = shrink(replicas, Weakened::Nothing, taken);

@@ -57,8 +57,8 @@ fn a_lost_span_a_joiner_and_an_absent_owner_hold_the_horizon_until_they_have_met
     assert_eq!(table.horizon(), 9);
     table.admit(C);
     assert_eq!(table.horizon(), 0);
-    assert!(!table.is_known_to_all());
-    for node in [A, B] {
+    for node in [A, B, C] {
+        assert!(!table.is_known_to_all());
         table.acknowledge(node);
     }
     assert!(table.is_known_to_all());
@@ -100,4 +100,33 @@ fn a_store_that_meets_what_it_has_forgotten_was_restored() {
     later.close(A, 8);
     assert!(later.is_restored(A, &table), "it has forgotten that it was done");
     assert!(!table.is_restored(A, &backup));
+}
+
+#[test]
+fn a_table_comes_back_from_its_bytes_and_damaged_bytes_do_no_harm() {
+    let mut table = of_two();
+    table.close(A, 1 << 50);
+    table.close(B, 9);
+    table.opened(B, 300);
+    table.lost(A);
+    table.expel(C);
+    meet(&mut table, A, B);
+    let bytes = table.to_bytes();
+    assert_eq!(Table::from_bytes(&bytes), Ok(table));
+    for len in 0..bytes.len() {
+        assert!(Table::from_bytes(&bytes[..len]).is_err(), "cut at {len}");
+    }
+}
+
+#[test]
+fn what_a_table_has_more_than_before_makes_the_one_before_equal() {
+    let before = of_two();
+    let mut after = before.clone();
+    after.close(B, 5);
+    after.admit(C);
+    let more = after.since(&before);
+    assert_eq!(more.row(A), Default::default(), "A has said nothing new");
+    let mut again = before;
+    again.merge(&more);
+    assert_eq!(again, after);
 }

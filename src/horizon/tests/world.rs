@@ -354,13 +354,13 @@ impl World {
         let image = self.live(replica);
         let hlc = self.wall.saturating_sub(lag);
         let row = image.table.row(image.node);
-        let is_refused = rule::refuses(hlc, image.horizon(), rule::Source::Outside)
-            && !self.is_weakened(Weakened::NoRefusal);
-        let is_closed = hlc <= row.closed && !self.is_weakened(Weakened::ProvesWithoutClosing);
+        let horizon = if self.is_weakened(Weakened::NoRefusal) { 0 } else { image.horizon() };
+        let closed = if self.is_weakened(Weakened::ProvesWithoutClosing) { 0 } else { row.closed };
+        let is_refused = rule::refuses(hlc, horizon, closed, rule::Source::Outside);
         let stamp = (hlc, self.next);
         // A local write always wins in its store, for it is stamped above what it replaces.
         let is_older = image.head(key).is_some_and(|head| head.stamp > stamp);
-        if hlc == 0 || is_closed || is_refused || is_older || !image.is_owner() {
+        if hlc == 0 || is_refused || is_older || !image.is_owner() {
             return;
         }
         self.next += 1;

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use crate::error::Error;
 use crate::hash::SetHasher;
 use crate::index::{Below, Levels, Memtable, MergeCursor, Run, RunWriter};
 use crate::types::{
@@ -107,6 +108,11 @@ pub(super) const COMPRESSIONS: &[Compression] = &[
     #[cfg(feature = "zstd")]
     Compression::Zstd(3),
 ];
+
+/// What is wrong with a run.
+pub(super) fn problems(run: &Run) -> Vec<Error> {
+    run.verify(|_| true).expect("nobody stops it")
+}
 
 /// The head as a run has it: a large value is only in the log.
 pub(super) fn settled(head: &Head) -> Head {

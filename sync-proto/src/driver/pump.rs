@@ -16,6 +16,8 @@ pub struct Pump {
     session: Session,
     rights: Rights,
     writer: Option<Box<dyn ValueWriter>>,
+    /// The replica at the cut of the session, once that is settled.
+    at_cut: Option<Box<dyn Replica>>,
 }
 
 /// What a transport is to do next.
@@ -39,7 +41,7 @@ impl Pump {
 
     /// For a session that has just begun, with a peer that may do no more than `rights` say.
     pub fn with_rights(session: Session, rights: Rights) -> Pump {
-        Pump { session, rights, writer: None }
+        Pump { session, rights, writer: None, at_cut: None }
     }
 
     /// Hands an input to the session: a frame when [`Step::Receive`] asked for one, or that the connection ended, or
@@ -81,13 +83,23 @@ impl Pump {
         }
     }
 
-    fn read(&self, replica: &dyn Replica, request: ReadRequest) -> Result<ReadAnswer, ReplicaError> {
+    fn read(&mut self, replica: &dyn Replica, request: ReadRequest) -> Result<ReadAnswer, ReplicaError> {
         if !self.rights.read {
             return Err(denied("read"));
         }
-        let mut answer = serve_read(replica, request)?;
-        if let ReadAnswer::Info(info) = &mut answer {
-            info.read_only |= !self.rights.write;
+        let request = match request {
+            // The word of a peer that may not write changes nothing here.
+            ReadRequest::Meet { peer, .. } if !self.rights.write => {
+                ReadRequest::Meet { peer, table: None, closes: false }
+            }
+            ReadRequest::Complete { .. } if !self.rights.write => return Ok(ReadAnswer::Completed),
+            request => request,
+        };
+        let mut answer = serve_read(self.at_cut.as_deref().unwrap_or(replica), request)?;
+        match &mut answer {
+            ReadAnswer::Info(info) => info.read_only |= !self.rights.write,
+            ReadAnswer::Met(meeting) => self.at_cut = replica.at_cut(meeting.cut),
+            _ => {}
         }
         Ok(answer)
     }

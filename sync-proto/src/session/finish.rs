@@ -38,6 +38,9 @@ impl Session {
         if self.staging.is_some() {
             return Err(AbortReason::Protocol("a flight that ends within a value"));
         }
+        if self.end_of_tables() {
+            return Ok(());
+        }
         if !self.established {
             return Err(AbortReason::Protocol("no hello"));
         }
@@ -196,7 +199,10 @@ impl Session {
     fn end_well(&mut self) {
         self.report.refused = self.report.refused.saturating_add(self.peer_refused);
         self.report.deferred = self.report.deferred.saturating_add(self.peer_deferred);
-        self.end(if self.reasons.is_empty() { End::Complete } else { End::Partial(self.reasons) });
+        match self.reasons.is_empty() {
+            true => self.end_complete(),
+            false => self.end(End::Partial(self.reasons)),
+        }
     }
 
     /// Ends the session early and tells the peer why, unless it knows.

@@ -150,6 +150,11 @@ impl Session {
         self.end_flight();
     }
 
+    /// Whether the message that is being read is the first of its flight, but for a table.
+    fn is_first(&self) -> bool {
+        self.heard.messages == 1 + u64::from(self.tables.heard.is_some())
+    }
+
     /// The reason to end for lack of a common version.
     pub(crate) fn version_mismatch(&self, theirs: Versions) -> AbortReason {
         let ours = self.options.versions;
@@ -162,7 +167,7 @@ impl Session {
     }
 
     pub(crate) fn on_hello(&mut self, hello: Hello) -> Result<(), AbortReason> {
-        if self.initiates() || self.heard.messages > 1 || self.established {
+        if self.initiates() || !self.is_first() || self.established {
             return Err(AbortReason::Protocol("a hello out of place"));
         }
         let Some(version) = self.options.versions.common(hello.versions) else {
@@ -188,6 +193,7 @@ impl Session {
         let root = info.root;
         self.set_scope(&info, hello.filter.as_ref())?;
         self.own = Some(info);
+        let Some(hello) = self.meets_asked(hello) else { return Ok(()) };
         if self.terms.filtered {
             self.ask_scope_sum(Opening::AskedFiltered(hello));
         } else {
@@ -229,7 +235,7 @@ impl Session {
     }
 
     pub(crate) fn on_hello_reply(&mut self, reply: HelloReply) -> Result<(), AbortReason> {
-        if !self.initiates() || self.heard.messages > 1 || self.established {
+        if !self.initiates() || !self.is_first() || self.established {
             return Err(AbortReason::Protocol("a hello reply out of place"));
         }
         let Some(own) = self.own.as_ref() else {
@@ -245,6 +251,17 @@ impl Session {
         if reply.party.node == own.node {
             return Err(AbortReason::SameNode);
         }
+        match self.meets_replied(reply) {
+            Some(reply) => self.take_reply(reply),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes in what a checked reply says.
+    pub(crate) fn take_reply(&mut self, reply: HelloReply) -> Result<(), AbortReason> {
+        let Some(own) = self.own.as_ref() else {
+            return Err(AbortReason::Inconsistent("no hello"));
+        };
         let horizon = reply.party.horizon;
         let raise = horizon > own.horizon && !self.terms.filtered;
         let salt = SessionSalt::new(self.options.nonce, reply.party.nonce);

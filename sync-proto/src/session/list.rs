@@ -57,7 +57,7 @@ impl Session {
                 self.ask_cut(Span { explicit: true, ..place.into_span(RangeSum::ZERO, 0) });
             }
             Reading::List { span, attempt } => self.say_list(span, attempt, heads),
-            Reading::Match { place, fingerprints } => self.say_unmatched(&place, &fingerprints, heads.heads),
+            Reading::Match { place, fingerprints } => self.answer_list(place, &fingerprints, heads.heads),
             Reading::MatchFull { place, entries } => {
                 self.settled = self.settled.saturating_add(heads.heads.len() as u64);
                 self.rule(place.item, leaf::decide_full(heads.heads, &entries));
@@ -108,7 +108,7 @@ impl Session {
         } else if list.fingerprints.is_empty() {
             self.stream(place.range);
         } else {
-            let limit = self.list_limit(list.fingerprints.len());
+            let limit = ReadLimit { count: LIST_COUNT_MAX as u32, bytes: KEYS_LEN_MAX as u32 };
             let range = place.range.clone();
             self.ask_heads(limit, range, Reading::Match { place, fingerprints: list.fingerprints });
         }
@@ -118,7 +118,8 @@ impl Session {
     pub(crate) fn on_full_list(&mut self, list: FullList) -> Result<(), AbortReason> {
         let place = self.enter(&list.scope)?;
         if self.has_room() {
-            let limit = self.list_limit(list.entries.len());
+            let count = self.worth_telling(list.entries.len()) as u32;
+            let limit = ReadLimit { count, bytes: KEYS_LEN_MAX as u32 };
             let range = place.range.clone();
             self.ask_heads(limit, range, Reading::MatchFull { place, entries: list.entries });
         } else {
@@ -127,17 +128,21 @@ impl Session {
         Ok(())
     }
 
-    /// How many heads are worth reading to answer a list of `list_len` entries; beyond, the range is cut.
-    fn list_limit(&self, list_len: usize) -> ReadLimit {
+    /// Of how many entries it is worth telling to answer a list of `list_len`; where there are more, the range is cut.
+    fn worth_telling(&self, list_len: usize) -> usize {
         let worth = list_len.saturating_mul(4).saturating_add(self.options.limits.list_count as usize);
-        ReadLimit { count: worth.min(LIST_COUNT_MAX) as u32, bytes: KEYS_LEN_MAX as u32 }
+        worth.min(LIST_COUNT_MAX)
     }
 
-    fn say_unmatched(&mut self, place: &Place, fingerprints: &[u32], heads: Vec<Head>) {
-        let head_count = heads.len() as u64;
+    fn answer_list(&mut self, place: Place, fingerprints: &[u32], heads: Vec<Head>) {
+        let head_count = heads.len();
         let Mismatch { lacking, extra, common } = leaf::match_list(fingerprints, heads, &self.heard_salt);
-        self.push_unmatched(place, Lacking::Positions(lacking), extra, common);
-        self.settled = self.settled.saturating_add(head_count);
+        // Where nothing is lacking, what is extra is sent and needs no words.
+        if !lacking.is_empty() && head_count > self.worth_telling(fingerprints.len()) {
+            return self.ask_cut(Span { explicit: true, ..place.into_span(RangeSum::ZERO, 0) });
+        }
+        self.push_unmatched(&place, Lacking::Positions(lacking), extra, common);
+        self.settled = self.settled.saturating_add(head_count as u64);
     }
 
     /// Answers a list or a sketch. Where this side lacks nothing of it, the peer lacks the keys of all that is extra, and

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::backlog::{Backlog, Deferred};
 use super::finish::Closing;
 use super::hello::{Opening, Terms};
+use super::horizon::{Meet, Tables};
 use super::io::{Answer, Input, Output};
 use super::outbox::Outbox;
 use super::receive::Staging;
@@ -56,6 +57,7 @@ pub(crate) enum State {
 #[derive(Debug)]
 pub(crate) enum Waiting {
     Opening(Opening),
+    Meeting(Meet),
     Walking(Walking),
     Sending(Sending),
     Apply,
@@ -121,6 +123,7 @@ pub struct Session {
     pub(crate) terms: Terms,
     pub(crate) established: bool,
     pub(crate) own: Option<Box<ReplicaInfo>>,
+    pub(crate) tables: Tables,
 
     /// Number of the flight that is coming in or going out; the hello is 1.
     pub(crate) leg: u32,
@@ -210,6 +213,7 @@ impl Session {
             terms,
             established: false,
             own: None,
+            tables: Tables::default(),
             leg: 1,
             frame: None,
             heard: Heard::default(),
@@ -316,6 +320,7 @@ impl Session {
             + self.backlog.memory_len()
             + self.aside.memory_len()
             + self.sends.memory_len()
+            + self.tables.memory_len()
             + covers(&self.uncovered)
             + covers(&self.uncovered_next)
     }
@@ -443,12 +448,15 @@ impl Session {
         if self.staging.is_some() && !matches!(message, Message::ValuePart(_) | Message::ValueAbandon) {
             return Err(AbortReason::Protocol("a message between the parts of a value"));
         }
-        if !self.established && !matches!(message, Message::Hello(_) | Message::HelloReply(_)) {
+        if !self.established
+            && !matches!(message, Message::Hello(_) | Message::HelloReply(_) | Message::Table(_))
+        {
             return Err(AbortReason::Protocol("no hello"));
         }
         match message {
             Message::Hello(hello) => self.on_hello(hello),
             Message::HelloReply(reply) => self.on_hello_reply(reply),
+            Message::Table(table) => self.on_table(table),
             Message::Stream(count) => self.on_stream(count),
             Message::Entries(entries) => self.on_entries(entries, len),
             Message::ValueBegin(begin) => self.on_value_begin(begin),
@@ -470,6 +478,7 @@ impl Session {
         };
         match (waiting, answer) {
             (Waiting::Opening(opening), Answer::Read(answer)) => self.open(opening, answer),
+            (Waiting::Meeting(meet), Answer::Read(answer)) => self.met(meet, answer),
             (Waiting::Walking(walking), Answer::Read(answer)) => self.walk(walking, answer),
             (Waiting::Sending(sending), Answer::Read(answer)) => self.fetched(sending, answer),
             (Waiting::Apply, Answer::Applied(applied)) => {

@@ -14,7 +14,7 @@
 //! it sends that, then entries, and says "done" when nothing of its own is outstanding.
 //!
 //! - `io`: what goes in and out. `machine`: state, and the loop that moves it on.
-//! - `hello`: opening; who may send what.
+//! - `hello`: opening; who may send what. `horizon`: who belongs to the set, and what a session proves.
 //! - `walk`: pieces of ranges; `align` compares them and `guess` judges by that how much differs, both purely. `aside`: what does not fit a flight.
 //! - `list`: small ranges, and `scan`: larger ones by a sketch; `leaf` settles them, purely.
 //! - `send`, `receive`: entries. `finish`: the end of a flight, and of the session.
@@ -29,6 +29,7 @@ mod backlog;
 mod finish;
 mod guess;
 mod hello;
+mod horizon;
 mod io;
 mod keys;
 mod leaf;

@@ -200,6 +200,23 @@ fn what_only_one_side_holds_is_sent_without_being_asked_for() {
 }
 
 #[test]
+fn a_side_that_holds_one_entry_in_a_hundred_gets_the_others_in_a_few_flights() {
+    // It knows almost none of the fences that the other side cuts at, and what it sketches never decodes.
+    for left_lacks in [false, true] {
+        let (left, right) = stale_pair(12_000, []);
+        let few = if left_lacks { &left } else { &right };
+        let kept = |n: &u64| !n.is_multiple_of(100);
+        (0..12_000).filter(kept).for_each(|n| few.remove(&[vec![1], Rng(n).bytes(12)].concat()));
+        let truth = Truth::of(&left, &right);
+        let (outcome, on_right) = run(&left, &right, Options::new(1), &mut |_, _| ());
+        assert_eq!((outcome.end, left.root()), (End::Complete, right.root()), "{left_lacks}");
+        let sent = outcome.report.entries_sent + on_right.report.entries_sent;
+        assert_eq!(sent, truth.entries_to_send(), "{left_lacks}");
+        assert!(outcome.report.legs < 16, "{left_lacks}: {}", outcome.report.legs);
+    }
+}
+
+#[test]
 fn an_entry_overwritten_between_two_passes_is_not_lost() {
     for on_left in [false, true] {
         let (left, right) = stale_pair(3000, [5, 100, 2000]);

@@ -266,15 +266,17 @@ impl Session {
         joins: bool,
     ) {
         let Place { item, range, depth, .. } = place;
-        // Where no bound of the peer's was found here, ids will not help the next time either.
+        // Where no bound of the peer's was found here, ids will not help the next time either. The cut may have been the
+        // answer to a sketch, so no other sketch is tried: that could go on for ever.
         let explicit = bounds.is_empty() && hashes.len() > 1;
+        let tries = if explicit { SKETCH_TRY_COUNT_MAX } else { 0 };
         let (groups, settled) = align::compare(&range, total, bounds, hashes, differing, &self.heard_salt);
         let groups = align::join(groups, |count, differing| joins && self.fits_one(count, differing));
         self.settled = self.settled.saturating_add(settled);
         self.spans.extend(groups.into_iter().map(|group| {
             let Group { lo, hi, range, sum, peer_empty, differing } = group;
             let scope = Scope::Pieces(Pieces { item, lo: lo as u32, hi: hi as u32 });
-            Span { scope, range, sum, peer_empty, explicit, differing, tries: 0, depth }
+            Span { scope, range, sum, peer_empty, explicit, differing, tries, depth }
         }));
     }
 

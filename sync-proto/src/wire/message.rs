@@ -7,6 +7,7 @@ use super::codec::{Decoded, Malformed, Reader, put_bytes, put_varint};
 use super::entry::{self, ValueBegin};
 use super::hello::{Abort, Done, Hello, HelloReply};
 use super::item::{Children, FullList, Later, List, Settle, Sketched, Split, Unmatched};
+use crate::limits::MEMBERS_LEN_MAX;
 use crate::types::Entry;
 
 /// One message.
@@ -33,6 +34,9 @@ pub(crate) enum Message {
     Names(Vec<(bool, Vec<u8>)>),
     Done(Done),
     Abort(Abort),
+    /// The sender's table of members, as [`crate::Replica::table`] gave it. Before a hello or its reply, or in the place of
+    /// the reply.
+    Table(Vec<u8>),
     Sketched(Sketched),
 }
 
@@ -54,6 +58,7 @@ const VALUE_ABANDON: u8 = 15;
 const NAMES: u8 = 16;
 const DONE: u8 = 17;
 const ABORT: u8 = 18;
+const TABLE: u8 = 32;
 const SKETCHED: u8 = 19;
 
 impl Message {
@@ -77,6 +82,7 @@ impl Message {
             Message::Names(_) => NAMES,
             Message::Done(_) => DONE,
             Message::Abort(_) => ABORT,
+            Message::Table(_) => TABLE,
             Message::Sketched(_) => SKETCHED,
         }
     }
@@ -102,6 +108,7 @@ impl Message {
             Message::Names(names) => entry::put_names(out, names),
             Message::Done(done) => done.encode(out),
             Message::Abort(abort) => abort.encode(out),
+            Message::Table(table) => put_bytes(out, table),
             Message::Sketched(sketched) => sketched.encode(out),
         }
     }
@@ -132,6 +139,7 @@ impl Message {
             NAMES => Message::Names(entry::names(reader)?),
             DONE => Message::Done(Done::decode(reader)?),
             ABORT => Message::Abort(Abort::decode(reader)?),
+            TABLE => Message::Table(reader.bytes(MEMBERS_LEN_MAX)?.to_vec()),
             SKETCHED => Message::Sketched(Sketched::decode(reader)?),
             _ => return Err(Malformed("unknown message")),
         })

@@ -173,18 +173,21 @@ impl Hook for RemovalFirst {
     }
 }
 
-/// Leaves out the fsync that follows the cut of a segment to its length.
+/// Leaves out the fsync of every segment but the one that was written last.
 #[derive(Debug, Default)]
 struct UnsyncedSeal {
-    sealed: Mutex<Option<PathBuf>>,
+    written: Mutex<Option<PathBuf>>,
 }
 
 impl Hook for UnsyncedSeal {
     fn before(&self, change: Change<'_>) -> Verdict {
-        let mut sealed = self.sealed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_segment = |path: &Path| path.to_string_lossy().contains(".log");
         match change {
-            Change::Truncate(path, _) => *sealed = Some(path.to_owned()),
-            Change::Sync(path) if sealed.as_deref() == Some(path) => return Verdict::Skip,
+            Change::Write(path, ..) if is_segment(path) => *written = Some(path.to_owned()),
+            Change::Sync(path) if is_segment(path) && written.as_deref() != Some(path) => {
+                return Verdict::Skip;
+            }
             _ => {}
         }
         Verdict::Go

@@ -4,8 +4,8 @@
 //! Needs root, a loop device, `mkfs.ext4` or `mkfs.xfs`, and `python3` for the one system call that no safe interface has.
 //! Skipped aloud without.
 //!
-//! Easy to get wrong: after the shutdown the child may still say what had returned before; what it says is durable must be
-//! there, and a commit that was not `Sync` is promised nothing.
+//! Easy to get wrong: a shutdown is not quite a power cut, for the child goes on beside it. Only what it said to be durable before
+//! the shutdown began must be there, and a commit that was not `Sync` is promised nothing.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -52,14 +52,14 @@ pub fn a_lying_peer(run: &mut Run<'_>) {
         let initiates = random.chance(50);
         let liar = Through::new(&liar, lies);
         let frames = meet(&DbReplica::new(&honest), &liar, initiates)?;
-        run.reach("long walks", frames > 20);
+        run.reach("sessions beyond the hello", frames > 2);
         let report = honest.verify(&mut |_| true).map_err(|error| error.to_string())?;
         match report.problems.first() {
             Some(problem) => Err(format!("the honest store, verify: {problem}")),
             None => Ok(()),
         }
     });
-    run.must_reach(200, &["long walks"]);
+    run.must_reach(200, &["sessions beyond the hello"]);
 }
 
 /// Lets an honest replica and a liar meet; how many frames that took.

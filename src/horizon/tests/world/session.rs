@@ -167,7 +167,7 @@ impl World {
         if image.head(key).is_some_and(|head| head.stamp >= entry.stamp) {
             return true;
         }
-        if rule::refuses(entry.hlc(), horizon, source) && self.weakened != Weakened::NoRefusal {
+        if rule::refuses(entry.hlc(), horizon, 0, source) && self.weakened != Weakened::NoRefusal {
             return entry.kind == Kind::Tombstone;
         }
         image.take(key, entry);
