@@ -49,7 +49,8 @@ pub struct Common {
     pub keys: Vec<Key>,
     /// Makes the values.
     pub data: Data,
-    seed: u64,
+    /// What keys and choices follow from.
+    pub seed: u64,
 }
 
 impl Common {

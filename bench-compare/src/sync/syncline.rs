@@ -4,18 +4,23 @@
 //! both sides in turns; threads of the stores have nothing to do meanwhile unless more is applied than a memtable holds.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sync_proto::driver::{Pump, Step};
 use sync_proto::{End, Input, Options, Outcome, Session};
+use syncline::clock::{ManualClock, SeededEntropy};
 use syncline::replica::DbReplica;
-use syncline::{Db, Durability};
+use syncline::{Builder, Db, Durability, Environment};
 
 use super::Peer;
 use super::case::{Case, Common};
 use super::cpu::Cpu;
 use super::row::Cost;
 use crate::Result;
+
+/// Wall time of the stores, in milliseconds since 1970.
+const NOW_MS: u64 = 1_700_000_000_000;
 
 /// Entries of a batch when the right side is changed.
 const BATCH_LEN: usize = 1_000;
@@ -25,6 +30,7 @@ const BATCH_LEN: usize = 1_000;
 pub struct SynclinePeer {
     dir: PathBuf,
     base: Db,
+    seed: u64,
 }
 
 impl SynclinePeer {
@@ -33,19 +39,20 @@ impl SynclinePeer {
     /// # Errors
     /// The engine's.
     pub fn new(common: &Common, dir: &Path) -> Result<SynclinePeer> {
-        let base = Db::builder(dir.join("base")).create()?;
+        let base = builder(&dir.join("base"), common.seed).create()?;
         let mut value = Vec::new();
         base.ingest(common.keys.iter().map(|key| {
             common.data.fill_value(key, 0, &mut value);
             (key, value.clone())
         }))?;
-        Ok(SynclinePeer { dir: dir.to_owned(), base })
+        Ok(SynclinePeer { dir: dir.to_owned(), base, seed: common.seed })
     }
 
-    /// Opens a copy of what was loaded in `dir`, with `change` made in it, and waits until it is at rest.
-    fn copy(&self, dir: &Path, change: impl FnOnce(&Db) -> Result<()>) -> Result<Db> {
+    /// Opens a copy of what was loaded in `dir`, with `change` made in it, and waits until it is at rest. `number` tells
+    /// replicas apart.
+    fn copy(&self, dir: &Path, number: u64, change: impl FnOnce(&Db) -> Result<()>) -> Result<Db> {
         self.base.checkpoint(dir)?;
-        let db = Db::open(dir)?;
+        let db = builder(dir, self.seed.wrapping_add(number)).open()?;
         change(&db)?;
         db.flush()?;
         while db.step()? {}
@@ -57,8 +64,8 @@ impl SynclinePeer {
 impl Peer for SynclinePeer {
     fn repair(&self, common: &Common, case: &Case) -> Result<Cost> {
         let dir = tempfile::tempdir_in(&self.dir)?;
-        let left = self.copy(&dir.path().join("left"), |_| Ok(()))?;
-        let right = self.copy(&dir.path().join("right"), |db| change(db, common, case))?;
+        let left = self.copy(&dir.path().join("left"), 1, |_| Ok(()))?;
+        let right = self.copy(&dir.path().join("right"), 2, |db| change(db, common, case))?;
         let mut sides = [Side::initiator(&left), Side::responder(&right)];
         let [ours, theirs] = run(&mut sides)?;
         check(common, case, &ours, &theirs)?;
@@ -76,6 +83,13 @@ impl Peer for SynclinePeer {
             entries_read: report.entries_read + theirs.report.entries_read,
         })
     }
+}
+
+/// A store whose secret and stamps follow from a seed, so that every run with the same seed sends the same bytes.
+fn builder(dir: &Path, seed: u64) -> Builder {
+    let wall_clock = Arc::new(ManualClock::new(NOW_MS));
+    let entropy = Arc::new(SeededEntropy::new(seed));
+    Db::builder(dir).environment(Environment { wall_clock, entropy, ..Environment::system() })
 }
 
 /// Makes the right side of a copy of the left one.
