@@ -135,7 +135,7 @@ pub fn of_another_version(run: &mut Run<'_>) {
     });
 }
 
-/// Makes the files of [`GOLDEN`] in `dir`.
+/// Makes the files of the golden set in `dir`.
 ///
 /// # Errors
 /// What the store or the folder failed with.
