@@ -92,7 +92,7 @@ impl Db {
         let inner = Inner { store, maintenance, threads, recovery, default_name, default_prefix };
         let db = Db { inner: Arc::new(inner) };
         if db.inner.store.options.background {
-            db.start_thread("syncline-log", Work::Segments)?;
+            db.start_thread("syncline-ahead", Work::Ahead)?;
             db.start_thread("syncline-flush", Work::Flush)?;
             db.start_thread("syncline-merge", Work::Merge)?;
         }

@@ -1,5 +1,5 @@
 //! Background work: when to flush, compact and collect. [`Maintenance::step`] does one bounded piece of it; threads do it in
-//! production, one for flushes, one for merges, one for the next log segment, and tests call it themselves.
+//! production, one for flushes, one for merges, one for what seals and flushes will need, and tests call it themselves.
 //!
 //! Commits that come in faster than flushes can take them are slowed down a little, long before there is no room (see
 //! `pressure`); the same if merges lag so far behind that runs pile up.
@@ -56,8 +56,8 @@ pub struct CompactProgress {
 /// What one thread does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Work {
-    /// Of log segments, ahead of their use: apart from flushes, which may take long when commits come in fastest.
-    Segments,
+    /// What seals and flushes will need, ahead of them: apart from flushes, which take long when commits come in fastest.
+    Ahead,
     Flush,
     Merge,
 }
@@ -72,7 +72,7 @@ pub(crate) struct Maintenance {
     merging: Mutex<Vec<Merge>>,
     /// One merge of everything at a time.
     compacting: Mutex<()>,
-    segment_maker: Worker,
+    preparer: Worker,
     flusher: Worker,
     merger: Worker,
     /// Where writers wait.
@@ -88,7 +88,7 @@ impl Maintenance {
             flushing: Mutex::new(()),
             merging: Mutex::default(),
             compacting: Mutex::new(()),
-            segment_maker: Worker::default(),
+            preparer: Worker::default(),
             flusher: Worker::default(),
             merger: Worker::default(),
             room: Worker::default(),
@@ -159,7 +159,7 @@ impl Maintenance {
     pub(crate) fn make_room(&self, bytes: impl FnOnce() -> u64) -> Result<()> {
         let backlog = self.store.backlog();
         if backlog.wants_segment {
-            self.segment_maker.wake();
+            self.preparer.wake();
         }
         if backlog.sealed == 0 && backlog.runs <= RUNS_FREE {
             return Ok(());
@@ -290,7 +290,14 @@ impl Maintenance {
     /// then the thread sleeps until there is new work, and whoever needs its work meets the error.
     pub(crate) fn run(&self, work: Work) {
         match work {
-            Work::Segments => self.segment_maker.run(|| self.make_segment_ahead().unwrap_or(false)),
+            Work::Ahead => self.preparer.run(|| {
+                let worked = self.make_segment_ahead().unwrap_or(false);
+                if worked {
+                    // What cannot be read the flush meets again.
+                    let _ = self.store.settle_ahead();
+                }
+                worked
+            }),
             Work::Flush => self.flusher.run(|| self.flush_one().unwrap_or(false)),
             Work::Merge => {
                 let mut bucket = self.limit();
@@ -330,7 +337,7 @@ impl Maintenance {
 
     /// Ends the threads after what they are doing.
     pub(crate) fn stop(&self) {
-        self.segment_maker.stop();
+        self.preparer.stop();
         self.flusher.stop();
         self.merger.stop();
     }

@@ -14,6 +14,7 @@ use crate::hash::KeyHash;
 use crate::index::{Levels, LookedUp, Memtable};
 use crate::types::{EpochSums, SeqNo};
 
+use super::Store;
 use super::measure::Measure;
 use super::view::View;
 
@@ -30,6 +31,22 @@ impl View {
             older = rest;
         }
         Ok(below)
+    }
+}
+
+impl Store {
+    /// Settles the newest sealed memtable while the flush of an older one is under way, so that its own has less to do.
+    ///
+    /// # Errors
+    /// `Corruption`, `Io`.
+    pub(crate) fn settle_ahead(&self) -> Result<()> {
+        let view = self.views.current();
+        match &view.sealed[..] {
+            [newest, older @ ..] if !older.is_empty() && self.measure.index => {
+                settle(newest, newest.key_count(), older, &view.levels, &self.measure).map(drop)
+            }
+            _ => Ok(()),
+        }
     }
 }
 
