@@ -28,7 +28,7 @@ pub struct Plan {
 }
 
 /// Most bytes of values in one store: larger values make fewer entries.
-const VALUE_BYTES_MAX: u64 = 2 << 30;
+const VALUE_BYTES_MAX: u64 = 16 << 30;
 
 impl Plan {
     /// Runs everything and shows every row to `collect` as soon as it is there. A failed child is reported and does not
