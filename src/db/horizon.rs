@@ -77,7 +77,7 @@ impl Db {
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let dir = tempfile::tempdir()?;
-    /// # let db = syncline::Db::open(dir.path())?;
+    /// # let db = syncline::Db::builder(dir.path()).open_or_create()?;
     /// let now = std::time::UNIX_EPOCH.elapsed()?;
     /// let two_hours_ago = (now.as_millis() as u64 - 7_200_000) << 16;
     /// let closed = db.close_through(two_hours_ago)?;
