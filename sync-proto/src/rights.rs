@@ -1,4 +1,4 @@
-//! What a peer may do: a small table of rights by name. Servers fill it; [`crate::driver::Pump`] holds sessions to it.
+//! What a peer may do: a small table of rights by name. Servers fill it; the driver's pump holds sessions to it.
 //! The session knows nothing of it beyond a replica that takes no entries, or gives no answer at all.
 //!
 //! Easy to get wrong: names come from certificates that were verified. On a connection without them nobody has a name,
