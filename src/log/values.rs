@@ -113,8 +113,11 @@ impl ValueSegments {
             return Ok(file.clone());
         }
         let path = path(&self.dir, id);
-        let file = self.vfs.open(&path, self.mode).map_err(|source| Error::io("open", &path, source))?;
-        Ok(segment.file.get_or_init(|| file).clone())
+        match self.vfs.open(&path, self.mode) {
+            Ok(file) => Ok(segment.file.get_or_init(|| file).clone()),
+            // Whoever has removed the name since the look above has opened the file before.
+            Err(source) => segment.file.get().cloned().ok_or_else(|| Error::io("open", &path, source)),
+        }
     }
 }
 
