@@ -1,7 +1,6 @@
 //! Settling memtables: looking up what the layers below count for keys that were written without a look at these.
 //!
-//! A flush settles its memtable; whoever asks for a sum settles what has come in until then, which takes about half a
-//! microsecond a key and is done once for each.
+//! A flush settles its memtable; whoever asks for a sum settles what has come in until then, once for each key.
 //!
 //! Easy to get wrong: older memtables hide the runs, so they are asked first.
 

@@ -104,7 +104,7 @@ impl<'a> Run<'a> {
         self
     }
 
-    /// With a program that can be started as a child: `PROGRAM child ...` calls [`crate::rows::kill::child`].
+    /// With a program that can be started as a child: `PROGRAM child ...` calls the child of the row that kills it.
     pub fn with_child(mut self, child: Option<PathBuf>) -> Run<'a> {
         self.child = child;
         self
