@@ -1,8 +1,12 @@
 //! Sizes, places and bytes of a log that nothing happens to.
 
+use std::io;
+
+use parking_lot::Mutex;
 use smallvec::smallvec;
 
 use super::*;
+use crate::vfs::{LockGuard, ReadableFile, Staging, WritableFile};
 
 /// The bytes that `docs/format.md` shows as its example.
 const EXAMPLE: &str = "\
@@ -163,4 +167,77 @@ fn commits_larger_than_any_buffer_are_replayed_and_copied() {
     assert_eq!(opened.copied, 7);
     assert!(opened.found == contents);
     assert!(open(&vfs).expect("opens once more").found == contents);
+}
+
+/// Does something before the first opening of a file; nothing but openings is asked of it.
+#[derive(Clone)]
+struct Late {
+    inner: MemoryVfs,
+    before: Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>,
+}
+
+impl std::fmt::Debug for Late {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Late").finish_non_exhaustive()
+    }
+}
+
+impl Vfs for Late {
+    fn open(&self, path: &Path, mode: ReadMode) -> io::Result<Arc<dyn ReadableFile>> {
+        let before = self.before.lock().take();
+        if let Some(before) = before {
+            before();
+        }
+        self.inner.open(path, mode)
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.inner.create_dir_all(dir)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.inner.list(dir)
+    }
+
+    fn create(&self, path: &Path, allocate: u64) -> io::Result<Box<dyn WritableFile>> {
+        self.inner.create(path, allocate)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.inner.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.inner.remove(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.inner.sync_dir(dir)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn LockGuard>>> {
+        self.inner.lock(path)
+    }
+
+    fn staging(&self, path: &Path, len: usize) -> io::Result<Box<dyn Staging>> {
+        self.inner.staging(path, len)
+    }
+}
+
+#[test]
+fn a_reader_that_comes_too_late_to_open_a_segment_reads_what_its_remover_opened() {
+    let (inner, path) = (MemoryVfs::new(), Path::new("/log").join(FileKind::Segment.name(1)));
+    inner.create_dir_all(Path::new("/log")).expect("a folder");
+    let file = inner.create(&path, 0).expect("a file");
+    file.write_all_at(0, b"value").expect("written");
+    let vfs = Late { inner: inner.clone(), before: Arc::default() };
+    let lens = BTreeMap::from([(SegmentId(1), 5)]);
+    let values = ValueSegments::new(Arc::new(vfs.clone()), "/log".into(), ReadMode::Mapped, &lens);
+    let others = values.clone();
+    *vfs.before.lock() = Some(Box::new(move || {
+        others.without(&[SegmentId(1)]).expect("opened before");
+        inner.remove(&path).expect("removed");
+    }));
+    let location = Location { segment: SegmentId(1), offset: 0, len: 5 };
+    assert_eq!(*values.read(location).expect("still open"), *b"value");
 }
