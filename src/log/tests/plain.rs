@@ -169,11 +169,14 @@ fn commits_larger_than_any_buffer_are_replayed_and_copied() {
     assert!(open(&vfs).expect("opens once more").found == contents);
 }
 
+/// What is done once.
+type Deed = Box<dyn FnOnce() + Send>;
+
 /// Does something before the first opening of a file; nothing but openings is asked of it.
 #[derive(Clone)]
 struct Late {
     inner: MemoryVfs,
-    before: Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>,
+    before: Arc<Mutex<Option<Deed>>>,
 }
 
 impl std::fmt::Debug for Late {
