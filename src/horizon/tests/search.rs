@@ -185,16 +185,3 @@ fn no_deleted_key_returns_in_any_short_history_of_two_replicas() {
         search(World::new(2, Weakened::Nothing), &steps(2, 1), 4).unwrap_or_else(|wrong| panic!("{wrong}"));
     eprintln!("{states} states");
 }
-
-/// How often each rule is missed, and the shortest history that shows it: to find what `control` should have.
-#[test]
-#[ignore = "a search of a minute for who changes the rules or the histories"]
-fn hunt() {
-    for weakened in Weakened::ALL {
-        let histories = (0..seeds_from_environment(2_000)).map(history);
-        let is_bad = |(replicas, taken): &(usize, Vec<Step>)| outcome(*replicas, weakened, taken).is_err();
-        let bad: Vec<_> = histories.filter(is_bad).collect();
-        let shrunk = bad.iter().take(20).map(|(replicas, taken)| shrink(*replicas, weakened, taken.clone()));
-        eprintln!("{weakened:?}: {} bad, the shortest {:?}", bad.len(), shrunk.min_by_key(Vec::len));
-    }
-}
