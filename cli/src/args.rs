@@ -1,6 +1,7 @@
 //! The command line as clap reads it: one verb each, its arguments, and the words of `--help`.
 
 mod network;
+mod observe;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use syncline::NodeId;
 use crate::address::Address;
 use crate::table::Format;
 pub(crate) use network::{Cert, CertAuthority, CertPeer, Grant, Link, Serve};
+pub(crate) use observe::Diff;
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 the same or fine; 1 different, missing or damaged; 2 wrong usage; 3 failed input, output or peer.
@@ -73,7 +75,7 @@ pub(crate) enum Verb {
     #[command(subcommand)]
     Cert(Cert),
     /// Show how two replicas differ; change nothing
-    Diff(Pair),
+    Diff(Diff),
     /// Make two replicas equal by moving exactly what differs
     Sync(Sync),
     /// Kill, repair and check two replicas of a real table before your eyes
@@ -293,7 +295,7 @@ pub(crate) struct Import {
     pub(crate) file: Option<PathBuf>,
 }
 
-/// Arguments of `diff`.
+/// Two replicas, and the way between them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Pair {
     /// The left replica: a folder or tls://host:port

@@ -136,6 +136,16 @@ impl Write for &NewFile {
     }
 }
 
+/// Makes a file of these bytes, readable by its owner alone, or puts them in the place of what the file had.
+///
+/// # Errors
+/// `Io`.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let file = NewFile::create(path)?;
+    (&file).write_all(bytes).map_err(Error::io(format!("cannot write {}", path.display())))?;
+    file.finish()
+}
+
 /// Makes a folder for its owner alone, if it is not there.
 ///
 /// # Errors

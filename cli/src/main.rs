@@ -8,6 +8,7 @@ mod error;
 mod host;
 mod output;
 mod peer;
+mod picture;
 mod progress;
 mod store;
 mod table;

@@ -192,7 +192,7 @@ impl Db {
     }
 
     /// Names by the prefixes of inner keys.
-    pub(super) fn keyspace_names(&self) -> Result<BTreeMap<Prefix, Arc<str>>> {
+    pub(crate) fn keyspace_names(&self) -> Result<BTreeMap<Prefix, Arc<str>>> {
         let hasher = &self.inner.store.measure.hasher;
         let catalogue = self.catalogue()?;
         let named =

@@ -1,0 +1,71 @@
+//! The files that verbs draw: they are whole, hold what they should, and no foreign text gets loose in them.
+
+mod common;
+
+use common::Folder;
+
+/// Fails unless every element of `markup` that is opened is closed, in order, and no bare `<` or `&` is left.
+fn assert_whole(markup: &str) {
+    const VOID: [&str; 2] = ["meta", "br"];
+    let mut open = Vec::new();
+    let mut parts = markup.split('<');
+    assert_eq!(parts.next(), Some(""), "it begins with an element");
+    for part in parts.filter(|part| !part.starts_with('!')) {
+        let (tag, text) = part.split_once('>').unwrap_or_else(|| panic!("a tag without end: {part}"));
+        for after in text.split('&').skip(1) {
+            assert!(after.split_once(';').is_some_and(|(name, _)| name.len() < 8), "a bare &: {text}");
+        }
+        let name = tag.trim_start_matches('/').split([' ', '/']).next().unwrap_or_default();
+        if tag.starts_with('/') {
+            assert_eq!(open.pop(), Some(name), "elements nest");
+        } else if !tag.ends_with('/') && !VOID.contains(&name) {
+            open.push(name);
+        }
+    }
+    assert_eq!(open, [""; 0], "every element is closed");
+}
+
+#[test]
+fn a_difference_is_drawn_and_named_whatever_keys_and_folders_are_called() {
+    let folder = Folder::new();
+    folder.text("init <a>&");
+    folder.text("init b --replica-of <a>&");
+    for key in ["<k>", "k&", "\"k", "same"] {
+        folder.run_args(&["put", "<a>&", key, "1"]);
+    }
+    folder.text("sync <a>& b");
+    folder.text("del b k&");
+    folder.text("put b new 1");
+    folder.text("put <a>& <k> 2");
+    folder.text("put <a>& more 2 --keyspace c<");
+    let run = folder.run("diff <a>& b --svg d.svg --keys 9 --cells 4");
+    assert_eq!(run.code, Some(1), "{run:?}");
+    for line in [
+        "only left    c</more",
+        "only right   new",
+        "newer left   <k>",
+        "newer right  k&",
+        "differing ranges",
+    ] {
+        assert!(run.stdout.contains(line), "{line} in {}", run.stdout);
+    }
+    let svg = String::from_utf8(folder.read("d.svg")).expect("text");
+    assert_whole(&svg);
+    for part in [
+        "only in &lt;a&gt;&amp;: 2 keys",
+        "only in b: 1 keys",
+        "newer in &lt;a&gt;&amp;: 1 keys",
+        "newer in b: 1 keys",
+        "5 of 7 entries differ (71.43 %)",
+        "prefers-color-scheme:dark",
+        "<desc id=\"description\">The key space as 4 squares",
+    ] {
+        assert!(svg.contains(part), "{part} in {svg}");
+    }
+    // Seen from the other side, and of equal replicas.
+    folder.run("diff b <a>& --svg turned.svg");
+    assert!(String::from_utf8_lossy(&folder.read("turned.svg")).contains("only in &lt;a&gt;&amp;: 2 keys"));
+    folder.text("sync <a>& b");
+    folder.text("diff <a>& b --svg equal.svg");
+    assert!(String::from_utf8_lossy(&folder.read("equal.svg")).contains("equal in all 7 entries"));
+}
