@@ -13,7 +13,7 @@ use syncline::NodeId;
 use crate::address::Address;
 use crate::table::Format;
 pub(crate) use network::{Cert, CertAuthority, CertPeer, Grant, Link, Serve};
-pub(crate) use observe::Diff;
+pub(crate) use observe::{Diff, Stats};
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 the same or fine; 1 different, missing or damaged; 2 wrong usage; 3 failed input, output or peer.
@@ -49,7 +49,7 @@ pub(crate) enum Verb {
     /// Print what was changed since a cursor, in the order of the commits
     Changes(Changes),
     /// Show counts, sizes and health of a store
-    Stats(Store),
+    Stats(Stats),
     /// Show the root: one number that is the same for all equal replicas
     Digest(Store),
     /// Read everything and check it against its checksums and digests; change nothing

@@ -69,3 +69,35 @@ fn a_difference_is_drawn_and_named_whatever_keys_and_folders_are_called() {
     folder.text("diff <a>& b --svg equal.svg");
     assert!(String::from_utf8_lossy(&folder.read("equal.svg")).contains("equal in all 7 entries"));
 }
+
+#[test]
+fn a_store_is_shown_on_one_whole_page() {
+    let folder = Folder::new();
+    let long = "x".repeat(20_000);
+    folder.text("init s<");
+    for key in ["k0", "k1", "k2"] {
+        folder.run_args(&["put", "s<", key, &long]);
+    }
+    folder.text("put s< more 1 --keyspace <b>");
+    folder.text("horizon s< --admit 00000000000000ab");
+    folder.text("compact s<");
+    folder.text("stats s< --html s.html");
+    let page = String::from_utf8(folder.read("s.html")).expect("text");
+    assert_whole(&page);
+    for part in [
+        "<h1>Store s&lt;</h1>",
+        "default, &lt;b&gt;",
+        "<h2>Space</h2>",
+        "<td>large values</td>",
+        "3 flushed segments are kept",
+        "<h2>Runs</h2>",
+        "There is one, so a read looks at it alone.",
+        "<h2>Merkle index</h2>",
+        "00000000000000ab</td><td>joining</td><td>never</td>",
+        "prefers-color-scheme:dark",
+        "@media print",
+    ] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+    assert!(!page.contains("<script"), "nothing runs");
+}

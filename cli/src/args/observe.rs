@@ -20,3 +20,13 @@ pub(crate) struct Diff {
         value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub(crate) cells: u32,
 }
+
+/// Arguments of `stats`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Stats {
+    /// The store's folder
+    pub(crate) dir: PathBuf,
+    /// Write a page that shows the store piece by piece, for a browser or a printer
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+}

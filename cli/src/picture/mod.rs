@@ -6,10 +6,13 @@
 
 mod cells;
 mod differences;
+mod page;
+mod stats_page;
 mod svg;
 
 pub(crate) use cells::{Cells, Weight, phrase};
 pub(crate) use differences::{Differences, draw_differences};
+pub(crate) use stats_page::{StatsPage, write_stats_page};
 
 /// `text` as it may stand in the text and the quoted attributes of XML and HTML: no character of it is a command there.
 pub(crate) fn escape(text: &str) -> String {
