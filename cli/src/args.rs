@@ -13,7 +13,7 @@ use syncline::NodeId;
 use crate::address::Address;
 use crate::table::Format;
 pub(crate) use network::{Cert, CertAuthority, CertPeer, Grant, Link, Serve};
-pub(crate) use observe::{Diff, Stats};
+pub(crate) use observe::{Diff, Plot, Stats, Watch};
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 the same or fine; 1 different, missing or damaged; 2 wrong usage; 3 failed input, output or peer.
@@ -78,6 +78,10 @@ pub(crate) enum Verb {
     Diff(Diff),
     /// Make two replicas equal by moving exactly what differs
     Sync(Sync),
+    /// Look at a store, or compare two replicas, again and again, until interrupted
+    Watch(Watch),
+    /// Draw what watch recorded: differences over time and key space, and sizes
+    Plot(Plot),
     /// Kill, repair and check two replicas of a real table before your eyes
     Demo(Demo),
     /// The part of the demo that is killed: puts the rows on standard input and acknowledges their keys

@@ -105,14 +105,22 @@ impl NewFile {
         Ok(NewFile { file, path: path.to_owned() })
     }
 
+    /// Makes the file, readable by its owner alone. It must not be there yet.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(crate) fn create_new(path: &Path) -> Result<NewFile> {
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let file = file.map_err(Error::io(format!("cannot make {}", path.display())))?;
+        Ok(NewFile { file, path: path.to_owned() })
+    }
+
     /// Makes a file with these bytes, readable by its owner alone. It must not be there yet.
     ///
     /// # Errors
     /// `Io`.
     pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        let file = file.map_err(Error::io(format!("cannot make {}", path.display())))?;
-        let file = NewFile { file, path: path.to_owned() };
+        let file = NewFile::create_new(path)?;
         (&file).write_all(bytes).map_err(Error::io(format!("cannot write {}", path.display())))?;
         file.finish()
     }

@@ -10,6 +10,7 @@ mod output;
 mod peer;
 mod picture;
 mod progress;
+mod recording;
 mod store;
 mod table;
 mod units;

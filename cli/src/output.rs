@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
 use serde_json::{Map, Value};
+use syncline::replica::KeyName;
 use syncline::{Fingerprint, MemberStatus};
 
 use crate::error::{Error, Result};
@@ -93,6 +94,17 @@ pub(crate) fn escaped(bytes: &[u8]) -> String {
     text
 }
 
+/// A key as people see it: in the default keyspace by itself, in others after the keyspace's name.
+pub(crate) fn key_text(name: &KeyName<'_>) -> String {
+    match *name {
+        KeyName::User { keyspace: Some("default"), key } => escaped(key),
+        KeyName::User { keyspace, key } => {
+            format!("{}/{}", escaped(keyspace.unwrap_or("?").as_bytes()), escaped(key))
+        }
+        _ => "(list of keyspaces)".to_owned(),
+    }
+}
+
 /// Adds stored bytes to a JSON object: as a string under `name` if they are UTF-8, else in hexadecimal digits under
 /// `name_hex`.
 pub(crate) fn insert_bytes(object: &mut Map<String, Value>, name: &str, bytes: &[u8]) {
@@ -163,9 +175,9 @@ pub(crate) fn ago(hlc: u64, now_ms: u64) -> String {
     match hlc {
         0 => "never".to_owned(),
         _ => match now_ms.saturating_sub(hlc >> 16) / 1000 {
-            seconds @ ..120 => format!("{seconds} s ago"),
-            seconds @ ..7_200 => format!("{} min ago", seconds / 60),
-            seconds @ ..172_800 => format!("{} h ago", seconds / 3_600),
+            seconds if seconds < 120 => format!("{seconds} s ago"),
+            seconds if seconds < 7_200 => format!("{} min ago", seconds / 60),
+            seconds if seconds < 172_800 => format!("{} h ago", seconds / 3_600),
             seconds => format!("{} days ago", seconds / 86_400),
         },
     }

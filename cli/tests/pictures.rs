@@ -101,3 +101,38 @@ fn a_store_is_shown_on_one_whole_page() {
     }
     assert!(!page.contains("<script"), "nothing runs");
 }
+
+#[test]
+fn what_was_watched_is_recorded_and_plotted() {
+    let folder = Folder::new();
+    folder.text("init a");
+    folder.text("init b --replica-of a");
+    folder.text("put a <k> 1");
+    let watched = folder.run("watch a b --every 1ms --count 3 --record r.jsonl --json");
+    assert_eq!(watched.code, Some(1), "they differ: {watched:?}");
+    let recorded = String::from_utf8(folder.read("r.jsonl")).expect("text");
+    let (first, looks) = recorded.split_once('\n').expect("a first line");
+    assert_eq!(first, r#"{"cells":["beginning"],"left":"a","recording":1,"right":"b"}"#);
+    assert_eq!(looks, watched.stdout, "a line for each look");
+    assert_eq!(looks.matches(r#""cells":{"0":1},"newer_left":0,"newer_right":0,"only_left":1"#).count(), 3);
+    assert_eq!(
+        folder.json("watch a b --count 1 --record r.jsonl", 3)["kind"],
+        "io",
+        "nothing is overwritten"
+    );
+
+    assert_eq!(folder.json("plot r.jsonl --svg r.svg", 0)["looks"], 3);
+    let svg = String::from_utf8(folder.read("r.svg")).expect("text");
+    assert_whole(&svg);
+    for part in ["3 looks in 0 s, equal in 0, at most 1 keys apart", "class=\"m0\"", ">bytes on disk<"] {
+        assert!(svg.contains(part), "{part} in {svg}");
+    }
+    folder.text("sync a b");
+    assert_eq!(folder.text("watch a b --count 1"), "     0 s  equal\n");
+    folder.text("watch a --count 2 --every 1ms --record one.jsonl");
+    folder.text("plot one.jsonl --svg one.svg");
+    assert_whole(&String::from_utf8_lossy(&folder.read("one.svg")));
+    folder.write("no.jsonl", b"{}\n");
+    assert_eq!(folder.json("plot no.jsonl --svg no.svg", 2)["kind"], "usage");
+    assert_eq!(folder.json("watch tcp://127.0.0.1:9 --insecure --count 1", 2)["kind"], "usage");
+}

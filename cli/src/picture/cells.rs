@@ -46,7 +46,7 @@ pub(crate) struct Cells(Vec<Cell>);
 
 impl Cells {
     /// Cuts the key space into at most `count` cells, at least one, by `weights` in any order, and counts `differing` keys in
-    /// them. Takes the time of sorting both.
+    /// them. Takes the time of sorting the one and searching for each of the other.
     pub(crate) fn new(count: usize, mut weights: Vec<Weight>, differing: &[(Difference, Vec<u8>)]) -> Cells {
         weights.sort_by(|a, b| a.key.cmp(&b.key));
         let total = weights.iter().map(|weight| weight.entries).fold(0, u64::saturating_add);
@@ -66,6 +66,13 @@ impl Cells {
             }
             before = before.saturating_add(entries);
         }
+        Cells(cells).recounted(differing)
+    }
+
+    /// The same cells with these differing keys instead.
+    pub(crate) fn recounted(self, differing: &[(Difference, Vec<u8>)]) -> Cells {
+        let Cells(mut cells) = self;
+        cells.iter_mut().for_each(|cell| cell.differing = [0; 4]);
         for (difference, key) in differing {
             let after = cells.partition_point(|cell| cell.start <= *key);
             if let Some(cell) = cells.get_mut(after.saturating_sub(1)) {

@@ -61,7 +61,8 @@ pub(crate) fn draw_differences(differences: &Differences<'_>) -> String {
         let (row, column) = ((index / COLUMNS) as u32, (index % COLUMNS) as u32);
         let (x, y) = (LEFT + column * STEP, TOP + row * STEP);
         if column == 0 {
-            let key = if row == 0 { "beginning".to_owned() } else { (differences.name)(&cell.start) };
+            let key =
+                if cell.start.is_empty() { "beginning".to_owned() } else { (differences.name)(&cell.start) };
             svg.text((LEFT - 8, y + 11), "label quiet", &shortened(&key, LABEL_LEN_MAX));
         }
         if cell.differing != [0; 4] {

@@ -6,12 +6,14 @@
 
 mod cells;
 mod differences;
+mod heat_map;
 mod page;
 mod stats_page;
 mod svg;
 
-pub(crate) use cells::{Cells, Weight, phrase};
+pub(crate) use cells::{Cells, KINDS, Weight, phrase};
 pub(crate) use differences::{Differences, draw_differences};
+pub(crate) use heat_map::draw_recording;
 pub(crate) use stats_page::{StatsPage, write_stats_page};
 
 /// `text` as it may stand in the text and the quoted attributes of XML and HTML: no character of it is a command there.

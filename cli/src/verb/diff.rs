@@ -10,7 +10,7 @@ use crate::address::Address;
 use crate::args::Diff;
 use crate::error::{Result, Verdict};
 use crate::host;
-use crate::output::{self, Output, count};
+use crate::output::{self, Output, count, key_text};
 use crate::peer::{self, Mode, Report};
 use crate::picture::{Differences, draw_differences, phrase};
 use crate::store;
@@ -88,15 +88,4 @@ fn key_json(found: Difference, name: &KeyName<'_>) -> Value {
         output::insert_bytes(&mut object, "key", key);
     }
     Value::Object(object)
-}
-
-/// A key as people see it: in the default keyspace by itself, in others after the keyspace's name.
-fn key_text(name: &KeyName<'_>) -> String {
-    match *name {
-        KeyName::User { keyspace: Some("default"), key } => output::escaped(key),
-        KeyName::User { keyspace, key } => {
-            format!("{}/{}", output::escaped(keyspace.unwrap_or("?").as_bytes()), output::escaped(key))
-        }
-        _ => "(list of keyspaces)".to_owned(),
-    }
 }
