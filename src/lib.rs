@@ -30,9 +30,10 @@ pub mod vfs;
 
 pub use db::{
     Builder, Change, Changes, CommittedBatch, CompareAndSwapError, Db, DeleteProgress, Entry, EntryDigest,
-    ExportReport, Health, HorizonStatus, ImportReport, Iter, Keys, Keyspace, MemberStatus, Origin, Scrub,
-    ScrubOptions, ScrubPosition, ScrubReport, ScrubStep, Snapshot, Stats, TransferProgress, VerifyProgress,
-    VerifyReport, Watch, WatchEvent, WriteBatch,
+    ExportReport, Health, HorizonStatus, ImportReport, Iter, Keys, Keyspace, Layout, MemberStatus,
+    MerkleLevel, Origin, RunLayout, Scrub, ScrubOptions, ScrubPosition, ScrubReport, ScrubStep,
+    SegmentLayout, Snapshot, Stats, TransferProgress, VerifyProgress, VerifyReport, Watch, WatchEvent,
+    WriteBatch,
 };
 pub use error::{Error, Result};
 pub use maintenance::CompactProgress;

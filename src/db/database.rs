@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use smallvec::smallvec;
 
 use super::keyspace::EntryDigest;
+use super::layout::Layout;
 use super::point::Point;
 use super::stats::{Health, Stats};
 use super::verify::{self, VerifyProgress, VerifyReport};
@@ -222,7 +223,7 @@ impl Db {
     }
 
     /// Names by the prefixes of inner keys.
-    pub(super) fn keyspace_names(&self) -> Result<BTreeMap<Prefix, Arc<str>>> {
+    pub(crate) fn keyspace_names(&self) -> Result<BTreeMap<Prefix, Arc<str>>> {
         let hasher = &self.inner.store.measure.hasher;
         let catalogue = self.inner.store.catalogue()?;
         let named =
@@ -341,6 +342,14 @@ impl Db {
     /// As reading the catalogue.
     pub fn stats(&self) -> Result<Stats> {
         Stats::of(self)
+    }
+
+    /// What the store consists of, piece by piece. Costs a look at every bucket of the Merkle index.
+    ///
+    /// # Errors
+    /// As [`Db::root`].
+    pub fn layout(&self) -> Result<Layout> {
+        Layout::of(self)
     }
 
     /// Whether the store takes writes.

@@ -24,6 +24,8 @@ mod tests;
 pub(crate) use align::{align, cut_level};
 pub(crate) use base::{Base, Cut, Fold, PendingCut};
 pub(crate) use bounds::Bound;
+#[cfg(test)]
+pub(crate) use buckets::Bucket;
 pub(crate) use build::BucketBuilder;
 pub(crate) use file::{file_len, load, write_next};
 

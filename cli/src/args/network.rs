@@ -10,7 +10,7 @@ use crate::address::Address;
 use crate::units;
 
 /// How this side talks to peers: what it shows them, whom it trusts, how fast.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Link {
     /// This side's certificate, which `syncline cert peer` makes
     #[arg(long, value_name = "FILE", requires_all = ["key", "ca"])]
