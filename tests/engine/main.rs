@@ -6,6 +6,7 @@ mod common;
 mod compaction;
 mod compression;
 mod conditional;
+mod conformance;
 mod converge;
 mod crash;
 mod delete_range;
