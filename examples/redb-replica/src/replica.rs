@@ -56,7 +56,7 @@ impl Room {
             entry.value = Vec::new();
         }
         let has_room = self.take(entry.key.len() + entry.meta.len() + entry.value.len());
-        has_room.then(|| if is_large { Fetched::Large { entry, value_len } } else { Fetched::Whole(entry) })
+        has_room.then_some(if is_large { Fetched::Large { entry, value_len } } else { Fetched::Whole(entry) })
     }
 }
 
