@@ -5,6 +5,9 @@
 // Merging foreign entries and cutting at fences is called by sessions alone; both builds stay one engine.
 #![cfg_attr(not(feature = "sync"), allow(dead_code))]
 
+#[macro_use]
+mod trace;
+
 pub mod clock;
 mod codec;
 mod compaction;

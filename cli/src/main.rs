@@ -6,6 +6,7 @@ mod address;
 mod args;
 mod error;
 mod host;
+mod metrics;
 mod output;
 mod peer;
 mod picture;
