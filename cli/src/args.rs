@@ -13,7 +13,7 @@ use syncline::NodeId;
 use crate::address::Address;
 use crate::table::Format;
 pub(crate) use network::{Cert, CertAuthority, CertPeer, Grant, Link, Serve};
-pub(crate) use observe::{Diff, Plot, Stats, Watch};
+pub(crate) use observe::{Diff, Doctor, Plot, Stats, Watch};
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 the same or fine; 1 different, missing or damaged; 2 wrong usage; 3 failed input, output or peer.
@@ -56,6 +56,8 @@ pub(crate) enum Verb {
     Verify(Store),
     /// Read all blocks and large values again at a bounded rate, to find damage early
     Scrub(Scrub),
+    /// Find out what is wrong with a store, or with a pair of replicas, and say what to do about it
+    Doctor(Doctor),
     /// Merge the store's files as far as they go, so that reads touch fewer
     Compact(Store),
     /// Show who belongs to the replica set and how far deleting for good has come; and move it on

@@ -165,7 +165,7 @@ pub(super) fn aborted(peer: &str, reason: &AbortReason) -> Error {
         A::Peer(P::Replica | P::Poisoned | P::Unknown) => "Run `syncline verify` on the store there",
         _ => "What was moved stays; run the command again to go on from there",
     };
-    Error::Peer { peer: peer.to_owned(), what: format!("{reason}. {next}") }
+    Error::Peer { peer: peer.to_owned(), what: reason.to_string(), next }
 }
 
 /// A connection that came to no session, and what to do about it.
@@ -184,7 +184,7 @@ pub(super) fn unreachable(peer: &str, error: &ConnectError) -> Error {
         E::Protocol => "Use the same version of syncline on both sides",
         _ => "See whether `syncline serve` runs there",
     };
-    Error::Peer { peer: peer.to_owned(), what: format!("{error}. {next}") }
+    Error::Peer { peer: peer.to_owned(), what: error.to_string(), next }
 }
 
 /// Why a session proves less than that both sides are equal.

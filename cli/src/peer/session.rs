@@ -82,8 +82,9 @@ pub(crate) fn connect(local: &Db, remote: &str, transport: &Transport, mode: Mod
     let outcome = runtime()?.block_on(session).map_err(|error| unreachable(remote, &error))?;
     let insecure = matches!(transport.security, Security::Insecure);
     if insecure && outcome.report.legs <= 2 && outcome.end == End::Aborted(AbortReason::Closed) {
-        let what = "it hung up at the first word. If it is served with TLS, reach it as tls://host:port";
-        return Err(Error::Peer { peer: remote.to_owned(), what: what.to_owned() });
+        let (what, next) =
+            ("it hung up at the first word", "If it is served with TLS, reach it as tls://host:port");
+        return Err(Error::Peer { peer: remote.to_owned(), what: what.to_owned(), next });
     }
     Report::of(outcome, local, mode, remote)
 }

@@ -25,7 +25,8 @@ pub(crate) fn cells(
 ) -> Result<Cells> {
     let mut weights = weigh(replica, count).map_err(|error| Error::Peer {
         peer: "the store here".to_owned(),
-        what: format!("{error}. Run `syncline verify` on it"),
+        what: error.to_string(),
+        next: "Run `syncline verify` on it",
     })?;
     let theirs = differing.iter().filter(|(difference, _)| *difference == lacked);
     weights.extend(theirs.map(|(_, key)| Weight { key: key.clone(), entries: 1 }));

@@ -8,6 +8,7 @@ mod del;
 mod demo;
 mod diff;
 mod digest;
+mod doctor;
 mod export;
 mod get;
 mod horizon;
@@ -51,6 +52,7 @@ pub(crate) fn run(verb: &Verb, output: Output) -> Result<Verdict> {
         Verb::Cert(args) => cert::run(args, output),
         Verb::Diff(args) => diff::run(args, output),
         Verb::Sync(args) => sync::run(args, output),
+        Verb::Doctor(args) => doctor::run(args, output),
         Verb::Watch(args) => watch::run(args, output),
         Verb::Plot(args) => plot::run(args, output),
         Verb::Demo(args) => demo::run(args, output),
