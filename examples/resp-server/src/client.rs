@@ -2,8 +2,9 @@
 //!
 //! Commands that came together are run together, and their replies written together: that is all that pipelining is.
 //!
-//! Easy to get wrong: the store's calls may block, so they run where tokio expects that. And replies leave before they
-//! become many: a client that does not read stops its own connection, not the memory of the server.
+//! Easy to get wrong: replies leave before they become many: a client that does not read stops its own connection, not the
+//! memory of the server. And what waits for an fsync must say so to tokio (`block_in_place`); what does not should not, for
+//! saying it costs more than two commands: 11 us of a processor instead of 30 for a request and its reply on the loopback.
 
 use std::io;
 use std::sync::Arc;
@@ -74,7 +75,8 @@ async fn converse(mut stream: TcpStream, server: &Server) -> io::Result<()> {
         decoder.feed(bytes);
         loop {
             let mut replies = Replies::default();
-            let next = block_in_place(|| run(server, &mut decoder, &mut replies));
+            let mut run = || run(server, &mut decoder, &mut replies);
+            let next = if server.keys.waits() { block_in_place(run) } else { run() };
             stream.write_all(&replies.0).await?;
             match next {
                 Next::Run => {}

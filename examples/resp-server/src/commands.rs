@@ -7,6 +7,7 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sync_proto::driver::tokio::Control;
+use tokio::task::block_in_place;
 
 use crate::glob::PATTERN_LEN_MAX;
 use crate::keys::{Condition, Expiry, Keys, NoCounter, now_ms};
@@ -92,7 +93,7 @@ impl Server {
             (b"SCAN", [cursor, options @ ..]) => self.scan(cursor, options, replies)?,
             (b"DBSIZE", []) => replies.integer(self.keys.count()? as i64),
             (b"FLUSHDB", []) => {
-                self.keys.delete_everything()?;
+                block_in_place(|| self.keys.delete_everything())?;
                 replies.simple("OK");
             }
             (b"INFO", _) => replies.string(self.info()?.as_bytes()),

@@ -83,6 +83,11 @@ impl Keys {
         self.keyspace.db()
     }
 
+    /// Whether writes wait for the medium.
+    pub(crate) fn waits(&self) -> bool {
+        self.durability == Durability::Sync
+    }
+
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Slice>> {
         self.keyspace.get(key)
     }
