@@ -4,7 +4,7 @@ use sync_proto::{Entry, Fingerprint, Head, KeyRange, Kind, RangeSum, Stamp};
 
 use crate::error::{Error, Result};
 use crate::hash::PREFIX_LEN;
-use crate::store::{Prepared, Write, replicated};
+use crate::store::{Prepared, Write, is_merged, replicated};
 use crate::types::{self, EntryHash, Key, Slice};
 
 pub(super) fn to_range(range: &KeyRange) -> types::KeyRange {
@@ -48,6 +48,7 @@ pub(super) fn to_kind(kind: Kind) -> types::Kind {
 
 pub(super) fn to_head(key: Vec<u8>, head: &types::Head, hash: EntryHash) -> Head {
     Head {
+        is_merged: is_merged(&key),
         key,
         stamp: from_stamp(head.stamp),
         kind: from_kind(head.kind),

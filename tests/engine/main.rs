@@ -17,6 +17,7 @@ mod ingest;
 mod merkle;
 mod model;
 mod read_only;
+mod resolver;
 mod scrub;
 mod stats;
 mod transfer;

@@ -20,8 +20,8 @@ use crate::store;
 /// What a session is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// Find out how the replicas differ.
-    Compare,
+    /// Find out how the replicas differ, and name at most so many differing keys.
+    Compare { names_max: u32 },
     /// Make them equal, in both directions.
     Repair,
 }
@@ -33,7 +33,7 @@ pub(crate) enum Mode {
 /// `Peer`.
 pub(crate) fn session(pair: &Pair, mode: Mode) -> Result<Report> {
     let open = match mode {
-        Mode::Compare => store::open_read_only,
+        Mode::Compare { .. } => store::open_read_only,
         Mode::Repair => store::open,
     };
     match (&pair.left, &pair.right) {
@@ -82,8 +82,9 @@ pub(crate) fn connect(local: &Db, remote: &str, transport: &Transport, mode: Mod
     let outcome = runtime()?.block_on(session).map_err(|error| unreachable(remote, &error))?;
     let insecure = matches!(transport.security, Security::Insecure);
     if insecure && outcome.report.legs <= 2 && outcome.end == End::Aborted(AbortReason::Closed) {
-        let what = "it hung up at the first word. If it is served with TLS, reach it as tls://host:port";
-        return Err(Error::Peer { peer: remote.to_owned(), what: what.to_owned() });
+        let (what, next) =
+            ("it hung up at the first word", "If it is served with TLS, reach it as tls://host:port");
+        return Err(Error::Peer { peer: remote.to_owned(), what: what.to_owned(), next });
     }
     Report::of(outcome, local, mode, remote)
 }

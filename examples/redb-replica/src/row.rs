@@ -53,7 +53,8 @@ impl Row {
     pub(crate) fn head(&self) -> Head {
         let Entry { key, stamp, kind, expires_at, value, .. } = &self.entry;
         let (key, value_len) = (key.clone(), value.len() as u64);
-        Head { key, stamp: *stamp, kind: *kind, expires_at: *expires_at, hash: self.hash, value_len }
+        let (stamp, kind, expires_at) = (*stamp, *kind, *expires_at);
+        Head { key, stamp, kind, expires_at, hash: self.hash, value_len, is_merged: false }
     }
 
     pub(crate) fn sum(&self) -> RangeSum {

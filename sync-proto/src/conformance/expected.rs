@@ -24,6 +24,7 @@ impl Held {
             expires_at: *expires_at,
             hash: self.hash,
             value_len: value.len() as u64,
+            is_merged: false,
         }
     }
 

@@ -183,6 +183,7 @@ fn head(held: &Held) -> Head {
         expires_at: held.entry.expires_at,
         hash: held.hash,
         value_len: held.entry.value.len() as u64,
+        is_merged: false,
     }
 }
 
