@@ -48,3 +48,16 @@ pub use types::{
     Compression, Counts, EntryHash, Epoch, Fingerprint, Key, KeyRange, Kind, Location, NodeId, RangeSum,
     SegmentId, SeqNo, Slice, Stamp, ValueDigest, Written,
 };
+
+/// The pages of `docs/guide/` whose code is to be true.
+#[cfg(all(doctest, feature = "sync"))]
+mod guide {
+    #[doc = include_str!("../docs/guide/embedding.md")]
+    mod embedding {}
+    #[doc = include_str!("../docs/guide/replicas.md")]
+    mod replicas {}
+    #[doc = include_str!("../docs/guide/deleting.md")]
+    mod deleting {}
+    #[doc = include_str!("../docs/guide/conflicts.md")]
+    mod conflicts {}
+}

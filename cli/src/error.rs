@@ -148,7 +148,6 @@ fn store_kind(error: &syncline::Error) -> &'static str {
         E::Poisoned { .. } => "poisoned",
         E::ReadOnly => "read_only",
         E::Ambiguous { .. } => "ambiguous",
-        E::ClockDrift { .. } => "clock_drift",
         E::Aborted => "aborted",
         E::TooOld { .. } => "too_old",
         _ => "io",

@@ -5,7 +5,6 @@
 
 use super::EntryDigest;
 use crate::error::Result;
-use crate::index::StoredHead;
 use crate::store::{Prefix, Store, View};
 use crate::types::{SeqNo, Slice};
 
@@ -20,15 +19,14 @@ pub(super) struct Point<'a> {
 impl Point<'_> {
     /// The value of `key`.
     pub(super) fn value(&self, key: &[u8]) -> Result<Option<Slice>> {
-        match self.visible(key)? {
-            Some(head) => self.view.stored_value(head, &self.store.measure.hasher).map(Some),
-            None => Ok(None),
-        }
+        let (inner, hasher) = (self.prefix.lookup(key)?, &self.store.measure.hasher);
+        self.view.visible_value(&inner, hasher.key(&inner), self.at, || self.store.now_ms(), hasher)
     }
 
     /// Whether `key` has a value.
     pub(super) fn contains(&self, key: &[u8]) -> Result<bool> {
-        Ok(self.visible(key)?.is_some())
+        let (inner, hasher) = (self.prefix.lookup(key)?, &self.store.measure.hasher);
+        self.view.is_visible(&inner, hasher.key(&inner), self.at, || self.store.now_ms())
     }
 
     /// Stamp, kind and digest of `key`'s entry, tombstones included.
@@ -36,13 +34,5 @@ impl Point<'_> {
         let (inner, hasher) = (self.prefix.lookup(key)?, &self.store.measure.hasher);
         let head = self.view.head(&inner, hasher.key(&inner), self.at)?;
         Ok(head.map(|head| EntryDigest { stamp: head.stamp, kind: head.kind, value: head.digest }))
-    }
-
-    fn visible(&self, key: &[u8]) -> Result<Option<StoredHead>> {
-        let inner = self.prefix.lookup(key)?;
-        let head = self.view.find(&inner, self.store.measure.hasher.key(&inner), self.at)?;
-        // Few entries expire, and asking for the time takes a tenth as long as the whole read.
-        let now_ms = |head: &StoredHead| if head.expires_at == 0 { 0 } else { self.store.now_ms() };
-        Ok(head.filter(|head| head.is_visible(now_ms(head))))
     }
 }

@@ -100,9 +100,16 @@ impl Prefix {
     /// `KeyTooLong`.
     pub(crate) fn lookup(&self, key: &[u8]) -> Result<SmallVec<[u8; 64]>> {
         check_len(key)?;
-        let mut inner = SmallVec::from_slice(&self.0);
-        inner.extend_from_slice(key);
-        Ok(inner)
+        let (mut short, len) = ([0; 64], PREFIX_LEN + key.len());
+        Ok(match short.get_mut(..len) {
+            Some(inner) => {
+                let (prefix, rest) = inner.split_at_mut(PREFIX_LEN);
+                prefix.copy_from_slice(&self.0);
+                rest.copy_from_slice(key);
+                SmallVec::from_buf_and_len(short, len)
+            }
+            None => SmallVec::from_vec(self.join(key)),
+        })
     }
 
     fn join(&self, key: &[u8]) -> Vec<u8> {

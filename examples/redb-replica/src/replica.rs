@@ -3,8 +3,9 @@
 //!
 //! Easy to get wrong: every commit of the store is durable when it returns, so answers need not wait for anything.
 
-use redb::Error;
 use std::sync::Arc;
+
+use redb::Error;
 use sync_proto::{
     Applied, Children, Cut, Entries, Entry, Fetched, Heads, KeyRange, Origin, Piece, RangeEntries, RangeSum,
     ReadLimit, Replica, ReplicaError, ReplicaErrorKind, ReplicaInfo, Stamp, ValueWriter,
@@ -56,7 +57,8 @@ impl Room {
             entry.value = Vec::new();
         }
         let has_room = self.take(entry.key.len() + entry.meta.len() + entry.value.len());
-        has_room.then(|| if is_large { Fetched::Large { entry, value_len } } else { Fetched::Whole(entry) })
+        let fetched = if is_large { Fetched::Large { entry, value_len } } else { Fetched::Whole(entry) };
+        has_room.then_some(fetched)
     }
 }
 
