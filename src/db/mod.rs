@@ -29,6 +29,7 @@ pub use conditional::CompareAndSwapError;
 pub use database::Db;
 pub use delete_range::DeleteProgress;
 pub use horizon::{HorizonStatus, MemberStatus};
+pub(crate) use iter::key_range;
 pub use iter::{Entry, Iter, Keys};
 pub use keyspace::{EntryDigest, Keyspace};
 pub use layout::{Layout, MerkleLevel, RunLayout, SegmentLayout};

@@ -1,6 +1,6 @@
 //! [`RunWriter`]: writes a new run from entries in key order, in one pass.
 //!
-//! Memory: one block, a buffer of [`BUFFER_LEN`], the block index (about 8 bytes per block) and the filter, which is sized
+//! Memory: one block, a buffer of [`WRITE_LEN`] or [`LARGE_WRITE_LEN`], the block index (about 8 bytes per block) and the filter, which is sized
 //! by an upper bound of the number of entries and folded at the end, so that no list of hashes is kept (`filter`).
 //!
 //! Easy to get wrong: the file is durable when [`RunWriter::finish`] returns, its name is not: fsync the folder, and only
@@ -22,7 +22,12 @@ use super::filter::FilterBuilder;
 use super::layout::{Part, Properties, Trailer, checksum};
 
 /// Bytes that are collected before they are written.
-const BUFFER_LEN: usize = 256 << 10;
+const WRITE_LEN: usize = 256 << 10;
+
+/// As much is written at a time of a run that has become longer than [`LARGE_FROM`]: where the system can, it keeps whole
+/// writes of this length in large pages, and reads from there find memory a tenth sooner.
+const LARGE_WRITE_LEN: usize = 2 << 20;
+const LARGE_FROM: u64 = 16 << 20;
 
 /// A run while it is being written.
 #[derive(Debug)]
@@ -112,22 +117,31 @@ impl RunWriter {
         let checksum = checksum(self.id, offset, self.buffer.get(start..).unwrap_or_default());
         self.buffer.extend_from_slice(&checksum.to_le_bytes());
         self.fences.push(&self.fence, self.len() - offset);
-        if self.buffer.len() >= BUFFER_LEN { self.write_buffer() } else { Ok(()) }
+        loop {
+            // Every write begins at a multiple of its length.
+            let len = if self.written < LARGE_FROM { WRITE_LEN } else { LARGE_WRITE_LEN };
+            if self.buffer.len() < len {
+                return Ok(());
+            }
+            self.write(len)?;
+        }
     }
 
-    fn write_buffer(&mut self) -> Result<()> {
-        let written = self.file.write_all_at(self.written, &self.buffer);
+    /// Writes the first `len` bytes of the buffer.
+    fn write(&mut self, len: usize) -> Result<()> {
+        let bytes = self.buffer.get(..len).unwrap_or_default();
+        let written = self.file.write_all_at(self.written, bytes);
         written.map_err(|source| Error::io("write", &self.path, source))?;
-        self.file.begin_sync(self.written, self.buffer.len() as u64);
-        self.written += self.buffer.len() as u64;
-        self.buffer.clear();
+        self.file.begin_sync(self.written, len as u64);
+        self.written += len as u64;
+        self.buffer.drain(..len);
         Ok(())
     }
 
     fn put_part(&mut self, bytes: &[u8]) -> Result<Part> {
         let start = self.len();
         self.buffer.extend_from_slice(bytes);
-        self.write_buffer()?;
+        self.write(self.buffer.len())?;
         Ok(Part { range: start..self.len(), checksum: checksum(self.id, start, bytes) })
     }
 

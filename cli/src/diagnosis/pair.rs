@@ -7,15 +7,19 @@ use syncline::{Db, MemberStatus};
 
 use super::{Finding, Severity};
 use crate::address::Address;
-use crate::args::{Doctor, Pair};
+use crate::args::{Doctor, Pair, Part};
 use crate::error::{Error, Result};
 use crate::output::count;
 use crate::peer::{self, Mode};
 use crate::store;
 
 pub(super) fn check(args: &Doctor, peer: &Address) -> Result<Vec<Finding>> {
-    let pair =
-        Pair { left: Address::Directory(args.dir.clone()), right: peer.clone(), link: args.link.clone() };
+    let pair = Pair {
+        left: Address::Directory(args.dir.clone()),
+        right: peer.clone(),
+        part: Part::default(),
+        link: args.link.clone(),
+    };
     let report = match peer::session(&pair, Mode::Compare { names_max: 0 }) {
         Ok(report) => report,
         // The command line makes no sense, which is no finding.

@@ -14,7 +14,7 @@ use syncline::replica::DbReplica;
 use syncline::{Db, Stats};
 
 use crate::address::Address;
-use crate::args::{Pair, Watch};
+use crate::args::{Pair, Part, Watch};
 use crate::error::{Error, Result, Verdict};
 use crate::host::{Interruption, NewFile};
 use crate::output::{self, Output, count, size};
@@ -31,6 +31,7 @@ pub(super) fn run(args: &Watch, output: Output) -> Result<Verdict> {
     let pair = args.right.as_ref().map(|right| Pair {
         left: args.left.clone(),
         right: right.clone(),
+        part: Part::default(),
         link: args.link.clone(),
     });
     let mut watcher = Watcher { args, pair, cells: None, recording: None };

@@ -165,6 +165,8 @@ pub struct Session {
     pub(crate) expects_more: bool,
     /// Deletions that this side still takes.
     pub(crate) deletes_left: u64,
+    /// Deletions that this side still sends.
+    pub(crate) deletes_left_to_send: u64,
     pub(crate) staging: Option<Staging>,
     /// Own entries that entries of the peer's flight must cover, or they are sent: of the flight coming in, and of the
     /// one after it.
@@ -200,6 +202,7 @@ impl Session {
     fn new(role: Role, options: Options, state: State, now: Duration) -> Session {
         let terms = Terms::unknown();
         let deletes_left = options.deletes_max;
+        let deletes_left_to_send = options.deletes_max;
         Session {
             role,
             options,
@@ -234,6 +237,7 @@ impl Session {
             sketched_count: 0,
             expects_more: false,
             deletes_left,
+            deletes_left_to_send,
             staging: None,
             uncovered: BTreeSet::new(),
             uncovered_next: BTreeSet::new(),
