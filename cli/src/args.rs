@@ -84,6 +84,10 @@ pub(crate) enum Verb {
     Watch(Watch),
     /// Draw what watch recorded: differences over time and key space, and sizes
     Plot(Plot),
+    /// Print a script by which a shell completes this command's verbs and options
+    Completions(Completions),
+    /// Print this command's page for man, or write it and the verbs' pages into a folder
+    Man(Manual),
     /// Kill, repair and check two replicas of a real table before your eyes
     Demo(Demo),
     /// The part of the demo that is killed: puts the rows on standard input and acknowledges their keys
@@ -149,8 +153,9 @@ pub(crate) struct Horizon {
     pub(crate) close: Option<u64>,
 }
 
-fn node_id(text: &str) -> Result<NodeId, std::num::ParseIntError> {
-    u64::from_str_radix(text, 16).map(NodeId)
+fn node_id(text: &str) -> Result<NodeId, String> {
+    let node = u64::from_str_radix(text, 16).map(NodeId);
+    node.map_err(|_| "write a node as the 16 digits that `syncline stats` shows".to_owned())
 }
 
 /// Arguments of `load`.
@@ -367,6 +372,22 @@ impl Direction {
             Direction::Pull => Direction::Push,
         }
     }
+}
+
+/// Arguments of `completions`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Arguments of `man`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Manual {
+    /// Write all pages into this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 /// Arguments of `demo`.

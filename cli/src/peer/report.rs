@@ -191,8 +191,11 @@ pub(super) fn aborted(peer: &str, reason: &AbortReason) -> Error {
         }
         A::Version { .. } => "Use the same version of syncline on both sides",
         A::Peer(P::Denied) => "Have it served with `--grant` and this side's name",
-        A::Replica(_) | A::Inconsistent(_) => "Run `syncline verify` on the store here",
-        A::Peer(P::Replica | P::Poisoned | P::Unknown) => "Run `syncline verify` on the store there",
+        A::Replica(_) | A::Inconsistent(_) => "Run `syncline doctor` on the store here",
+        A::Peer(P::Replica) => {
+            "See with `syncline horizon` whether each is a member of the set to the other, and run `syncline doctor` there"
+        }
+        A::Peer(P::Poisoned | P::Unknown) => "Run `syncline doctor` on the store there",
         _ => "What was moved stays; run the command again to go on from there",
     };
     Error::Peer { peer: peer.to_owned(), what: reason.to_string(), next }

@@ -59,7 +59,10 @@ pub(crate) fn session(pair: &Pair, mode: Mode) -> Result<Report> {
     match (&pair.left, &pair.right) {
         (Address::Directory(left), Address::Directory(right)) => {
             if host::is_same_folder(left, right) {
-                return Err(Error::Usage(format!("both names mean one folder, {}", left.display())));
+                return Err(Error::Usage(format!(
+                    "both names mean one folder, {}; name two replicas",
+                    left.display()
+                )));
             }
             let (left, right) = (open(left)?, open(right)?);
             each_part(&left, &pair.part, |part| between_parts(&left, &right, part, mode))

@@ -86,6 +86,8 @@ fn key_json(found: Difference, name: &KeyName<'_>) -> Value {
     if let KeyName::User { keyspace, key } = *name {
         object.insert("keyspace".to_owned(), json!(keyspace));
         output::insert_bytes(&mut object, "key", key);
+    } else {
+        object.insert("keyspaces".to_owned(), true.into());
     }
     Value::Object(object)
 }
