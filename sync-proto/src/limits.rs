@@ -41,7 +41,7 @@ pub(crate) const ITEM_COUNT_MAX: usize = 8192;
 /// Of the ranges that the initiator has put aside.
 pub(crate) const BACKLOG_LEN_MAX: usize = 1 << 20;
 /// Of what is remembered of one range that was read for a sketch, and of all of them.
-pub(crate) const SEEN_LEN_MAX: usize = 1 << 20;
+pub(crate) const SEEN_LEN_MAX: usize = 3 << 19;
 pub(crate) const ALL_SEEN_LEN_MAX: usize = 2 << 20;
 /// Of the bounds that one range is cut at.
 pub(crate) const CUT_KEYS_LEN_MAX: usize = 64 << 10;
@@ -59,7 +59,7 @@ pub(crate) const PARTS_LEN_MAX: usize = 768 << 10;
 /// About how many pieces of a range are sketched, where its replica can cut it so finely.
 pub(crate) const SURVEYED_COUNT: usize = 32 << 10;
 /// Cells of a sketch of pieces as long as nothing is known of what differs.
-pub(crate) const FIRST_CELL_COUNT: usize = 32;
+pub(crate) const FIRST_CELL_COUNT: usize = 44;
 /// A range with at most so many entries on this side is read at once, without regard to pieces.
 pub(crate) const SMALL_COUNT_MAX: u64 = 1024;
 /// Of heads that were found and are to be told of.

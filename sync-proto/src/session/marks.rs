@@ -79,9 +79,8 @@ impl Marks {
     }
 
     /// The numbers of the pieces with these fingerprints, which rise; `None` unless there is one for each.
-    pub(crate) fn find<F: Copy + Into<u64>>(&self, salt: &Salt, fingerprints: &[F]) -> Option<Vec<u32>> {
-        let wanted =
-            |fingerprint: &u64| fingerprints.binary_search_by_key(fingerprint, |&named| named.into()).is_ok();
+    pub(crate) fn find(&self, salt: &Salt, fingerprints: &[u64]) -> Option<Vec<u32>> {
+        let wanted = |fingerprint: &u64| fingerprints.binary_search(fingerprint).is_ok();
         let found: Vec<u32> = self
             .elements(salt)
             .filter(|(_, fingerprint)| wanted(fingerprint))

@@ -280,9 +280,8 @@ impl Session {
                     let all = piece_count.saturating_add(marks.piece_count);
                     return self.compare_again(place, cut, marks, more_than(estimate, cell_count).min(all));
                 };
-                let named: Vec<u32> = added.iter().map(|&fingerprint| fingerprint as u32).collect();
                 let hit = added.len().max(removed.len());
-                (marks.find(&self.heard_salt, &removed), Names::Fingerprints(named), hit)
+                (marks.find(&self.heard_salt, &removed), Names::Fingerprints(added), hit)
             }
             PieceForm::List(theirs) => {
                 let mine = marks.list(&self.heard_salt, theirs.hash_len);
@@ -494,7 +493,9 @@ fn told_of_unknown(piece_count: u64) -> Told {
 fn told_of(hit: u64, marks: &Marks) -> Told {
     let cell_count = cells_for(hit.saturating_mul(2).saturating_add(hit.isqrt()));
     let hash_len = LISTED_LEN + u64::from(hit > SHORT_HASHES_MAX);
-    if (cell_count as u64).saturating_mul(CELL_LEN) > marks.piece_count.saturating_mul(hash_len) {
+    // Where the two cost about the same, the list: it never turns out to be too small.
+    let sketch_len = (cell_count as u64).saturating_mul(CELL_LEN);
+    if sketch_len.saturating_add(sketch_len / 4) > marks.piece_count.saturating_mul(hash_len) {
         Told::List(hash_len as u8)
     } else {
         Told::Cells(cell_count.min(CELL_COUNT_MAX))

@@ -9,7 +9,7 @@
 
 use super::codec::{
     Decoded, Malformed, Reader, put_bytes, put_clock_after, put_key_after, put_positions, put_range,
-    put_stamp, put_uint, put_varint,
+    put_rising, put_stamp, put_uint, put_varint,
 };
 use crate::limits::{
     CELL_COUNT_MAX, LIST_COUNT_MAX, LISTED_COUNT_MAX, PIECE_COUNT_MAX, PLAIN_COUNT_MAX, SPAN_COUNT_MAX,
@@ -24,7 +24,7 @@ use crate::types::{KeyRange, Stamp};
 /// ..  range, if explicit; otherwise:
 /// v   lo       v   number of pieces; 0 = of sketched pieces those named here, lo is 0 as well:
 /// 1   0 = named by fingerprints, 1 = by a bit map
-/// v   number of pieces named; for each, rising: 4  its fingerprint in the sketch; or:
+/// v   number of pieces named; for each: v  its fingerprint in the sketch less the one before, rising; or:
 /// v   length of the bit map and its bytes; the first piece of the list is the lowest bit of the first byte
 /// 16  sum of the fingerprints of all other pieces of the range
 /// ```
@@ -51,7 +51,7 @@ pub(crate) struct Named {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Names {
     /// By their fingerprints in a sketch, rising strictly.
-    Fingerprints(Vec<u32>),
+    Fingerprints(Vec<u64>),
     /// By their places in a list.
     Bits(Vec<u8>),
 }
@@ -94,9 +94,7 @@ impl Named {
             Names::Fingerprints(fingerprints) => {
                 out.push(0);
                 put_varint(out, fingerprints.len() as u64);
-                for fingerprint in fingerprints {
-                    out.extend_from_slice(&fingerprint.to_le_bytes());
-                }
+                put_rising(out, fingerprints);
             }
             Names::Bits(bits) => {
                 out.push(1);
@@ -109,11 +107,8 @@ impl Named {
     fn decode(item: u32, reader: &mut Reader<'_>) -> Decoded<Named> {
         let names = match reader.u8()? {
             0 => {
-                let count = reader.count(0, CELL_COUNT_MAX, 4)?;
-                let mut fingerprints = Vec::with_capacity(count);
-                for _ in 0..count {
-                    fingerprints.push(reader.u32()?);
-                }
+                let count = reader.count(0, CELL_COUNT_MAX, 1)?;
+                let fingerprints = reader.rising(count, SketchedPieces::FINGERPRINT_LEN)?;
                 if !fingerprints.is_sorted_by(|a, b| a < b) {
                     return Err(Malformed("fingerprints do not rise"));
                 }
@@ -384,11 +379,7 @@ impl Sketched {
             Form::Cells(sketch) => put_cells(out, sketch, self.fingerprint_len),
             Form::Plain(fingerprints) => {
                 out.push(0);
-                let mut previous = 0;
-                for &fingerprint in fingerprints {
-                    put_varint(out, fingerprint - previous);
-                    previous = fingerprint;
-                }
+                put_rising(out, fingerprints);
             }
         }
     }
@@ -406,18 +397,10 @@ impl Sketched {
 }
 
 fn plain(reader: &mut Reader<'_>, count: u64, len: u8) -> Decoded<Vec<u64>> {
-    if count == 0 || count > PLAIN_COUNT_MAX as u64 || count > reader.remaining_len() as u64 {
-        return Err(Malformed("number of fingerprints"));
+    match usize::try_from(count) {
+        Ok(count @ 1..=PLAIN_COUNT_MAX) => reader.rising(count, len),
+        _ => Err(Malformed("number of fingerprints")),
     }
-    let max = u64::MAX >> (64 - 8 * u32::from(len));
-    let mut fingerprints = Vec::with_capacity(count as usize);
-    let mut previous = 0u64;
-    for _ in 0..count {
-        let next = previous.checked_add(reader.varint()?).filter(|&next| next <= max);
-        previous = next.ok_or(Malformed("a fingerprint too long"))?;
-        fingerprints.push(previous);
-    }
-    Ok(fingerprints)
 }
 
 /// ```text
@@ -575,7 +558,7 @@ fn fingerprint_len(reader: &mut Reader<'_>) -> Decoded<u8> {
 /// v   item: the list or sketch
 /// 1   0 = positions follow, 4 to 8 = fingerprints of that length follow
 /// ..  positions in the list that the sender lacks, or:
-/// v   number of fingerprints in the sketch that the sender lacks, and these, rising
+/// v   number of fingerprints in the sketch that the sender lacks; for each: v  it less the one before, rising
 /// v   number of entries that the peer lacks, in key order; then for each:
 /// 4   fingerprint of its key        v   hlc, against the one before
 /// 16  fingerprint of the sender's range less these entries
@@ -621,7 +604,7 @@ impl Lacking {
             Lacking::Fingerprints(len, fingerprints) => {
                 out.push(*len);
                 put_varint(out, fingerprints.len() as u64);
-                fingerprints.iter().for_each(|&fingerprint| put_uint(out, fingerprint, usize::from(*len)));
+                put_rising(out, fingerprints);
             }
         }
     }
@@ -630,11 +613,8 @@ impl Lacking {
         Ok(match reader.u8()? {
             0 => Lacking::Positions(reader.positions(PLAIN_COUNT_MAX)?),
             len @ 4..=8 => {
-                let count = reader.count(0, CELL_COUNT_MAX, usize::from(len))?;
-                let mut fingerprints = Vec::with_capacity(count);
-                for _ in 0..count {
-                    fingerprints.push(reader.uint(usize::from(len))?);
-                }
+                let count = reader.count(0, CELL_COUNT_MAX, 1)?;
+                let fingerprints = reader.rising(count, len)?;
                 if !fingerprints.is_sorted_by(|a, b| a < b) {
                     return Err(Malformed("fingerprints do not rise"));
                 }

@@ -53,7 +53,7 @@ fn scope(rng: &mut Rng) -> Scope {
     match rng.below(4) {
         0 => Scope::Keys(range(rng)),
         1 => {
-            let fingerprints: BTreeSet<u32> = (0..rng.below(9)).map(|_| rng.next() as u32).collect();
+            let fingerprints: BTreeSet<u64> = (0..rng.below(9)).map(|_| rng.next() >> 32).collect();
             let names = match rng.below(2) {
                 0 => Names::Fingerprints(fingerprints.into_iter().collect()),
                 _ => Names::Bits(rng.bytes(5)),
