@@ -50,15 +50,17 @@ pub(crate) enum Error {
         rows_loaded: u64,
     },
     /// The engine refused.
-    #[error("{0}{hint}", hint = hint(.0))]
+    #[error("{0}{hint}", hint = sentence(hint(.0)))]
     Store(#[from] syncline::Error),
     /// The other side of a session, or the way to it, failed.
-    #[error("{peer}: {what}")]
+    #[error("{peer}: {what}. {next}")]
     Peer {
         /// Who.
         peer: String,
-        /// What happened and what to try.
+        /// What happened.
         what: String,
+        /// What to try.
+        next: &'static str,
     },
     /// A certificate or key cannot be used.
     #[error("{0}. Make new ones with `syncline cert`")]
@@ -109,6 +111,15 @@ impl Error {
         })
     }
 
+    /// What happened, and apart from it what to do next.
+    pub(crate) fn parts(&self) -> (String, &'static str) {
+        match self {
+            Error::Store(error) => (error.to_string(), hint(error)),
+            Error::Peer { peer, what, next } => (format!("{peer}: {what}"), next),
+            error => (error.to_string(), ""),
+        }
+    }
+
     /// Whether standard output was closed by its reader, as `head` does: no error to a user.
     pub(crate) fn is_closed_pipe(&self) -> bool {
         matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
@@ -136,7 +147,6 @@ fn store_kind(error: &syncline::Error) -> &'static str {
         E::Poisoned { .. } => "poisoned",
         E::ReadOnly => "read_only",
         E::Ambiguous { .. } => "ambiguous",
-        E::ClockDrift { .. } => "clock_drift",
         E::Aborted => "aborted",
         E::TooOld { .. } => "too_old",
         _ => "io",
@@ -148,22 +158,26 @@ fn hint(error: &syncline::Error) -> &'static str {
     use syncline::Error as E;
     match error {
         E::Corruption { .. } => {
-            ". Run `syncline verify` on it, and repair it from a replica with `syncline sync`"
+            "Run `syncline verify` on it, and repair it from a replica with `syncline sync`"
         }
-        E::Locked { .. } => ". End the process that has it open, or reach a served store as tls://host:port",
-        E::NotFound { .. } => ". Make one with `syncline init` or `syncline load`",
-        E::Stream { .. } => ". What came before is in the store; export again and import that",
-        E::ReadOnly => ". Open it for writing",
-        E::Occupied { .. } => ". Choose an empty or a new folder",
-        E::UnsupportedVersion { .. } => ". Use the syncline of that version",
-        E::UnsupportedCodec { .. } => ". Use a syncline that was built with that codec",
-        E::Poisoned { .. } => ". Look after the disk, then run the command again",
+        E::Locked { .. } => "End the process that has it open, or reach a served store as tls://host:port",
+        E::NotFound { .. } => "Make one with `syncline init` or `syncline load`",
+        E::Stream { .. } => "What came before is in the store; export again and import that",
+        E::ReadOnly => "Open it for writing",
+        E::Occupied { .. } => "Choose an empty or a new folder",
+        E::UnsupportedVersion { .. } => "Use the syncline of that version",
+        E::UnsupportedCodec { .. } => "Use a syncline that was built with that codec",
+        E::Poisoned { .. } => "Look after the disk, then run the command again",
         E::TooOld { .. } => {
-            ". Read everything anew, and keep more of the log with `syncline init --retain-log`"
+            "Read everything anew, and keep more of the log with `syncline init --retain-log`"
         }
-        E::Io { .. } => ". Check the path and its permissions",
+        E::Io { .. } => "Check the path and its permissions",
         _ => "",
     }
+}
+
+fn sentence(next: &str) -> String {
+    if next.is_empty() { String::new() } else { format!(". {next}") }
 }
 
 #[cfg(test)]

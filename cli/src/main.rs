@@ -4,11 +4,15 @@
 
 mod address;
 mod args;
+mod diagnosis;
 mod error;
 mod host;
+mod metrics;
 mod output;
 mod peer;
+mod picture;
 mod progress;
+mod recording;
 mod store;
 mod table;
 mod units;

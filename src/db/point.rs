@@ -33,6 +33,11 @@ impl Point<'_> {
     pub(super) fn digest(&self, key: &[u8]) -> Result<Option<EntryDigest>> {
         let (inner, hasher) = (self.prefix.lookup(key)?, &self.store.measure.hasher);
         let head = self.view.head(&inner, hasher.key(&inner), self.at)?;
-        Ok(head.map(|head| EntryDigest { stamp: head.stamp, kind: head.kind, value: head.digest }))
+        Ok(head.map(|head| EntryDigest {
+            stamp: head.stamp,
+            kind: head.kind,
+            value: head.digest,
+            expires_at: head.expires_at,
+        }))
     }
 }

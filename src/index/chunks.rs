@@ -17,10 +17,13 @@ const TABLES: usize = 31;
 
 type Chunk<T> = Box<[OnceLock<T>]>;
 
+/// Chunks, made as they are needed.
+type Table<T> = Box<[OnceLock<Chunk<T>>]>;
+
 /// A list that only grows.
 #[derive(Debug)]
 pub(super) struct Chunks<T> {
-    tables: [OnceLock<Box<[OnceLock<Chunk<T>>]>>; TABLES],
+    tables: [OnceLock<Table<T>>; TABLES],
     count: AtomicUsize,
 }
 

@@ -119,6 +119,11 @@ impl Run {
         self.file.len()
     }
 
+    /// Bytes of the filter.
+    pub(crate) fn filter_len(&self) -> usize {
+        self.filter.len()
+    }
+
     /// What the run says about its entries.
     pub(crate) fn properties(&self) -> &Properties {
         &self.properties

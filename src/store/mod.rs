@@ -23,6 +23,7 @@ mod measure;
 mod meeting;
 mod options;
 mod poison;
+mod resolve;
 mod retention;
 mod seal;
 mod view;
@@ -44,8 +45,8 @@ pub(crate) use feed::{Feed, LoggedChange, LoggedCommit};
 pub(crate) use ingest::{IngestJob, Ingested};
 pub(crate) use install::{FlushJob, Flushed};
 pub(crate) use keyspace::{
-    DEFAULT_KEYSPACE, Prefix, catalogue_key, check_name, default_prefix, parse_catalogue_key, replicated,
-    user_key,
+    DEFAULT_KEYSPACE, Prefix, catalogue_key, check_name, default_prefix, is_merged, parse_catalogue_key,
+    replicated, user_key,
 };
 pub(crate) use layers::{MerkleLayers, MerklePoint};
 pub(crate) use measure::Measure;
@@ -157,12 +158,14 @@ impl Store {
     /// As [`Store::commit`]; `Corruption` or `Io` of reading what is held: nothing changed.
     pub(crate) fn apply(&self, writes: Vec<Write>, source: Source) -> Result<Admission> {
         self.check_index()?;
-        let writes = admission::keep_greatest(writes, &self.measure);
+        let resolving = self.resolving(&writes)?;
+        let writes = admission::one_of_each(writes, &resolving, &self.measure);
         let _applying = self.applying.read();
         let mut writer = self.lock_with_room()?;
         let view = self.views.current();
+        let now_ms = self.now_ms();
         let (admitted, admission) =
-            admission::admit(&writer.front, &view, writes, &self.measure, self.now_ms(), source)?;
+            admission::admit(&writer.front, &view, writes, &resolving, &self.measure, now_ms, source)?;
         if !admitted.is_empty() {
             self.append(&mut writer, &view, admitted)?;
         }

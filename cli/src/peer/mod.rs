@@ -8,17 +8,20 @@ mod link;
 mod report;
 mod server;
 mod session;
+mod weights;
 
 pub(crate) use event::Event;
 pub(crate) use link::{rights, serving, transport};
 pub(crate) use report::{Outcome, Report};
 pub(crate) use server::{Server, Visits};
 pub(crate) use session::{Mode, between, connect, session};
+pub(crate) use weights::cells;
 
 use sync_proto::Options;
 use syncline::clock::{Entropy, SystemEntropy};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::args::Direction;
 use crate::error::{Error, Result};
 
 fn runtime() -> Result<Runtime> {
@@ -37,9 +40,18 @@ fn draw() -> Result<u64> {
 /// What a session of this process is opened with.
 fn options(mode: Mode) -> Result<Options> {
     let mut options = Options::new(draw()?);
-    options.mode = match mode {
-        Mode::Compare => sync_proto::Mode::DryRun,
-        Mode::Repair => sync_proto::Mode::Both,
-    };
+    match mode {
+        Mode::Compare { names_max } => {
+            (options.mode, options.names_max) = (sync_proto::Mode::DryRun, names_max);
+        }
+        Mode::Repair { direction, deletes_max } => {
+            options.deletes_max = deletes_max;
+            options.mode = match direction {
+                Direction::Both => sync_proto::Mode::Both,
+                Direction::Push => sync_proto::Mode::Push,
+                Direction::Pull => sync_proto::Mode::Pull,
+            };
+        }
+    }
     Ok(options)
 }

@@ -8,12 +8,14 @@ mod del;
 mod demo;
 mod diff;
 mod digest;
+mod doctor;
 mod export;
 mod get;
 mod horizon;
 mod import;
 mod init;
 mod load;
+mod plot;
 mod put;
 mod scan;
 mod scrub;
@@ -21,6 +23,7 @@ mod serve;
 mod stats;
 mod sync;
 mod verify;
+mod watch;
 
 use crate::args::Verb;
 use crate::error::{Result, Verdict};
@@ -49,6 +52,9 @@ pub(crate) fn run(verb: &Verb, output: Output) -> Result<Verdict> {
         Verb::Cert(args) => cert::run(args, output),
         Verb::Diff(args) => diff::run(args, output),
         Verb::Sync(args) => sync::run(args, output),
+        Verb::Doctor(args) => doctor::run(args, output),
+        Verb::Watch(args) => watch::run(args, output),
+        Verb::Plot(args) => plot::run(args, output),
         Verb::Demo(args) => demo::run(args, output),
         Verb::DemoWriter(args) => demo::writer::run(args),
     }

@@ -1,14 +1,17 @@
 //! `stats`: counts, sizes and health. Reads no entry.
 
 use serde_json::json;
+use syncline::clock::{SystemClock, WallClock};
 use syncline::{Compression, Health};
 
-use crate::args::Store;
+use crate::args;
 use crate::error::{Result, Verdict};
+use crate::host;
 use crate::output::{self, Output, count, size};
+use crate::picture::{StatsPage, write_stats_page};
 use crate::store;
 
-pub(super) fn run(args: &Store, output: Output) -> Result<Verdict> {
+pub(super) fn run(args: &args::Stats, output: Output) -> Result<Verdict> {
     let db = store::open_read_only(&args.dir)?;
     let stats = db.stats()?;
     let recovery = db.recovery();
@@ -24,6 +27,21 @@ pub(super) fn run(args: &Store, output: Output) -> Result<Verdict> {
         Compression::Zstd(level) => format!("zstd {level}"),
         _ => "unknown".to_owned(),
     };
+    if let Some(file) = &args.html {
+        let now_ms = SystemClock.now_ms();
+        let page = write_stats_page(&StatsPage {
+            name: &args.dir.display().to_string(),
+            node: &node,
+            root: &root,
+            health: &health,
+            keyspaces: &db.keyspaces()?,
+            stats: &stats,
+            layout: &db.layout()?,
+            horizon: &db.horizon(),
+            ago: &|hlc| output::ago(hlc, now_ms),
+        });
+        host::replace(file, page.as_bytes())?;
+    }
     let written = stats.written;
     let object = json!({
         "node": node, "opens": db.opens(), "root": root, "health": health,

@@ -58,7 +58,7 @@ pub(crate) enum State {
 pub(crate) enum Waiting {
     Opening(Opening),
     Meeting(Meet),
-    Walking(Walking),
+    Walking(Box<Walking>),
     Sending(Sending),
     Apply,
     Stage,
@@ -69,7 +69,7 @@ impl Waiting {
     /// Bytes held.
     fn memory_len(&self) -> usize {
         match self {
-            Waiting::Walking(Walking::Scan(scan)) => scan.memory_len(),
+            Waiting::Walking(walking) => walking.memory_len(),
             _ => 0,
         }
     }
@@ -165,6 +165,8 @@ pub struct Session {
     pub(crate) expects_more: bool,
     /// Deletions that this side still takes.
     pub(crate) deletes_left: u64,
+    /// Deletions that this side still sends.
+    pub(crate) deletes_left_to_send: u64,
     pub(crate) staging: Option<Staging>,
     /// Own entries that entries of the peer's flight must cover, or they are sent: of the flight coming in, and of the
     /// one after it.
@@ -200,6 +202,7 @@ impl Session {
     fn new(role: Role, options: Options, state: State, now: Duration) -> Session {
         let terms = Terms::unknown();
         let deletes_left = options.deletes_max;
+        let deletes_left_to_send = options.deletes_max;
         Session {
             role,
             options,
@@ -234,6 +237,7 @@ impl Session {
             sketched_count: 0,
             expects_more: false,
             deletes_left,
+            deletes_left_to_send,
             staging: None,
             uncovered: BTreeSet::new(),
             uncovered_next: BTreeSet::new(),
@@ -479,7 +483,7 @@ impl Session {
         match (waiting, answer) {
             (Waiting::Opening(opening), Answer::Read(answer)) => self.open(opening, answer),
             (Waiting::Meeting(meet), Answer::Read(answer)) => self.met(meet, answer),
-            (Waiting::Walking(walking), Answer::Read(answer)) => self.walk(walking, answer),
+            (Waiting::Walking(walking), Answer::Read(answer)) => self.walk(*walking, answer),
             (Waiting::Sending(sending), Answer::Read(answer)) => self.fetched(sending, answer),
             (Waiting::Apply, Answer::Applied(applied)) => {
                 self.on_applied(applied);
