@@ -15,7 +15,7 @@ use crate::hash::KeyHash;
 use crate::types::{Compression, FileId, Kind, SeqNo};
 use crate::vfs::{Vfs, WritableFile};
 
-use super::block::{BlockBuilder, Compressor};
+use super::block::{BLOCK_LEN, BlockBuilder, Compressor};
 use super::entry::{HeadRef, RunValue};
 use super::fences::{FencesBuilder, separator};
 use super::filter::FilterBuilder;
@@ -64,13 +64,17 @@ impl RunWriter {
     ) -> Result<RunWriter> {
         let path = dir.join(FileKind::Run.name(id.0));
         let file = vfs.create(&path, 0).map_err(|source| Error::io("create", &path, source))?;
+        let write_len = if entries_max < LARGE_ENTRIES { WRITE_LEN } else { LARGE_WRITE_LEN };
+        // With room for what a usual block adds to a buffer that is nearly full, or it would become twice as long.
+        let mut buffer = Vec::with_capacity(write_len + 2 * BLOCK_LEN);
+        buffer.extend_from_slice(&FileKind::Run.header());
         Ok(RunWriter {
             id,
             path,
             file,
-            buffer: FileKind::Run.header().to_vec(),
+            buffer,
             written: 0,
-            write_len: if entries_max < LARGE_ENTRIES { WRITE_LEN } else { LARGE_WRITE_LEN },
+            write_len,
             block: BlockBuilder::default(),
             compressor: Compressor::new(compression),
             fence: Vec::new(),
