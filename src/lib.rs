@@ -19,6 +19,7 @@ mod log;
 mod maintenance;
 mod manifest;
 mod merkle;
+mod quarantine;
 mod recovery;
 #[cfg(feature = "sync")]
 pub mod replica;
@@ -30,9 +31,9 @@ pub mod vfs;
 
 pub use db::{
     Builder, Change, Changes, CommittedBatch, CompareAndSwapError, Db, DeleteProgress, Entry, EntryDigest,
-    ExportReport, Health, HorizonStatus, ImportReport, Iter, Keys, Keyspace, MemberStatus, Origin, Scrub,
-    ScrubOptions, ScrubPosition, ScrubReport, ScrubStep, Snapshot, Stats, TransferProgress, VerifyProgress,
-    VerifyReport, Watch, WatchEvent, WriteBatch,
+    ExportReport, HealReport, Health, HorizonStatus, ImportReport, Iter, Keys, Keyspace, LostValue,
+    MemberStatus, Origin, Scrub, ScrubOptions, ScrubPosition, ScrubReport, ScrubStep, Snapshot, Stats,
+    TransferProgress, UnknownSpan, VerifyProgress, VerifyReport, Watch, WatchEvent, WriteBatch,
 };
 pub use error::{Error, Result};
 pub use maintenance::CompactProgress;

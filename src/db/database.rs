@@ -22,8 +22,8 @@ use crate::manifest::ReplicaSet;
 use crate::recovery::{self, Checkpoint, CheckpointProgress, Opened, RecoveryReport};
 use crate::resolver::LAST_WRITER_WINS;
 use crate::store::{
-    Admission, DEFAULT_KEYSPACE, Durability, Prefix, Store, VisibleEntry, Write, Writes, catalogue_key,
-    check_name, default_prefix, parse_catalogue_key, replicated, user_key,
+    Admission, AtUnknown, DEFAULT_KEYSPACE, Durability, Prefix, Store, VisibleEntry, Write, Writes,
+    catalogue_key, check_name, default_prefix, parse_catalogue_key, replicated, user_key,
 };
 use crate::types::{Head, NodeId, RangeSum, Slice};
 
@@ -177,8 +177,13 @@ impl Db {
     /// # Errors
     /// `Corruption` or `Io` while reading the catalogue.
     pub fn keyspaces(&self) -> Result<Vec<String>> {
+        self.keyspaces_by(AtUnknown::Stop)
+    }
+
+    /// As [`Db::keyspaces`], told what to do where the catalogue is unknown.
+    pub(super) fn keyspaces_by(&self, at_unknown: AtUnknown) -> Result<Vec<String>> {
         let mut names = vec![DEFAULT_KEYSPACE.to_owned()];
-        for (name, _) in self.catalogue()? {
+        for (name, _) in self.catalogue(at_unknown)? {
             if names.last() != Some(&name) {
                 names.push(name);
             }
@@ -187,14 +192,14 @@ impl Db {
     }
 
     fn resolvers_of(&self, name: &str) -> Result<Vec<String>> {
-        let catalogue = self.catalogue()?.into_iter();
+        let catalogue = self.catalogue(AtUnknown::Stop)?.into_iter();
         Ok(catalogue.filter(|(other, _)| other == name).map(|(_, resolver)| resolver).collect())
     }
 
     /// Names by the prefixes of inner keys.
     pub(super) fn keyspace_names(&self) -> Result<BTreeMap<Prefix, Arc<str>>> {
         let hasher = &self.inner.store.measure.hasher;
-        let catalogue = self.catalogue()?;
+        let catalogue = self.catalogue(AtUnknown::Skip)?;
         let named =
             |(name, resolver): &(String, String)| (Prefix::of(hasher, name, resolver), name.as_str().into());
         let mut names: BTreeMap<_, _> = catalogue.iter().map(named).collect();
@@ -203,12 +208,12 @@ impl Db {
     }
 
     /// Name and resolver of every keyspace in the catalogue, in order.
-    fn catalogue(&self) -> Result<Vec<(String, String)>> {
+    fn catalogue(&self, at_unknown: AtUnknown) -> Result<Vec<(String, String)>> {
         let (view, seqno) = self.inner.store.read_point();
-        let cursor = view.cursor(&Prefix::CATALOGUE.whole(), seqno);
+        let walk = view.walk_by(&Prefix::CATALOGUE.whole(), seqno, at_unknown);
         let mut catalogue = Vec::new();
-        for found in cursor {
-            let (key, head) = found?;
+        for found in walk {
+            let (key, head) = found.map_err(|error| self.store().met(error))?;
             if let Some((name, resolver)) = parse_catalogue_key(user_key(&key))
                 && head.is_visible(self.now_ms())
             {
@@ -333,7 +338,10 @@ impl Db {
         match self.inner.store.poison_reason() {
             Some(reason) => Health::Poisoned { reason },
             None if self.is_read_only() => Health::ReadOnly,
-            None => Health::Good,
+            None => match (self.unknown_spans().len() as u64, self.lost_values().len() as u64) {
+                (0, 0) => Health::Good,
+                (unknown_spans, lost_values) => Health::Damaged { unknown_spans, lost_values },
+            },
         }
     }
 
@@ -428,6 +436,10 @@ impl Db {
         let store = &self.inner.store;
         let (view, at) = store.newest();
         ask(Point { store, view: &view, at, prefix })
+    }
+
+    pub(super) fn maintenance(&self) -> &Maintenance {
+        &self.inner.maintenance
     }
 
     pub(crate) fn store(&self) -> &Arc<Store> {

@@ -13,6 +13,7 @@ mod decoded;
 mod entry;
 mod fences;
 mod filter;
+mod holes;
 mod layout;
 mod levels;
 mod memtable;

@@ -35,22 +35,33 @@ enum Verdict {
     Refused,
 }
 
-/// Decides which of `writes` (each with a stamp of its own, no key twice) are to be committed.
+/// How what is held of the keys of `writes` ranks, one for one; and prepares them. Where keys are unknown that is what is
+/// left there.
 ///
 /// # Errors
-/// As reading the held heads. Nothing has changed.
+/// As reading the held heads. Nothing else has changed.
+pub(super) fn held(
+    front: &Front,
+    view: &View,
+    writes: &mut [Write],
+    measure: &Measure,
+) -> Result<Vec<Option<Rank>>> {
+    writes.iter_mut().map(|write| front.prepare(view, write, measure)).collect()
+}
+
+/// Decides which of `writes` (each with a stamp of its own, no key twice, and what is held of it) are to be committed.
 pub(super) fn admit(
     front: &Front,
     view: &View,
-    writes: Vec<Write>,
+    writes: impl Iterator<Item = (Write, Option<Rank>)>,
     measure: &Measure,
     now_ms: u64,
     source: Source,
-) -> Result<(Writes, Admission)> {
+) -> (Writes, Admission) {
     let mut admission = Admission::default();
     let mut admitted = Writes::new();
-    for mut write in writes {
-        let held = front.prepare(view, &mut write, measure)?;
+    for (write, held) in writes {
+        let source = source.of_key(view.unknown.contains(&write.key));
         match verdict(front, &write, held, measure, now_ms, source) {
             Verdict::Apply => {
                 admission.applied += 1;
@@ -61,7 +72,7 @@ pub(super) fn admit(
             Verdict::Refused => admission.refused += 1,
         }
     }
-    Ok((admitted, admission))
+    (admitted, admission)
 }
 
 fn verdict(
@@ -86,7 +97,7 @@ fn verdict(
 }
 
 /// How a foreign entry ranks among others of its key.
-fn rank(write: &Write, key: KeyHash, measure: &Measure) -> Rank {
+pub(crate) fn rank(write: &Write, key: KeyHash, measure: &Measure) -> Rank {
     let stamp = write.stamp.unwrap_or_default();
     let digest = measure.hasher.value(&write.value);
     let hash = measure.hasher.entry(key, stamp, write.kind, write.expires_at, &write.meta, digest);
@@ -94,7 +105,7 @@ fn rank(write: &Write, key: KeyHash, measure: &Measure) -> Rank {
 }
 
 /// Of several foreign entries of one key, the greatest in merge order is what merging them all would leave.
-pub(super) fn keep_greatest(mut writes: Vec<Write>, measure: &Measure) -> Vec<Write> {
+pub(crate) fn keep_greatest(mut writes: Vec<Write>, measure: &Measure) -> Vec<Write> {
     let rank = |write: &Write| rank(write, measure.hasher.key(&write.key), measure);
     writes.sort_by(|a, b| a.key[..].cmp(&b.key));
     writes.dedup_by(|next, kept| {

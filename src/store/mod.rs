@@ -23,9 +23,11 @@ mod measure;
 mod meeting;
 mod options;
 mod poison;
+mod quarantine;
 mod retention;
 mod seal;
 mod view;
+mod walk;
 mod watch;
 
 use std::path::PathBuf;
@@ -35,7 +37,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use arc_swap::Guard;
 use parking_lot::{Mutex, RwLock};
 
-pub(crate) use admission::Admission;
+pub(crate) use admission::{Admission, keep_greatest, rank};
 pub(crate) use below::settle;
 use commit::check_and_dedupe;
 pub(crate) use commit::{Front, Prepared, VALUE_LEN_MAX, Write, Writer, Writes};
@@ -52,6 +54,7 @@ pub(crate) use measure::Measure;
 pub(crate) use options::Options;
 pub use options::{Durability, Environment};
 pub(crate) use view::{View, Views};
+pub(crate) use walk::{AtUnknown, Walk};
 pub(crate) use watch::{WatchQueue, Watched, Watchers};
 
 use crate::error::{Error, Result};
@@ -156,16 +159,29 @@ impl Store {
     /// As [`Store::commit`]; `Corruption` or `Io` of reading what is held: nothing changed.
     pub(crate) fn apply(&self, writes: Vec<Write>, source: Source) -> Result<Admission> {
         self.check_index()?;
-        let writes = admission::keep_greatest(writes, &self.measure);
+        let mut writes = admission::keep_greatest(writes, &self.measure);
         let _applying = self.applying.read();
-        let mut writer = self.lock_with_room()?;
-        let view = self.views.current();
-        let (admitted, admission) =
-            admission::admit(&writer.front, &view, writes, &self.measure, self.now_ms(), source)?;
-        if !admitted.is_empty() {
-            self.append(&mut writer, &view, admitted)?;
+        loop {
+            let mut writer = self.lock_with_room()?;
+            let view = self.views.current();
+            let held = match admission::held(&writer.front, &view, &mut writes, &self.measure) {
+                Ok(held) => held,
+                Err(error) => {
+                    drop(writer);
+                    match self.quarantine(&error)? {
+                        Some(_) => continue,
+                        None => return Err(error),
+                    }
+                }
+            };
+            let writes = writes.into_iter().zip(held);
+            let (admitted, admission) =
+                admission::admit(&writer.front, &view, writes, &self.measure, self.now_ms(), source);
+            if !admitted.is_empty() {
+                self.append(&mut writer, &view, admitted)?;
+            }
+            return Ok(admission);
         }
-        Ok(admission)
     }
 
     /// Appends prepared changes as one record and enters them.

@@ -16,7 +16,10 @@ use crate::error::{Error, Result};
 use crate::hash::{KeyHash, SetHasher};
 use crate::index::{Levels, Memtable, MergeCursor, StoredHead};
 use crate::log::ValueSegments;
+use crate::quarantine::Spans;
 use crate::types::{Head, KeyRange, Location, SeqNo, Slice, ValueDigest, ValueRef};
+
+use super::walk::{AtUnknown, Walk};
 
 /// The structures that together hold every key at one moment.
 #[derive(Debug, Clone)]
@@ -28,14 +31,24 @@ pub(crate) struct View {
     pub(crate) levels: Levels,
     /// The sealed segments that heads in the runs point into.
     pub(crate) values: Arc<ValueSegments>,
+    /// Where keys are unknown for damage.
+    pub(crate) unknown: Arc<Spans>,
 }
 
 impl View {
     /// The newest entry of `key`, tombstones included, among commits up to `at`.
+    ///
+    /// # Errors
+    /// `Unknown` if there may have been a newer one that is lost; `Corruption`, `Io`.
     pub(crate) fn head(&self, key: &[u8], hash: KeyHash, at: SeqNo) -> Result<Option<Head>> {
-        match self.in_memory(key, hash, at) {
-            Some(head) => Ok(Some(head.clone())),
-            None => self.levels.get(key, hash),
+        let found = match self.in_memory(key, hash, at) {
+            Some(head) => Some(head.clone()),
+            None => self.levels.get(key, hash)?,
+        };
+        if self.unknown.is_empty() {
+            Ok(found)
+        } else {
+            self.unknown.check(key, found, |head| head.stamp.hlc)
         }
     }
 
@@ -51,9 +64,14 @@ impl View {
 
     /// As [`View::head`], for a reader that needs no digest.
     pub(crate) fn find(&self, key: &[u8], hash: KeyHash, at: SeqNo) -> Result<Option<StoredHead>> {
-        match self.in_memory(key, hash, at) {
-            Some(head) => Ok(Some(head.clone().into())),
-            None => self.levels.find(key, hash),
+        let found = match self.in_memory(key, hash, at) {
+            Some(head) => Some(head.clone().into()),
+            None => self.levels.find(key, hash)?,
+        };
+        if self.unknown.is_empty() {
+            Ok(found)
+        } else {
+            self.unknown.check(key, found, |head| head.stamp.hlc)
         }
     }
 
@@ -89,7 +107,25 @@ impl View {
         Ok(value)
     }
 
-    /// A cursor over the newest entry of every key in `range`, tombstones included, among commits up to `at`.
+    /// A walk over the newest entry of every key in `range`, tombstones included, among commits up to `at`. It ends with an
+    /// error where keys are unknown.
+    pub(crate) fn walk(&self, range: &KeyRange, at: SeqNo) -> Walk {
+        self.walk_by(range, at, AtUnknown::Stop)
+    }
+
+    /// As [`View::walk`], told what to do where keys are unknown.
+    pub(crate) fn walk_by(&self, range: &KeyRange, at: SeqNo, at_unknown: AtUnknown) -> Walk {
+        if self.unknown.is_empty() {
+            return Walk::new(self.cursor(range, at), [], at_unknown);
+        }
+        let spans = self.unknown.ranges();
+        let mut between = spans.between(range).into_iter().map(|part| self.cursor(&part, at));
+        let front = between.next().unwrap_or_else(|| self.cursor(range, at));
+        let overlapping = spans.overlapping(range).map(|(span, _)| span.clone());
+        Walk::new(front, overlapping.zip(between), at_unknown)
+    }
+
+    /// A cursor over what is there of `range`, the remains of unknown spans included.
     pub(crate) fn cursor(&self, range: &KeyRange, at: SeqNo) -> MergeCursor {
         let memtables = std::iter::once(&self.active).chain(&self.sealed);
         MergeCursor::new(memtables.map(|memtable| (memtable.clone(), at)), self.levels.runs().iter(), range)

@@ -8,6 +8,7 @@ mod compression;
 mod conditional;
 mod converge;
 mod crash;
+mod damage;
 mod delete_range;
 mod feed;
 mod horizon;
