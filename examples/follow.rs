@@ -49,8 +49,8 @@ impl Copy {
 }
 
 fn main() -> syncline::Result<()> {
-    let dir = std::env::temp_dir().join(format!("syncline-follow-{}", std::process::id()));
-    let db = Db::builder(&dir).retain_log_bytes(64 << 20).create()?;
+    let dir = tempfile::tempdir().expect("a folder");
+    let db = Db::builder(dir.path().join("store")).retain_log_bytes(64 << 20).create()?;
     for number in 0..1000 {
         db.put(format!("before-{number}"), "x")?;
     }
@@ -75,6 +75,5 @@ fn main() -> syncline::Result<()> {
     }
     writer.join().expect("the writer does not panic")?;
     println!("{} entries at commit {}", copy.entries.len(), copy.cursor.0);
-    println!("the store was in {}", dir.display());
     Ok(())
 }

@@ -27,9 +27,9 @@ fn draw() -> std::io::Result<u64> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let dir = std::env::temp_dir().join(format!("syncline-replicas-{}", std::process::id()));
-    let a = Db::builder(dir.join("a")).create()?;
-    let b = Db::builder(dir.join("b")).create_replica(&a.replica_set())?;
+    let dir = tempfile::tempdir()?;
+    let a = Db::builder(dir.path().join("a")).create()?;
+    let b = Db::builder(dir.path().join("b")).create_replica(&a.replica_set())?;
     for number in 0..1000 {
         a.put(format!("fruit-{number}"), "from a")?;
         b.put(format!("herb-{number}"), "from b")?;
@@ -74,6 +74,5 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     assert_eq!(a.root()?, b.root()?);
     a.persist(Durability::Sync)?;
     b.persist(Durability::Sync)?;
-    println!("the stores are in {}", dir.display());
     Ok(())
 }

@@ -19,20 +19,24 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    #[inline]
     pub(crate) fn new(bytes: &'a [u8]) -> Reader<'a> {
         Reader { bytes, at: 0 }
     }
 
     /// Bytes read so far.
+    #[inline]
     pub(crate) fn position(&self) -> usize {
         self.at
     }
 
     /// Bytes not read yet.
+    #[inline]
     pub(crate) fn remaining(&self) -> usize {
         self.bytes.len() - self.at
     }
 
+    #[inline]
     pub(crate) fn is_at_end(&self) -> bool {
         self.remaining() == 0
     }
@@ -43,6 +47,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next `len` bytes.
+    #[inline]
     pub(crate) fn bytes(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
         let end = self.at.checked_add(len).ok_or(Malformed { at: self.at })?;
         let bytes = self.bytes.get(self.at..end).ok_or(Malformed { at: self.at })?;
@@ -50,27 +55,33 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
+    #[inline]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let at = self.at;
         self.bytes(N)?.try_into().map_err(|_| Malformed { at })
     }
 
+    #[inline]
     pub(crate) fn u8(&mut self) -> Result<u8, Malformed> {
         self.array::<1>().map(|[byte]| byte)
     }
 
+    #[inline]
     pub(crate) fn u16(&mut self) -> Result<u16, Malformed> {
         self.array().map(u16::from_le_bytes)
     }
 
+    #[inline]
     pub(crate) fn u32(&mut self) -> Result<u32, Malformed> {
         self.array().map(u32::from_le_bytes)
     }
 
+    #[inline]
     pub(crate) fn u64(&mut self) -> Result<u64, Malformed> {
         self.array().map(u64::from_le_bytes)
     }
 
+    #[inline]
     pub(crate) fn u128(&mut self) -> Result<u128, Malformed> {
         self.array().map(u128::from_le_bytes)
     }
@@ -138,6 +149,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A varint that must fit a `usize` and not exceed `max`.
+    #[inline]
     pub(crate) fn len(&mut self, max: usize) -> Result<usize, Malformed> {
         let at = self.at;
         let len = usize::try_from(self.varint()?).map_err(|_| Malformed { at })?;
@@ -145,6 +157,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A byte string with its length before it as a varint, of at most `max` bytes.
+    #[inline]
     pub(crate) fn len_bytes(&mut self, max: usize) -> Result<&'a [u8], Malformed> {
         let len = self.len(max)?;
         self.bytes(len)

@@ -131,14 +131,6 @@ pub enum Error {
         /// What is wrong and what would be right.
         what: String,
     },
-    /// A stamp lies further ahead of this store's clock than the drift allowed. Correct the clock that made it.
-    #[error("stamp {ahead_ms} ms ahead of this store's clock; at most {max_ms} ms are taken")]
-    ClockDrift {
-        /// How far ahead, in milliseconds.
-        ahead_ms: u64,
-        /// The most that is accepted, in milliseconds.
-        max_ms: u64,
-    },
     /// An export stream is cut off or damaged. What came before was taken; get the stream again and import it.
     #[error("export stream at byte {offset}: {what}")]
     Stream {

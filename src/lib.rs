@@ -5,6 +5,9 @@
 // Merging foreign entries and cutting at fences is called by sessions alone; both builds stay one engine.
 #![cfg_attr(not(feature = "sync"), allow(dead_code))]
 
+#[macro_use]
+mod trace;
+
 pub mod clock;
 mod codec;
 mod compaction;
@@ -31,16 +34,31 @@ pub mod vfs;
 
 pub use db::{
     Builder, Change, Changes, CommittedBatch, CompareAndSwapError, Db, DeleteProgress, Entry, EntryDigest,
-    ExportReport, HealReport, Health, HorizonStatus, ImportReport, Iter, Keys, Keyspace, LostValue,
-    MemberStatus, Origin, Scrub, ScrubOptions, ScrubPosition, ScrubReport, ScrubStep, Snapshot, Stats,
-    TransferProgress, UnknownSpan, VerifyProgress, VerifyReport, Watch, WatchEvent, WriteBatch,
+    ExportReport, HealReport, Health, HorizonStatus, ImportReport, Iter, Keys, Keyspace, Layout, LostValue,
+    MemberStatus, MerkleLevel, Origin, RunLayout, Scrub, ScrubOptions, ScrubPosition, ScrubReport, ScrubStep,
+    SegmentLayout, Snapshot, Stats, TransferProgress, UnknownSpan, VerifyProgress, VerifyReport, Watch,
+    WatchEvent, WriteBatch,
 };
 pub use error::{Error, Result};
 pub use maintenance::CompactProgress;
 pub use manifest::{ReplicaSet, SET_KEY_LEN};
 pub use recovery::{Checkpoint, CheckpointProgress, RecoveryReport};
+pub use resolver::Resolver;
 pub use store::{Durability, Environment};
 pub use types::{
     Compression, Counts, EntryHash, Epoch, Fingerprint, Key, KeyRange, Kind, Location, NodeId, RangeSum,
     SegmentId, SeqNo, Slice, Stamp, ValueDigest, Written,
 };
+
+/// The pages of `docs/guide/` whose code is to be true.
+#[cfg(all(doctest, feature = "sync"))]
+mod guide {
+    #[doc = include_str!("../docs/guide/embedding.md")]
+    mod embedding {}
+    #[doc = include_str!("../docs/guide/replicas.md")]
+    mod replicas {}
+    #[doc = include_str!("../docs/guide/deleting.md")]
+    mod deleting {}
+    #[doc = include_str!("../docs/guide/conflicts.md")]
+    mod conflicts {}
+}

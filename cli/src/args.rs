@@ -1,6 +1,7 @@
 //! The command line as clap reads it: one verb each, its arguments, and the words of `--help`.
 
 mod network;
+mod observe;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use syncline::NodeId;
 use crate::address::Address;
 use crate::table::Format;
 pub(crate) use network::{Cert, CertAuthority, CertPeer, Grant, Link, Serve};
+pub(crate) use observe::{Diff, Plot, Stats, Watch};
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 the same or fine; 1 different, missing or damaged; 2 wrong usage; 3 failed input, output or peer.
@@ -47,7 +49,7 @@ pub(crate) enum Verb {
     /// Print what was changed since a cursor, in the order of the commits
     Changes(Changes),
     /// Show counts, sizes and health of a store
-    Stats(Store),
+    Stats(Stats),
     /// Show the root: one number that is the same for all equal replicas
     Digest(Store),
     /// Read everything and check it against its checksums and digests; change nothing
@@ -73,9 +75,13 @@ pub(crate) enum Verb {
     #[command(subcommand)]
     Cert(Cert),
     /// Show how two replicas differ; change nothing
-    Diff(Pair),
+    Diff(Diff),
     /// Make two replicas equal by moving exactly what differs
     Sync(Sync),
+    /// Look at a store, or compare two replicas, again and again, until interrupted
+    Watch(Watch),
+    /// Draw what watch recorded: differences over time and key space, and sizes
+    Plot(Plot),
     /// Kill, repair and check two replicas of a real table before your eyes
     Demo(Demo),
     /// The part of the demo that is killed: puts the rows on standard input and acknowledges their keys
@@ -293,7 +299,7 @@ pub(crate) struct Import {
     pub(crate) file: Option<PathBuf>,
 }
 
-/// Arguments of `diff`.
+/// Two replicas, and the way between them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Pair {
     /// The left replica: a folder or tls://host:port

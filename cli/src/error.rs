@@ -104,7 +104,7 @@ impl Error {
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self.kind() {
             "usage" => 2,
-            "corruption" | "stream" | "demo" => 1,
+            "corruption" | "unknown" | "value_lost" | "stream" | "demo" => 1,
             _ => 3,
         })
     }
@@ -126,6 +126,8 @@ fn store_kind(error: &syncline::Error) -> &'static str {
     use syncline::Error as E;
     match error {
         E::Corruption { .. } => "corruption",
+        E::Unknown { .. } => "unknown",
+        E::ValueLost { .. } => "value_lost",
         E::Stream { .. } => "stream",
         E::Locked { .. } => "locked",
         E::NotFound { .. } => "not_found",
@@ -136,7 +138,6 @@ fn store_kind(error: &syncline::Error) -> &'static str {
         E::Poisoned { .. } => "poisoned",
         E::ReadOnly => "read_only",
         E::Ambiguous { .. } => "ambiguous",
-        E::ClockDrift { .. } => "clock_drift",
         E::Aborted => "aborted",
         E::TooOld { .. } => "too_old",
         _ => "io",

@@ -105,14 +105,22 @@ impl NewFile {
         Ok(NewFile { file, path: path.to_owned() })
     }
 
+    /// Makes the file, readable by its owner alone. It must not be there yet.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(crate) fn create_new(path: &Path) -> Result<NewFile> {
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let file = file.map_err(Error::io(format!("cannot make {}", path.display())))?;
+        Ok(NewFile { file, path: path.to_owned() })
+    }
+
     /// Makes a file with these bytes, readable by its owner alone. It must not be there yet.
     ///
     /// # Errors
     /// `Io`.
     pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        let file = file.map_err(Error::io(format!("cannot make {}", path.display())))?;
-        let file = NewFile { file, path: path.to_owned() };
+        let file = NewFile::create_new(path)?;
         (&file).write_all(bytes).map_err(Error::io(format!("cannot write {}", path.display())))?;
         file.finish()
     }
@@ -134,6 +142,16 @@ impl Write for &NewFile {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Makes a file of these bytes, readable by its owner alone, or puts them in the place of what the file had.
+///
+/// # Errors
+/// `Io`.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let file = NewFile::create(path)?;
+    (&file).write_all(bytes).map_err(Error::io(format!("cannot write {}", path.display())))?;
+    file.finish()
 }
 
 /// Makes a folder for its owner alone, if it is not there.

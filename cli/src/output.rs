@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
 use serde_json::{Map, Value};
-use syncline::Fingerprint;
+use syncline::replica::KeyName;
+use syncline::{Fingerprint, MemberStatus};
 
 use crate::error::{Error, Result};
 
@@ -93,6 +94,17 @@ pub(crate) fn escaped(bytes: &[u8]) -> String {
     text
 }
 
+/// A key as people see it: in the default keyspace by itself, in others after the keyspace's name.
+pub(crate) fn key_text(name: &KeyName<'_>) -> String {
+    match *name {
+        KeyName::User { keyspace: Some("default"), key } => escaped(key),
+        KeyName::User { keyspace, key } => {
+            format!("{}/{}", escaped(keyspace.unwrap_or("?").as_bytes()), escaped(key))
+        }
+        _ => "(list of keyspaces)".to_owned(),
+    }
+}
+
 /// Adds stored bytes to a JSON object: as a string under `name` if they are UTF-8, else in hexadecimal digits under
 /// `name_hex`.
 pub(crate) fn insert_bytes(object: &mut Map<String, Value>, name: &str, bytes: &[u8]) {
@@ -158,6 +170,28 @@ pub(crate) fn times_less(part: u64, whole: u64) -> String {
     }
 }
 
+/// A moment of the hybrid clock as people see it.
+pub(crate) fn ago(hlc: u64, now_ms: u64) -> String {
+    match hlc {
+        0 => "never".to_owned(),
+        _ => match now_ms.saturating_sub(hlc >> 16) / 1000 {
+            seconds if seconds < 120 => format!("{seconds} s ago"),
+            seconds if seconds < 7_200 => format!("{} min ago", seconds / 60),
+            seconds if seconds < 172_800 => format!("{} h ago", seconds / 3_600),
+            seconds => format!("{} days ago", seconds / 86_400),
+        },
+    }
+}
+
+/// What a member is to its set. These words are kept from version to version.
+pub(crate) fn standing(member: &MemberStatus) -> &'static str {
+    match (member.is_expelled, member.is_joining) {
+        (true, _) => "expelled",
+        (_, true) => "joining",
+        _ => "owner",
+    }
+}
+
 fn columns(facts: &[Fact]) -> String {
     let width = facts.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
     facts.iter().fold(String::new(), |mut text, (label, value)| {
@@ -192,6 +226,13 @@ mod tests {
         insert_bytes(&mut object, "key", b"a");
         insert_bytes(&mut object, "value", b"\xff\x00");
         assert_eq!(Value::Object(object).to_string(), r#"{"key":"a","value_hex":"ff00"}"#);
+    }
+
+    #[test]
+    fn a_moment_is_told_in_the_unit_that_fits_it() {
+        let at = |seconds: u64| ago((1_000_000_000 - seconds * 1000) << 16, 1_000_000_000);
+        assert_eq!([5, 600, 10_000, 400_000].map(at), ["5 s ago", "10 min ago", "2 h ago", "4 days ago"]);
+        assert_eq!((ago(0, 7), ago(9 << 16, 7)), ("never".to_owned(), "0 s ago".to_owned()));
     }
 
     #[test]

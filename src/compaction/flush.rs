@@ -25,6 +25,7 @@ use crate::vfs::ReadMode;
 /// `Io` of the runs: nothing has changed. `Io` of a write: the store is poisoned.
 pub(crate) fn flush_oldest(store: &Store) -> Result<()> {
     let Some(job) = store.flush_job() else { return Ok(()) };
+    span!("flush", through = job.sealed.last.0);
     store.persist_through(job.sealed.last)?;
     let (vfs, dir) = (&store.options.environment.vfs, &store.dir);
     let memtable = &job.sealed.memtable;

@@ -7,6 +7,7 @@
 //! Easy to get wrong: what is left here and stamped at or below the cut goes unless the replica has it, for the replica's
 //! answer at that cut is complete; what is stamped above it may be news to the replica, and stays.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -17,8 +18,8 @@ use crate::horizon::rule;
 use crate::index::{HeadRef, Levels, MergeCursor, Run, RunValue, RunWriter};
 use crate::merkle::{self, Base, BucketBuilder, PendingCut};
 use crate::resolver::Rank;
-use crate::store::{IngestJob, Ingested, Measure, Store, Write, rank};
-use crate::types::{EntryHash, FileId, Head, KeyRange, RangeSum};
+use crate::store::{IngestJob, Ingested, Measure, Resolving, Store, Write, is_merged, merge_healed, rank};
+use crate::types::{FileId, Head, KeyRange, RangeSum};
 
 /// What healing came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,8 +45,10 @@ pub(crate) fn heal(
     range: &KeyRange,
     entries: &[Write],
     cut: u64,
+    resolving: &Resolving,
 ) -> Result<Healed> {
-    let mut heal = Heal { store, job: &job, id: store.next_file(), values: ValueFiles::default() };
+    let values = ValueFiles::default();
+    let mut heal = Heal { store, job: &job, resolving, id: store.next_file(), values };
     let mut healed = Healed::default();
     let made =
         heal.write(range, entries, cut, &mut healed).and_then(|run| heal.sum_up(range, run, &mut healed));
@@ -62,6 +65,7 @@ pub(crate) fn heal(
 struct Heal<'a> {
     store: &'a Store,
     job: &'a IngestJob<'a>,
+    resolving: &'a Resolving,
     id: FileId,
     values: ValueFiles,
 }
@@ -84,6 +88,8 @@ impl Heal<'_> {
         let vfs = &*store.options.environment.vfs;
         let count = left.len() + entries.len();
         let mut writer = store.note(RunWriter::create(vfs, &store.dir, id, count, job.state.compression))?;
+        // From a keyspace with a resolver nothing is ever dropped.
+        let stays = |key: &[u8], head: &Head| is_merged(key) || rule::survives(head.stamp.hlc, cut);
         let (mut left, mut entries) = (left.iter().peekable(), entries.iter().peekable());
         loop {
             let next_left = left.peek().map(|(key, _)| &key[..]);
@@ -93,18 +99,23 @@ impl Heal<'_> {
             };
             let entry = entries.next_if(|_| is_first(next_entry, next_left));
             let (key, head) = match left.next_if(|_| is_first(next_left, next_entry)) {
-                Some((key, head)) => {
-                    (&key[..], Some(head).filter(|head| rule::survives(head.stamp.hlc, cut)))
-                }
+                Some((key, head)) => (&key[..], Some(head).filter(|head| stays(key, head))),
                 None if entry.is_some() => (next_entry.unwrap_or_default(), None),
                 None => break,
             };
             let hash = measure.hasher.key(key);
-            let is_newer = |head: &&Head| {
-                entry.is_none_or(|entry| rank_of(key, head, measure) > rank(entry, hash, measure))
-            };
-            let pushed = match (head.filter(is_newer), entry) {
-                (Some(head), _) => {
+            let pushed = match (head, entry) {
+                (Some(head), Some(entry)) => match self.joined(key, head, entry)? {
+                    None => {
+                        healed.kept += 1;
+                        writer.push(key, hash, head.into())
+                    }
+                    Some(entry) => {
+                        healed.taken += 1;
+                        self.head(&entry).and_then(|head| writer.push(key, hash, head))
+                    }
+                },
+                (Some(head), None) => {
                     healed.kept += 1;
                     writer.push(key, hash, head.into())
                 }
@@ -122,6 +133,20 @@ impl Heal<'_> {
         store.note(writer.finish())?;
         let run = Run::open(vfs, &store.dir, id, store.options.read_mode, measure.hasher.clone());
         store.note(run).map(Arc::new)
+    }
+
+    /// What a replica's entry and what is left of its key come to: an entry, or `None` for what is left.
+    fn joined<'w>(&self, key: &[u8], head: &Head, entry: &'w Write) -> Result<Option<Cow<'w, Write>>> {
+        let measure = &self.store.measure;
+        if is_merged(key) {
+            let (view, _) = self.store.read_point();
+            let merged = merge_healed(self.resolving, &view, entry, head, measure)?;
+            return Ok(merged.map(Cow::Owned));
+        }
+        let hash = measure.hasher.key(key);
+        let held = Rank { stamp: head.stamp, kind: head.kind, hash: measure.hasher.head(hash, head) };
+        // Of the same entry the replica's has its value for sure.
+        Ok((held <= rank(entry, hash, measure)).then_some(Cow::Borrowed(entry)))
     }
 
     /// The head that a run has for a replica's entry.
@@ -183,12 +208,6 @@ impl Heal<'_> {
         paths.push(self.store.dir.join(FileKind::Run.name(self.id.0)));
         paths
     }
-}
-
-/// How an entry that was left here ranks among others of its key.
-fn rank_of(key: &[u8], head: &Head, measure: &Measure) -> Rank {
-    let sum = measure.entry(key, measure.hasher.key(key), head).sum;
-    Rank { stamp: head.stamp, kind: head.kind, hash: EntryHash(sum.fingerprint.0) }
 }
 
 /// `base` with the buckets of `touched` summed up from what `levels` hold.

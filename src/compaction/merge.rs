@@ -116,6 +116,7 @@ impl Merge {
     /// # Errors
     /// `Io` of an input: nothing has changed. `Io` of a write: the store is poisoned.
     pub(crate) fn step(&mut self, store: &Store, bytes: u64) -> Result<bool> {
+        span!("merge", run = self.id.0, inputs = self.inputs.len());
         if let Some(count) = &mut self.count {
             match count.step((bytes / 1024 * COUNTED_PER_KIB).max(1)) {
                 Ok(true) => {}

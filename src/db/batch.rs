@@ -20,8 +20,9 @@ impl WriteBatch {
     /// Sets `key` of `keyspace` to `value`.
     ///
     /// # Errors
-    /// `KeyTooLong`; the batch is unchanged.
+    /// `KeyTooLong`, or `InvalidArgument` if a resolver merges the keyspace; the batch is unchanged.
     pub fn put(&mut self, keyspace: &Keyspace, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
+        keyspace.prefix().check_plain("a batch")?;
         self.writes.push(keyspace.prefix().put(key.as_ref(), value.as_ref())?);
         Ok(())
     }
@@ -29,8 +30,9 @@ impl WriteBatch {
     /// Deletes `key` from `keyspace`.
     ///
     /// # Errors
-    /// `KeyTooLong`; the batch is unchanged.
+    /// As [`WriteBatch::put`].
     pub fn delete(&mut self, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> Result<()> {
+        keyspace.prefix().check_plain("a batch")?;
         self.writes.push(keyspace.prefix().delete(key.as_ref())?);
         Ok(())
     }

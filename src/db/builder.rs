@@ -1,11 +1,13 @@
 //! [`Builder`]: choices at open, and the ways to open.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::Db;
 use crate::error::{Error, Result};
 use crate::manifest::ReplicaSet;
 use crate::recovery;
+use crate::resolver::Resolver;
 use crate::store::{Durability, Environment, Options};
 use crate::types::Compression;
 use crate::vfs::ReadMode;
@@ -104,6 +106,13 @@ impl Builder {
     /// Default: yes.
     pub fn background(mut self, background: bool) -> Builder {
         self.options.background = background;
+        self
+    }
+
+    /// Brings what merges the values of keyspaces that were made with it by [`Db::keyspace_with`]. To be brought at every open: a
+    /// store without it reads those keyspaces, takes entries of new keys, and refuses whatever would have to be merged.
+    pub fn resolver(mut self, resolver: impl Resolver) -> Builder {
+        self.options.resolvers.add(Arc::new(resolver));
         self
     }
 

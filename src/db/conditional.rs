@@ -43,7 +43,8 @@ impl Keyspace {
         expected: Option<&[u8]>,
         new: Option<&[u8]>,
     ) -> Result<Result<(), CompareAndSwapError>> {
-        let write = change(&self.prefix().inner(key.as_ref())?, new);
+        let new = self.merged(key.as_ref(), expected, new)?;
+        let write = change(&self.prefix().inner(key.as_ref())?, new.as_deref());
         let store = self.db().store();
         let expected = expected.map(|value| (value.len() as u64, store.measure.hasher.value(value)));
         let is_expected =
@@ -83,15 +84,16 @@ impl Keyspace {
         key: impl AsRef<[u8]>,
         mut update: impl FnMut(Option<&[u8]>) -> Option<V>,
     ) -> Result<Option<Slice>> {
-        let key = self.prefix().inner(key.as_ref())?;
+        let inner = self.prefix().inner(key.as_ref())?;
         let store = self.db().store();
         loop {
-            let seen = store.visible_entry(&key)?;
+            let seen = store.visible_entry(&inner)?;
             let old = seen.as_ref().map(|entry| entry.value(store)).transpose()?;
-            let new = update(old.as_deref());
-            let write = change(&key, new.as_ref().map(AsRef::as_ref));
-            let seen = seen.map(|entry| entry.stamp());
-            let is_unchanged = |visible: Option<&Head>| visible.map(|head| head.stamp) == seen;
+            let updated = update(old.as_deref());
+            let new = self.merged(key.as_ref(), old.as_deref(), updated.as_ref().map(AsRef::as_ref))?;
+            let write = change(&inner, new.as_deref());
+            let seen = seen.map(|entry| entry.version());
+            let is_unchanged = |visible: Option<&Head>| visible.map(|head| (head.stamp, head.digest)) == seen;
             if self.db().commit_if(write, is_unchanged)?.is_ok() {
                 return Ok(old);
             }

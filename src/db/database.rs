@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use smallvec::smallvec;
 
 use super::keyspace::EntryDigest;
+use super::layout::Layout;
 use super::point::Point;
 use super::stats::{Health, Stats};
 use super::verify::{self, VerifyProgress, VerifyReport};
@@ -23,7 +24,7 @@ use crate::recovery::{self, Checkpoint, CheckpointProgress, Opened, RecoveryRepo
 use crate::resolver::LAST_WRITER_WINS;
 use crate::store::{
     Admission, AtUnknown, DEFAULT_KEYSPACE, Durability, Prefix, Store, VisibleEntry, Write, Writes,
-    catalogue_key, check_name, default_prefix, parse_catalogue_key, replicated, user_key,
+    catalogue_key, check_name, default_prefix, replicated,
 };
 use crate::types::{Head, NodeId, RangeSum, Slice};
 
@@ -147,29 +148,59 @@ impl Db {
 
     /// The keyspace `default`, which every store has.
     pub fn default_keyspace(&self) -> Keyspace {
-        Keyspace::new(self.clone(), self.inner.default_name.clone(), self.inner.default_prefix)
+        Keyspace::new(self.clone(), self.inner.default_name.clone(), self.inner.default_prefix, None)
     }
 
-    /// The keyspace of this name, created if it is not there.
+    /// The keyspace of this name, created if it is not there. If it was made with a resolver it is that one; without the
+    /// resolver at hand it can be read, and not written.
     ///
     /// # Errors
     /// `InvalidArgument` for an impossible name, `Ambiguous` if replicas created it with different resolvers, and what
     /// reading and writing can fail with.
     pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
+        self.keyspace_of(name, None)
+    }
+
+    /// The keyspace of this name whose values the [`Resolver`](crate::Resolver) of the other name merges, created if it is not
+    /// there. In it a put is merged with what is there, and nothing expires or is deleted: how a state says that something is
+    /// gone is the resolver's affair.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if no such resolver was brought by [`Builder::resolver`], or for an impossible name; `Ambiguous` if the
+    /// name is taken with another resolver; and what reading and writing can fail with.
+    pub fn keyspace_with(&self, name: &str, resolver: &str) -> Result<Keyspace> {
+        check_name(resolver)?;
+        match self.inner.store.options.resolvers.get(resolver) {
+            Some(_) if resolver != LAST_WRITER_WINS && name != DEFAULT_KEYSPACE => {
+                self.keyspace_of(name, Some(resolver))
+            }
+            Some(_) => Err(Error::invalid("that name is the store's own")),
+            None => Err(Error::invalid(format!(
+                "no resolver {resolver:?}: bring it with `Builder::resolver` when opening"
+            ))),
+        }
+    }
+
+    /// The keyspace of this name; with `resolver` if it has to be made, and with no other if one is wanted.
+    fn keyspace_of(&self, name: &str, resolver: Option<&str>) -> Result<Keyspace> {
         if name == DEFAULT_KEYSPACE {
             return Ok(self.default_keyspace());
         }
         check_name(name)?;
         let resolvers = self.resolvers_of(name)?;
-        match resolvers.as_slice() {
-            [] => {
-                self.put_in(&Prefix::CATALOGUE, &catalogue_key(name, LAST_WRITER_WINS), &[])?;
+        let resolver = match (resolvers.as_slice(), resolver) {
+            ([], resolver) => {
+                let resolver = resolver.unwrap_or(LAST_WRITER_WINS);
+                self.put_in(&Prefix::CATALOGUE, &catalogue_key(name, resolver), &[])?;
+                resolver
             }
-            [resolver] if resolver == LAST_WRITER_WINS => {}
+            ([held], wanted) if wanted.is_none_or(|wanted| wanted == held) => held,
             _ => return Err(Error::Ambiguous { name: name.to_owned(), resolvers }),
-        }
-        let prefix = Prefix::of(&self.inner.store.measure.hasher, name, LAST_WRITER_WINS);
-        Ok(Keyspace::new(self.clone(), name.into(), prefix))
+        };
+        let store = &self.inner.store;
+        let prefix = Prefix::of(&store.measure.hasher, name, resolver);
+        let resolver = store.options.resolvers.get(resolver).cloned();
+        Ok(Keyspace::new(self.clone(), name.into(), prefix, resolver))
     }
 
     /// Names of all keyspaces, `default` first, the others in order.
@@ -183,7 +214,7 @@ impl Db {
     /// As [`Db::keyspaces`], told what to do where the catalogue is unknown.
     pub(super) fn keyspaces_by(&self, at_unknown: AtUnknown) -> Result<Vec<String>> {
         let mut names = vec![DEFAULT_KEYSPACE.to_owned()];
-        for (name, _) in self.catalogue(at_unknown)? {
+        for (name, _) in self.inner.store.catalogue(at_unknown)? {
             if names.last() != Some(&name) {
                 names.push(name);
             }
@@ -192,35 +223,19 @@ impl Db {
     }
 
     fn resolvers_of(&self, name: &str) -> Result<Vec<String>> {
-        let catalogue = self.catalogue(AtUnknown::Stop)?.into_iter();
+        let catalogue = self.inner.store.catalogue(AtUnknown::Stop)?.into_iter();
         Ok(catalogue.filter(|(other, _)| other == name).map(|(_, resolver)| resolver).collect())
     }
 
     /// Names by the prefixes of inner keys.
-    pub(super) fn keyspace_names(&self) -> Result<BTreeMap<Prefix, Arc<str>>> {
+    pub(crate) fn keyspace_names(&self) -> Result<BTreeMap<Prefix, Arc<str>>> {
         let hasher = &self.inner.store.measure.hasher;
-        let catalogue = self.catalogue(AtUnknown::Skip)?;
+        let catalogue = self.inner.store.catalogue(AtUnknown::Skip)?;
         let named =
             |(name, resolver): &(String, String)| (Prefix::of(hasher, name, resolver), name.as_str().into());
         let mut names: BTreeMap<_, _> = catalogue.iter().map(named).collect();
         names.insert(self.inner.default_prefix, DEFAULT_KEYSPACE.into());
         Ok(names)
-    }
-
-    /// Name and resolver of every keyspace in the catalogue, in order.
-    fn catalogue(&self, at_unknown: AtUnknown) -> Result<Vec<(String, String)>> {
-        let (view, seqno) = self.inner.store.read_point();
-        let walk = view.walk_by(&Prefix::CATALOGUE.whole(), seqno, at_unknown);
-        let mut catalogue = Vec::new();
-        for found in walk {
-            let (key, head) = found.map_err(|error| self.store().met(error))?;
-            if let Some((name, resolver)) = parse_catalogue_key(user_key(&key))
-                && head.is_visible(self.now_ms())
-            {
-                catalogue.push((name.to_owned(), resolver.to_owned()));
-            }
-        }
-        Ok(catalogue)
     }
 
     /// An empty batch.
@@ -282,6 +297,7 @@ impl Db {
         entries: impl Iterator<Item = Result<(K, V)>>,
     ) -> Result<u64> {
         self.check_writable()?;
+        prefix.check_plain("an ingest")?;
         self.inner.maintenance.ingest(prefix, entries)
     }
 
@@ -331,6 +347,14 @@ impl Db {
     /// As reading the catalogue.
     pub fn stats(&self) -> Result<Stats> {
         Stats::of(self)
+    }
+
+    /// What the store consists of, piece by piece. Costs a look at every bucket of the Merkle index.
+    ///
+    /// # Errors
+    /// As [`Db::root`].
+    pub fn layout(&self) -> Result<Layout> {
+        Layout::of(self)
     }
 
     /// Whether the store takes writes.

@@ -81,6 +81,7 @@ impl Keyspace {
     }
 
     fn delete_in(&self, range: &KeyRange, mut progress: impl FnMut(DeleteProgress) -> bool) -> Result<u64> {
+        self.prefix().check_plain("a deletion")?;
         let snapshot = self.snapshot();
         let total = self.db().store().fingerprint(&self.prefix().range(range))?.counts.live;
         let mut keys = snapshot.walk(self, range).keys();

@@ -1,5 +1,6 @@
 //! [`Keyspace`]: one named ordered map of a store.
 
+use std::borrow::Cow;
 use std::ops::RangeBounds;
 use std::sync::Arc;
 
@@ -7,7 +8,8 @@ use smallvec::smallvec;
 
 use super::iter::key_range;
 use super::{Db, Iter, Snapshot};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::resolver::Resolver;
 use crate::store::Prefix;
 use crate::types::{Kind, RangeSum, Slice, Stamp, ValueDigest};
 
@@ -17,6 +19,8 @@ pub struct Keyspace {
     db: Db,
     name: Arc<str>,
     prefix: Prefix,
+    /// What merges its values, if that is not the last writer and is at hand.
+    resolver: Option<Arc<dyn Resolver>>,
 }
 
 /// What a store knows of a key without touching its value: enough to tell whether two replicas hold the same entry.
@@ -32,8 +36,13 @@ pub struct EntryDigest {
 }
 
 impl Keyspace {
-    pub(super) fn new(db: Db, name: Arc<str>, prefix: Prefix) -> Keyspace {
-        Keyspace { db, name, prefix }
+    pub(super) fn new(
+        db: Db,
+        name: Arc<str>,
+        prefix: Prefix,
+        resolver: Option<Arc<dyn Resolver>>,
+    ) -> Keyspace {
+        Keyspace { db, name, prefix, resolver }
     }
 
     pub(super) fn prefix(&self) -> &Prefix {
@@ -50,25 +59,59 @@ impl Keyspace {
         &self.db
     }
 
-    /// Sets `key` to `value`, with the store's default durability.
+    /// What `key` is to become if it is to be `new`, or gone, where it was `old`: where a resolver merges, a state never goes
+    /// back.
     ///
     /// # Errors
-    /// `KeyTooLong`, `CommitTooLarge`: nothing changed. `Poisoned` and `Io`: reopen the store.
+    /// `InvalidArgument` if a resolver merges and is not at hand, or the key is to go.
+    pub(super) fn merged<'a>(
+        &self,
+        key: &[u8],
+        old: Option<&[u8]>,
+        new: Option<&'a [u8]>,
+    ) -> Result<Option<Cow<'a, [u8]>>> {
+        if !self.prefix.is_merged() {
+            return Ok(new.map(Cow::Borrowed));
+        }
+        let Some(resolver) = &self.resolver else {
+            let name = &self.name;
+            return Err(Error::invalid(format!(
+                "keyspace {name:?} has a resolver that is not at hand: bring it with `Builder::resolver` when opening"
+            )));
+        };
+        match (old, new) {
+            (Some(old), Some(new)) => Ok(Some(resolver.merge(key, old, new).into())),
+            (None, Some(new)) => Ok(Some(new.into())),
+            (_, None) => self.prefix.check_plain("a deletion").map(|()| None),
+        }
+    }
+
+    /// Sets `key` to `value`, with the store's default durability. Where a resolver merges, to what it makes of `value` and
+    /// what is there.
+    ///
+    /// # Errors
+    /// `KeyTooLong`, `CommitTooLarge`: nothing changed. `Poisoned` and `Io`: reopen the store. `InvalidArgument` if the
+    /// keyspace's resolver is not at hand.
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
-        self.db.put_in(&self.prefix, key.as_ref(), value.as_ref())
+        match self.prefix.is_merged() {
+            false => self.db.put_in(&self.prefix, key.as_ref(), value.as_ref()),
+            // The update merges what it makes with what is there.
+            true => self.fetch_update(key, |_| Some(value.as_ref())).map(drop),
+        }
     }
 
     /// Sets `key` to `value` until wall time `expires_at_ms` (milliseconds since the Unix epoch), when reads begin to
     /// hide it. The expiry is part of the entry and travels with it.
     ///
     /// # Errors
-    /// As [`Keyspace::put`].
+    /// As [`Keyspace::put`]; `InvalidArgument` if a resolver merges the keyspace.
     pub fn put_expiring(
         &self,
         key: impl AsRef<[u8]>,
         value: impl AsRef<[u8]>,
         expires_at_ms: u64,
     ) -> Result<()> {
+        self.prefix.check_plain("an expiry")?;
         let mut write = self.prefix.put(key.as_ref(), value.as_ref())?;
         write.expires_at = expires_at_ms;
         self.db.commit(smallvec![write], self.db.default_durability())
@@ -77,8 +120,9 @@ impl Keyspace {
     /// Deletes `key`, whether it is there or not. A tombstone stays, so that other replicas learn of it.
     ///
     /// # Errors
-    /// As [`Keyspace::put`].
+    /// As [`Keyspace::put`]; `InvalidArgument` if a resolver merges the keyspace.
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<()> {
+        self.prefix.check_plain("a deletion")?;
         self.db.delete_in(&self.prefix, key.as_ref())
     }
 

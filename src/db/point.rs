@@ -5,7 +5,6 @@
 
 use super::EntryDigest;
 use crate::error::{Error, Result};
-use crate::index::StoredHead;
 use crate::store::{Prefix, Store, View};
 use crate::types::{SeqNo, Slice};
 
@@ -20,28 +19,27 @@ pub(super) struct Point<'a> {
 impl Point<'_> {
     /// The value of `key`.
     pub(super) fn value(&self, key: &[u8]) -> Result<Option<Slice>> {
-        match self.visible(key)? {
-            Some(head) => {
-                let value = self.view.stored_value(head, &self.store.measure.hasher).map(Some);
-                value.map_err(|error| self.lost(key, error))
-            }
-            None => Ok(None),
-        }
+        let (inner, hasher) = (self.prefix.lookup(key)?, &self.store.measure.hasher);
+        let hash = hasher.key(&inner);
+        let value = self.view.visible_value(&inner, hash, self.at, || self.store.now_ms(), hasher);
+        value.map_err(|error| self.told(&inner, error))
     }
 
-    /// What the reader is told whom reading the value of `key` has failed with `error`.
+    /// What the reader is told whom reading the value of the inner key `key` has failed with `error`.
     #[cold]
-    fn lost(&self, key: &[u8], error: Error) -> Error {
-        let Ok(inner) = self.prefix.lookup(key) else { return error };
-        match self.view.head(&inner, self.store.measure.hasher.key(&inner), self.at) {
-            Ok(Some(head)) => self.store.met_value(&inner, (head.stamp, head.digest), error),
+    fn told(&self, key: &[u8], error: Error) -> Error {
+        let error = self.store.met(error);
+        match self.view.head(key, self.store.measure.hasher.key(key), self.at) {
+            Ok(Some(head)) => self.store.met_value(key, (head.stamp, head.digest), error),
             _ => error,
         }
     }
 
     /// Whether `key` has a value.
     pub(super) fn contains(&self, key: &[u8]) -> Result<bool> {
-        Ok(self.visible(key)?.is_some())
+        let (inner, hasher) = (self.prefix.lookup(key)?, &self.store.measure.hasher);
+        let is_visible = self.view.is_visible(&inner, hasher.key(&inner), self.at, || self.store.now_ms());
+        is_visible.map_err(|error| self.store.met(error))
     }
 
     /// Stamp, kind and digest of `key`'s entry, tombstones included.
@@ -50,14 +48,5 @@ impl Point<'_> {
         let head = self.view.head(&inner, hasher.key(&inner), self.at);
         let head = head.map_err(|error| self.store.met(error))?;
         Ok(head.map(|head| EntryDigest { stamp: head.stamp, kind: head.kind, value: head.digest }))
-    }
-
-    fn visible(&self, key: &[u8]) -> Result<Option<StoredHead>> {
-        let inner = self.prefix.lookup(key)?;
-        let head = self.view.find(&inner, self.store.measure.hasher.key(&inner), self.at);
-        let head = head.map_err(|error| self.store.met(error))?;
-        // Few entries expire, and asking for the time takes a tenth as long as the whole read.
-        let now_ms = |head: &StoredHead| if head.expires_at == 0 { 0 } else { self.store.now_ms() };
-        Ok(head.filter(|head| head.is_visible(now_ms(head))))
     }
 }

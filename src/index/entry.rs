@@ -49,20 +49,6 @@ impl StoredHead {
             value,
         }
     }
-
-    /// The value's bytes if they are at hand, without looking at their digest; else their place in the log, and it.
-    pub(crate) fn into_value(self) -> Result<Slice, (Location, ValueDigest)> {
-        match self.value {
-            StoredValue::Undigested(value)
-            | StoredValue::Digested(ValueRef::Inline(value) | ValueRef::Staged { value, .. }, _) => Ok(value),
-            StoredValue::Digested(ValueRef::Log(location), digest) => Err((location, digest)),
-        }
-    }
-
-    /// Whether reads at wall time `now_ms` show a value for this entry, as [`Head::is_visible`].
-    pub(crate) fn is_visible(&self, now_ms: u64) -> bool {
-        self.kind == Kind::Put && (self.expires_at == 0 || self.expires_at > now_ms)
-    }
 }
 
 impl From<Head> for StoredHead {

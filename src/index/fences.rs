@@ -15,7 +15,6 @@
 //! Easy to get wrong: the bytes have passed a checksum, and still every read of them is bounded; and a fence may be much
 //! longer than its entry in the index, so what it takes in memory is bounded by its block.
 
-use std::cmp::Ordering;
 use std::ops::Range;
 
 use crate::codec::{Malformed, Reader, put_len_bytes, put_varint};
@@ -186,12 +185,12 @@ impl Fences {
     }
 
     fn is_above(&self, block: &BlockFence, wanted_head: u64, wanted: &[u8]) -> bool {
-        let order = block.head.cmp(&wanted_head).then_with(|| {
-            // Of two keys that are equal but for zeros that fill up the head, the shorter one is less.
-            let len = (block.len as usize).min(HEAD_LEN).cmp(&wanted.len().min(HEAD_LEN));
-            len.then_with(|| self.tail(block).cmp(wanted.get(HEAD_LEN..).unwrap_or_default()))
-        });
-        order == Ordering::Greater
+        if block.head != wanted_head {
+            return block.head > wanted_head;
+        }
+        // Of two keys that are equal but for zeros that fill up the head, the shorter one is less.
+        let len = (block.len as usize).min(HEAD_LEN).cmp(&wanted.len().min(HEAD_LEN));
+        len.then_with(|| self.tail(block).cmp(wanted.get(HEAD_LEN..).unwrap_or_default())).is_gt()
     }
 
     fn tail(&self, block: &BlockFence) -> &[u8] {

@@ -12,7 +12,8 @@ use crate::error::{Error, Result};
 use crate::hash::KeyHash;
 use crate::types::{FileId, Head, KeyRange, SegmentId};
 
-use super::entry::{HeadRef, StoredHead};
+use super::entry::HeadRef;
+use super::found::Found;
 use super::pick::pick;
 use super::run::Run;
 
@@ -41,22 +42,40 @@ impl Levels {
         self.runs.iter().map(|run| run.id()).collect()
     }
 
-    /// The newest entry of `key`, tombstones included. Costs one look at the filter of each run, and a search in the runs
-    /// whose filters let the key pass, down to the one that holds it.
+    /// What `use_it` makes of the newest entry of `key`, tombstones included; it answers `None` if the entry has not the bytes
+    /// that it should have. Costs one look at the filter of each run, and a search in the runs whose filters let the key pass,
+    /// down to the one that holds it.
     ///
     /// # Errors
     /// `Corruption`, `Io`: what is damaged might be the newest version, so no older one is looked for.
-    pub(crate) fn find(&self, key: &[u8], hash: KeyHash) -> Result<Option<StoredHead>> {
-        Ok(self.find_run(key, hash)?.map(|(_, head)| head))
+    #[inline]
+    pub(crate) fn find<T>(
+        &self,
+        key: &[u8],
+        hash: KeyHash,
+        use_it: impl Fn(&Found<'_>) -> Option<T>,
+    ) -> Result<Option<T>> {
+        // All filters are asked before any run is searched: each answer is a miss of the processor's caches, and waiting
+        // for them one by one would take as long as all of them together.
+        for runs in self.runs.chunks(64) {
+            let passes = |(at, run): (usize, &Arc<Run>)| u64::from(run.may_contain(hash)) << at;
+            let mut passed = runs.iter().enumerate().map(passes).fold(0, |all, bit| all | bit);
+            while let Some(run) = runs.get(passed.trailing_zeros() as usize) {
+                if let Some(found) = run.find(key, hash, &use_it)? {
+                    return Ok(Some(found));
+                }
+                passed &= passed - 1;
+            }
+        }
+        Ok(None)
     }
 
-    /// As [`Levels::find`], with the value's digest.
+    /// The newest entry of `key`, tombstones included, with the value's digest.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Levels::find`].
     pub(crate) fn get(&self, key: &[u8], hash: KeyHash) -> Result<Option<Head>> {
-        let found = self.find_run(key, hash)?;
-        Ok(found.map(|(run, head)| head.into_head(|value| run.hasher().value(value))))
+        self.find(key, hash, |found| found.head())
     }
 
     /// The newest entries of several keys, tombstones included; `use_it` makes of each what is wanted. Filters and blocks of
@@ -84,29 +103,15 @@ impl Levels {
         let firsts: SmallVec<[usize; LENT]> = keys.iter().map(first).collect();
         let find = |(&(key, hash), first): (&(&[u8], KeyHash), usize)| {
             for run in self.runs.iter().skip(first).filter(|run| run.may_contain(hash)) {
-                if let Some(found) = run.lend(key, hash, |head| use_it(key, hash, head))? {
+                if let Some(found) =
+                    run.find(key, hash, |found| Some(use_it(key, hash, &found.borrowed())))?
+                {
                     return Ok(Some(found));
                 }
             }
             Ok(None)
         };
         keys.iter().zip(firsts).map(find).collect()
-    }
-
-    fn find_run(&self, key: &[u8], hash: KeyHash) -> Result<Option<(&Run, StoredHead)>> {
-        // All filters are asked before any run is searched: each answer is a miss of the processor's caches, and waiting
-        // for them one by one would take as long as all of them together.
-        for runs in self.runs.chunks(64) {
-            let passes = |(at, run): (usize, &Arc<Run>)| u64::from(run.may_contain(hash)) << at;
-            let mut passed = runs.iter().enumerate().map(passes).fold(0, |all, bit| all | bit);
-            while let Some(run) = runs.get(passed.trailing_zeros() as usize) {
-                if let Some(head) = run.find(key, hash)? {
-                    return Ok(Some((run, head)));
-                }
-                passed &= passed - 1;
-            }
-        }
-        Ok(None)
     }
 
     /// These runs with a newer one before them.

@@ -1,7 +1,7 @@
 //! The ordered index: inner key -> head, as memtables and immutable sorted runs, and the cursors that merge them.
 //!
 //! A memtable keeps every version, a run exactly one per key; of two sources the newer one's version wins. `store` reads
-//! through [`Memtable::get`], [`Levels::get`] and [`MergeCursor`]; a flush or compaction feeds a merging cursor into a
+//! through [`Memtable::get`], [`Levels::find`] and [`MergeCursor`]; a flush or compaction feeds a merging cursor into a
 //! [`RunWriter`]. Nothing here knows the log beyond a location, nor which runs are current: that is the manifest's.
 //!
 //! Easy to get wrong: sources are ordered by age, newest first, everywhere. Only runs that are neighbours in age may be
@@ -13,6 +13,7 @@ mod decoded;
 mod entry;
 mod fences;
 mod filter;
+mod found;
 mod holes;
 mod layout;
 mod levels;
@@ -28,7 +29,8 @@ mod slots;
 mod verify;
 mod writer;
 
-pub(crate) use entry::{HeadRef, RunValue, StoredHead};
+pub(crate) use entry::{HeadRef, RunValue};
+pub(crate) use found::Found;
 pub(crate) use layout::Properties;
 pub(crate) use levels::Levels;
 pub(crate) use memtable::Memtable;

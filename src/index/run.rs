@@ -22,9 +22,9 @@ use crate::vfs::{ReadMode, ReadableFile, Vfs};
 
 use super::block::{Block, Layout, Undecoded, decompress, is_compressed};
 use super::decoded::DecodedBlocks;
-use super::entry::{HeadRef, StoredHead};
 use super::fences::Fences;
 use super::filter;
+use super::found::{Found, Frame};
 use super::layout::{Part, Properties, TRAILER_LEN, Trailer, checksum};
 use super::read_ahead::ReadAhead;
 
@@ -121,45 +121,38 @@ impl Run {
         self.file.len()
     }
 
+    /// Bytes of the filter.
+    pub(crate) fn filter_len(&self) -> usize {
+        self.filter.len()
+    }
+
     /// What the run says about its entries.
     pub(crate) fn properties(&self) -> &Properties {
         &self.properties
     }
 
-    /// The entry of `key`, tombstones included, whatever the filter says. Costs one search of the block index and one of a
-    /// block.
+    /// What `use_it` makes of the entry of `key`, tombstones included, whatever the filter says; it answers `None` if it finds
+    /// the block damaged. Costs one search of the block index and one of a block.
     ///
     /// # Errors
     /// `Corruption`, `Io`.
-    pub(super) fn find(&self, key: &[u8], hash: KeyHash) -> Result<Option<StoredHead>> {
-        let Some(number) = self.find_block(key) else { return Ok(None) };
-        let frame = self.frame(number)?;
-        let malformed = |malformed| self.malformed_block(number, malformed);
-        touch_lines(frame.bytes(), LINES_OF_LOOKUP);
-        let layout = Layout::parse(frame.bytes()).map_err(malformed)?;
-        let block = Block::new(frame.bytes(), &layout);
-        let Some(index) = block.find(key, hash).map_err(malformed)? else { return Ok(None) };
-        block.head(index, |range| frame.slice(range)).map(Some).map_err(malformed)
-    }
-
-    /// As [`Run::find`], but lends the entry to `use_it` instead of pinning it.
-    ///
-    /// # Errors
-    /// `Corruption`, `Io`.
-    pub(super) fn lend<T>(
+    #[inline]
+    pub(super) fn find<T>(
         &self,
         key: &[u8],
         hash: KeyHash,
-        use_it: impl FnOnce(&HeadRef<'_>) -> T,
+        use_it: impl FnOnce(&Found<'_>) -> Option<T>,
     ) -> Result<Option<T>> {
         let Some(number) = self.find_block(key) else { return Ok(None) };
         let frame = self.frame(number)?;
-        let malformed = |malformed| self.malformed_block(number, malformed);
-        let layout = Layout::parse(frame.bytes()).map_err(malformed)?;
-        let block = Block::new(frame.bytes(), &layout);
-        let Some(index) = block.find(key, hash).map_err(malformed)? else { return Ok(None) };
-        let placed = block.placed(index).map_err(malformed)?;
-        Ok(Some(use_it(&placed.borrowed(frame.bytes()))))
+        touch_lines(frame.bytes(), LINES_OF_LOOKUP);
+        let use_found = || {
+            let layout = Layout::parse(frame.bytes())?;
+            let Some(head) = Block::new(frame.bytes(), &layout).find(key, hash)? else { return Ok(None) };
+            let found = Found { head, frame: &frame, hasher: &self.hasher };
+            use_it(&found).map(Some).ok_or(Malformed { at: 0 })
+        };
+        use_found().map_err(|malformed| self.malformed_block(number, malformed))
     }
 
     /// Why the filter is not used, if it was found damaged. The run answers rightly without it, but slower.
@@ -192,15 +185,18 @@ impl Run {
     ///
     /// # Errors
     /// `Corruption`, `UnsupportedCodec`, `Io`.
+    #[inline]
     pub(super) fn frame(&self, number: usize) -> Result<Frame<'_>> {
         let stored = self.stored(number)?;
-        if !is_compressed(stored.bytes()) {
-            return Ok(stored);
-        }
+        if !is_compressed(stored.bytes()) { Ok(stored) } else { self.decoded(number, stored.bytes()) }
+    }
+
+    #[cold]
+    fn decoded(&self, number: usize, stored: &[u8]) -> Result<Frame<'_>> {
         if let Some(kept) = self.decoded.get(number) {
             return Ok(Frame::Read(kept));
         }
-        let block = self.decode(number, stored.bytes())?;
+        let block = self.decode(number, stored)?;
         self.decoded.keep(number, &block);
         Ok(Frame::Read(block))
     }
@@ -223,41 +219,40 @@ impl Run {
     /// As there.
     pub(super) fn recheck_block(&self, number: usize) -> Result<Slice> {
         let place = self.fences.place(number).ok_or_else(|| self.no_block())?;
-        let read = self.read(&place)?;
-        self.check(place.start, read.bytes())?;
-        let stored = read.without_checksum();
-        if is_compressed(stored.bytes()) {
-            return self.decode(number, stored.bytes());
-        }
-        stored.slice(0..stored.bytes().len()).ok_or_else(|| self.no_block())
+        let stored = self.read_checked(&place)?;
+        if is_compressed(&stored) { self.decode(number, &stored) } else { Ok(stored) }
     }
 
     /// Block `number` as it is stored, its checksum checked and left out.
+    #[inline]
     fn stored(&self, number: usize) -> Result<Frame<'_>> {
         let place = self.fences.place(number).ok_or_else(|| self.no_block())?;
-        let read = self.read(&place)?;
-        match read {
-            // Mapped bytes stay as they were.
-            Frame::Mapped { .. } if self.is_checked(number) => {}
-            Frame::Mapped { bytes, .. } => {
-                // The first read since the opening: it touches every page, and likely none is in memory.
-                self.file.prefetch(place.start, bytes.len() as u64);
-                self.check(place.start, bytes)?;
-                self.set_checked(number);
-            }
-            Frame::Read(ref bytes) => self.check(place.start, bytes)?,
+        let Some(bytes) = self.mapped(&place) else { return self.read_checked(&place).map(Frame::Read) };
+        // Mapped bytes stay as they were.
+        if !self.is_checked(number) {
+            self.check_mapped(number, place.start, bytes)?;
         }
-        Ok(read.without_checksum())
+        let bytes = bytes.split_last_chunk::<CHECKSUM_LEN>().map_or(&[][..], |(bytes, _)| bytes);
+        Ok(Frame::Mapped { bytes, file: &*self.file, offset: place.start })
     }
 
-    /// The bytes at `place`, borrowed if the file is mapped.
-    fn read(&self, place: &Range<u64>) -> Result<Frame<'_>> {
-        if let Some(bytes) = self.mapped(place) {
-            return Ok(Frame::Mapped { bytes, file: &*self.file, offset: place.start });
-        }
+    /// Checks a block at its first read since the opening.
+    #[cold]
+    fn check_mapped(&self, number: usize, offset: u64, bytes: &[u8]) -> Result<()> {
+        // It touches every page, and likely none is in memory.
+        self.file.prefetch(offset, bytes.len() as u64);
+        self.check(offset, bytes)?;
+        self.set_checked(number);
+        Ok(())
+    }
+
+    /// The block at `place` as the medium has it, its checksum checked and left out.
+    fn read_checked(&self, place: &Range<u64>) -> Result<Slice> {
         let len = usize::try_from(place.end - place.start).unwrap_or(usize::MAX);
         let read = self.file.read(place.start, len);
-        read.map(Frame::Read).map_err(|source| Error::io("read", &self.path, source))
+        let read = read.map_err(|source| Error::io("read", &self.path, source))?;
+        self.check(place.start, &read)?;
+        read.sub(0..len.saturating_sub(CHECKSUM_LEN)).ok_or_else(|| self.no_block())
     }
 
     fn decode(&self, number: usize, stored: &[u8]) -> Result<Slice> {
@@ -364,45 +359,4 @@ const LINES_OF_SEEK: usize = 6;
 fn touch_lines(block: &[u8], lines: usize) {
     let touched = block.iter().step_by(64).take(lines).fold(0, |touched, byte| touched ^ byte);
     std::hint::black_box(touched);
-}
-
-/// The bytes of a block: borrowed from the map, or read or decoded.
-pub(super) enum Frame<'a> {
-    Mapped {
-        bytes: &'a [u8],
-        file: &'a dyn ReadableFile,
-        /// Where `bytes` begin in the file.
-        offset: u64,
-    },
-    Read(Slice),
-}
-
-impl Frame<'_> {
-    pub(super) fn bytes(&self) -> &[u8] {
-        match self {
-            Frame::Mapped { bytes, .. } => bytes,
-            Frame::Read(slice) => slice,
-        }
-    }
-
-    /// The bytes but for their last four.
-    fn without_checksum(self) -> Self {
-        let len = self.bytes().len().saturating_sub(CHECKSUM_LEN);
-        match self {
-            Frame::Mapped { bytes, file, offset } => {
-                Frame::Mapped { bytes: bytes.get(..len).unwrap_or_default(), file, offset }
-            }
-            Frame::Read(slice) => Frame::Read(slice.sub(0..len).unwrap_or_default()),
-        }
-    }
-
-    /// A part of the block that can be held on to.
-    pub(super) fn slice(&self, range: Range<usize>) -> Option<Slice> {
-        match self {
-            Frame::Mapped { file, offset, .. } => {
-                file.read(offset.checked_add(range.start as u64)?, range.len()).ok()
-            }
-            Frame::Read(slice) => slice.sub(range),
-        }
-    }
 }

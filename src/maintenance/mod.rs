@@ -22,7 +22,7 @@ use crate::compaction::{self, Healed, Merge, flush_oldest};
 use crate::error::{Error, Result};
 use crate::gc;
 use crate::index::RUNS_MAX;
-use crate::store::{Backlog, Prefix, Store, Write, keep_greatest};
+use crate::store::{Backlog, Prefix, Store, Write, one_of_each};
 use crate::types::{FileId, KeyRange};
 use pressure::Pressure;
 pub(crate) use tokens::TokenBucket;
@@ -289,14 +289,16 @@ impl Maintenance {
         if entries.iter().any(|write| !range.contains(&write.key)) {
             return Err(Error::invalid("an entry lies outside of what it should heal"));
         }
-        let entries = keep_greatest(entries, &self.store.measure);
+        let resolving = self.store.resolving(&entries)?;
+        let entries = one_of_each(entries, &resolving, &self.store.measure);
         let clocks = entries.iter().filter_map(|write| write.stamp).map(|stamp| stamp.hlc);
         self.store.take_horizon(cut)?;
         let started = self.store.start_ingest(clocks.max().unwrap_or_default())?;
         for _ in 0..started.sealed_before() {
             flush_oldest(&self.store)?;
         }
-        let healed = compaction::heal(&self.store, self.store.ingest_job(started), range, &entries, cut)?;
+        let healed =
+            compaction::heal(&self.store, self.store.ingest_job(started), range, &entries, cut, &resolving)?;
         merging.iter_mut().for_each(|merge| merge.healed(range));
         gc::remove_superseded(&self.store)?;
         self.flusher.wake();

@@ -24,6 +24,8 @@ mod tests;
 pub(crate) use align::{align, cut_level};
 pub(crate) use base::{Base, Cut, Fold, PendingCut};
 pub(crate) use bounds::Bound;
+#[cfg(test)]
+pub(crate) use buckets::Bucket;
 pub(crate) use build::BucketBuilder;
 pub(crate) use file::{file_len, load, write_next};
 
@@ -32,11 +34,11 @@ use crate::types::KeyRange;
 /// Level of a bound that stands by decree and not because a key is a fence.
 pub(crate) const DECREED: u8 = u8::MAX;
 
-/// The first inner key that counts in sums: replicated keys are those of class 1.
+/// The first inner key that counts in sums: replicated keys are those of the classes 1 and 2.
 const COVERED_START: &[u8] = &[1];
 
 /// The first inner key beyond those that count.
-const COVERED_END: &[u8] = &[2];
+const COVERED_END: &[u8] = &[3];
 
 /// The inner keys that count in sums.
 pub(crate) fn covered() -> KeyRange {

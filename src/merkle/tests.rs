@@ -473,7 +473,7 @@ fn parts_that_do_not_add_up_are_told() {
     disordered.parts.last_mut().expect("parts").bound.key.clear();
     assert_eq!(base.cut([disordered]).err(), Some(mismatch.clone()), "a part is out of order");
     let mut outside = cut(usize::MAX);
-    outside.parts.last_mut().expect("parts").bound.key = vec![2];
+    outside.parts.last_mut().expect("parts").bound.key = vec![3];
     assert_eq!(base.cut([outside]).err(), Some(mismatch), "a part lies outside");
     let elsewhere = Bucket { bound: Bound { key: successor(&[1]), level: 0 }, sums: EpochSums::default() };
     assert!(base.cut([Cut { parts: vec![elsewhere] }]).is_err(), "no bucket begins there");

@@ -44,6 +44,7 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Opened> {
 
 /// Opens the store in `dir` as its options say: for writing, or for reading beside a writer.
 pub(super) fn open_beside(dir: &Path, options: Options, beside: Beside) -> Result<Opened> {
+    span!("recovery", dir = %dir.display(), read_only = options.read_only);
     let environment = options.environment.clone();
     let vfs = &environment.vfs;
     // Before the lock file is made: a folder that holds no store must stay as it is.

@@ -4,7 +4,7 @@ use sync_proto::{Entry, Fingerprint, Head, KeyRange, Kind, RangeSum, Stamp};
 
 use crate::error::{Error, Result};
 use crate::hash::PREFIX_LEN;
-use crate::store::{Prepared, Write, replicated};
+use crate::store::{Prepared, Write, is_merged, replicated};
 use crate::types::{self, EntryHash, Key, Slice};
 
 pub(super) fn to_range(range: &KeyRange) -> types::KeyRange {
@@ -35,8 +35,20 @@ fn from_kind(kind: types::Kind) -> Kind {
     }
 }
 
+pub(super) fn to_stamp(stamp: Stamp) -> types::Stamp {
+    types::Stamp { hlc: stamp.hlc, node: stamp.node }
+}
+
+pub(super) fn to_kind(kind: Kind) -> types::Kind {
+    match kind {
+        Kind::Put => types::Kind::Put,
+        Kind::Tombstone => types::Kind::Tombstone,
+    }
+}
+
 pub(super) fn to_head(key: Vec<u8>, head: &types::Head, hash: EntryHash) -> Head {
     Head {
+        is_merged: is_merged(&key),
         key,
         stamp: from_stamp(head.stamp),
         kind: from_kind(head.kind),
@@ -63,11 +75,11 @@ pub(super) fn to_entry(key: Vec<u8>, head: &types::Head, value: Vec<u8>) -> Entr
 /// `InvalidArgument`, `KeyTooLong` for keys that no store of the set can have made.
 pub(super) fn to_write(entry: Entry) -> Result<Write> {
     check_key(&entry.key)?;
-    let stamp = types::Stamp { hlc: entry.stamp.hlc, node: entry.stamp.node };
+    let stamp = to_stamp(entry.stamp);
     let is_put = entry.kind == Kind::Put;
     Ok(Write {
         key: Slice::from(entry.key),
-        kind: if is_put { types::Kind::Put } else { types::Kind::Tombstone },
+        kind: to_kind(entry.kind),
         stamp: Some(stamp),
         expires_at: entry.expires_at,
         meta: Slice::from(entry.meta),

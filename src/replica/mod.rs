@@ -10,6 +10,7 @@
 mod convert;
 mod heal;
 mod horizon;
+mod names;
 mod staged;
 
 use std::cell::Cell;
@@ -23,7 +24,10 @@ use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::store::{Prefix, replicated};
 use crate::types::{Epoch, NodeId};
-use convert::{check_key, from_range, from_stamp, to_entry, to_head, to_range, to_sum, to_write};
+use convert::{
+    check_key, from_range, from_stamp, to_entry, to_head, to_kind, to_range, to_stamp, to_sum, to_write,
+};
+pub use names::{KeyName, KeyNames};
 use staged::StagedValue;
 
 /// Unflushed versions beyond which a session begins with a flush: only flushed entries have fences, and a walk without
@@ -42,6 +46,15 @@ impl DbReplica {
     /// The whole store as a replica, all keyspaces.
     pub fn new(db: &Db) -> DbReplica {
         DbReplica { db: db.clone(), cut: 0 }
+    }
+
+    /// The hash that this store and all others of its set give to `entry`. A test of another peer of the set needs it; sessions
+    /// learn hashes from heads.
+    pub fn entry_hash(&self, entry: &Entry) -> u128 {
+        let hasher = &self.db.store().measure.hasher;
+        let (key, value) = (hasher.key(&entry.key), hasher.value(&entry.value));
+        let (stamp, kind) = (to_stamp(entry.stamp), to_kind(entry.kind));
+        hasher.entry(key, stamp, kind, entry.expires_at, &entry.meta, value).0
     }
 
     /// Runs a read and makes durable what it may have shown.

@@ -1,16 +1,19 @@
 //! Entries that come from outside: merged, checked against the clock and the horizon, then committed like any other.
 //!
 //! Easy to get wrong: an entry that is not taken is never lost silently. It is covered (something as new is held),
-//! deferred (its stamp lies too far ahead), or refused (the horizon has passed it), and the sender is told which.
+//! deferred (its stamp lies too far ahead), or refused (the horizon has passed it, or its resolver is missing), and the sender is told which.
 
 use crate::clock::HybridClock;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hash::KeyHash;
 use crate::horizon::rule::{self, Source};
 use crate::resolver::{Merge, Rank, last_writer_wins};
+use crate::types::Head;
 
 use super::commit::{Front, Write, Writes};
+use super::keyspace::is_merged;
 use super::measure::Measure;
+use super::resolve::{Resolving, Version, join};
 use super::view::View;
 
 /// What became of the entries of one call.
@@ -22,7 +25,8 @@ pub(crate) struct Admission {
     pub(crate) covered: u64,
     /// Not taken because the stamp lies beyond the drift that is allowed; to be sent again later.
     pub(crate) deferred: u64,
-    /// Not taken because the horizon has passed the stamp: the set agreed that everything below is known.
+    /// Not taken because the horizon has passed the stamp (the set agreed that everything below is known), or because it would
+    /// have to be merged by a resolver that is not at hand.
     pub(crate) refused: u64,
 }
 
@@ -45,24 +49,42 @@ pub(super) fn held(
     view: &View,
     writes: &mut [Write],
     measure: &Measure,
-) -> Result<Vec<Option<Rank>>> {
+) -> Result<Vec<Option<(Rank, Head)>>> {
     writes.iter_mut().map(|write| front.prepare(view, write, measure)).collect()
 }
 
 /// Decides which of `writes` (each with a stamp of its own, no key twice, and what is held of it) are to be committed.
+///
+/// # Errors
+/// As reading the values that a resolver merges. Nothing has changed.
 pub(super) fn admit(
     front: &Front,
     view: &View,
-    writes: impl Iterator<Item = (Write, Option<Rank>)>,
+    writes: impl Iterator<Item = (Write, Option<(Rank, Head)>)>,
+    resolving: &Resolving,
     measure: &Measure,
     now_ms: u64,
     source: Source,
-) -> (Writes, Admission) {
+) -> Result<(Writes, Admission)> {
     let mut admission = Admission::default();
     let mut admitted = Writes::new();
-    for (write, held) in writes {
+    for (mut write, held) in writes {
         let source = source.of_key(view.unknown.contains(&write.key));
-        match verdict(front, &write, held, measure, now_ms, source) {
+        let foreign = rank(&write, write.prepared.hash, measure);
+        let verdict = if HybridClock::excess_drift_ms(foreign.stamp.hlc, now_ms).is_some() {
+            Verdict::Deferred
+        } else if is_merged(&write.key) {
+            merge(resolving, view, &mut write, foreign, held, measure)?
+        } else {
+            match last_writer_wins(held.map(|(rank, _)| rank), foreign) {
+                Merge::Covered => Verdict::Covered,
+                Merge::Take if rule::refuses(foreign.stamp.hlc, front.horizon, front.closed, source) => {
+                    Verdict::Refused
+                }
+                Merge::Take => Verdict::Apply,
+            }
+        };
+        match verdict {
             Verdict::Apply => {
                 admission.applied += 1;
                 admitted.push(write);
@@ -72,28 +94,78 @@ pub(super) fn admit(
             Verdict::Refused => admission.refused += 1,
         }
     }
-    (admitted, admission)
+    Ok((admitted, admission))
 }
 
-fn verdict(
-    front: &Front,
-    write: &Write,
-    held: Option<Rank>,
+/// What `entry`, a replica's, and `head`, which is left of its key where that is unknown, come to in a keyspace with a resolver:
+/// an entry, or `None` for what is left.
+///
+/// # Errors
+/// `InvalidArgument` if the resolver is not at hand; `Io`.
+pub(crate) fn merge_healed(
+    resolving: &Resolving,
+    view: &View,
+    entry: &Write,
+    head: &Head,
     measure: &Measure,
-    now_ms: u64,
-    source: Source,
-) -> Verdict {
-    let foreign = rank(write, write.prepared.hash, measure);
-    if HybridClock::excess_drift_ms(foreign.stamp.hlc, now_ms).is_some() {
-        return Verdict::Deferred;
+) -> Result<Option<Write>> {
+    let (mut write, hash) = (entry.clone(), measure.hasher.key(&entry.key));
+    let held = Rank { stamp: head.stamp, kind: head.kind, hash: measure.hasher.head(hash, head) };
+    let foreign = rank(entry, hash, measure);
+    if held == foreign {
+        // The same entry, and the replica's has its value for sure.
+        return Ok(Some(write));
     }
-    match last_writer_wins(held, foreign) {
-        Merge::Covered => Verdict::Covered,
-        Merge::Take if rule::refuses(foreign.stamp.hlc, front.horizon, front.closed, source) => {
-            Verdict::Refused
-        }
-        Merge::Take => Verdict::Apply,
+    match merge(resolving, view, &mut write, foreign, Some((held, head.clone())), measure) {
+        Ok(Verdict::Covered) => Ok(None),
+        Ok(Verdict::Refused) => Err(Error::invalid("a resolver is not at hand that healing has to merge by")),
+        // What is left has lost its value.
+        Err(Error::Corruption { .. }) => Ok(Some(entry.clone())),
+        merged => merged.map(|_| Some(write)),
     }
+}
+
+/// Merges `write`, which ranks as `foreign`, into what is held. Nothing is ever dropped from such a keyspace, so the horizon
+/// has no say: what it does not know cannot be something that it has forgotten.
+///
+/// # Errors
+/// `Corruption` or `Io` of reading the value that is held.
+fn merge(
+    resolving: &Resolving,
+    view: &View,
+    write: &mut Write,
+    foreign: Rank,
+    held: Option<(Rank, Head)>,
+    measure: &Measure,
+) -> Result<Verdict> {
+    let Some((rank, head)) = held else {
+        return Ok(Verdict::Apply);
+    };
+    if rank == foreign {
+        return Ok(Verdict::Covered);
+    }
+    let Some(resolver) = resolving.of(&write.key) else {
+        return Ok(Verdict::Refused);
+    };
+    let value = view.value(&head, &measure.hasher)?;
+    let held = Version { rank, expires_at: head.expires_at, meta: head.meta, value };
+    let joined = join(resolver, &write.key, &held, &version(write, foreign));
+    if joined.rank == held.rank && joined.value == held.value {
+        return Ok(Verdict::Covered);
+    }
+    put(write, joined);
+    Ok(Verdict::Apply)
+}
+
+fn version(write: &Write, rank: Rank) -> Version {
+    Version { rank, expires_at: write.expires_at, meta: write.meta.clone(), value: write.value.clone() }
+}
+
+/// Makes `write` one of `version`.
+fn put(write: &mut Write, version: Version) {
+    let Version { rank, expires_at, meta, value } = version;
+    (write.stamp, write.kind) = (Some(rank.stamp), rank.kind);
+    (write.expires_at, write.meta, write.value) = (expires_at, meta, value);
 }
 
 /// How a foreign entry ranks among others of its key.
@@ -104,14 +176,20 @@ pub(crate) fn rank(write: &Write, key: KeyHash, measure: &Measure) -> Rank {
     Rank { stamp, kind: write.kind, hash }
 }
 
-/// Of several foreign entries of one key, the greatest in merge order is what merging them all would leave.
-pub(crate) fn keep_greatest(mut writes: Vec<Write>, measure: &Measure) -> Vec<Write> {
+/// Of several foreign entries of one key, what merging them all would leave: the greatest in merge order, or what a resolver
+/// makes of them.
+pub(crate) fn one_of_each(mut writes: Vec<Write>, resolving: &Resolving, measure: &Measure) -> Vec<Write> {
     let rank = |write: &Write| rank(write, measure.hasher.key(&write.key), measure);
     writes.sort_by(|a, b| a.key[..].cmp(&b.key));
     writes.dedup_by(|next, kept| {
         let is_same_key = next.key == kept.key;
-        if is_same_key && rank(next) > rank(kept) {
-            std::mem::swap(next, kept);
+        if is_same_key {
+            let (a, b) = (version(kept, rank(kept)), version(next, rank(next)));
+            match resolving.of(&kept.key) {
+                Some(resolver) => put(kept, join(resolver, &kept.key, &a, &b)),
+                None if a.rank < b.rank => std::mem::swap(next, kept),
+                None => {}
+            }
         }
         is_same_key
     });

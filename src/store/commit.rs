@@ -120,25 +120,26 @@ pub(crate) struct Front {
 }
 
 impl Front {
-    /// Prepares `write` with a look at what it would replace; returns how that ranks among other entries of the key.
+    /// Prepares `write` with a look at what it would replace; returns it and how it ranks among other entries of the key.
     ///
     /// # Errors
     /// As reading the old head. Nothing else has changed.
-    pub(crate) fn prepare(&self, view: &View, write: &mut Write, measure: &Measure) -> Result<Option<Rank>> {
+    pub(crate) fn prepare(
+        &self,
+        view: &View,
+        write: &mut Write,
+        measure: &Measure,
+    ) -> Result<Option<(Rank, Head)>> {
         let key = &write.key;
         let hash = measure.hasher.key(key);
-        let count = |head: &Head| {
-            let sum = measure.entry(key, hash, head);
+        let held = view.left(key, hash, self.last)?.map(|head| {
+            let sum = measure.entry(key, hash, &head);
             let rank = Rank { stamp: head.stamp, kind: head.kind, hash: EntryHash(sum.sum.fingerprint.0) };
-            (sum, rank)
-        };
-        let held = match view.in_memory(key, hash, self.last) {
-            Some(head) => Some(count(head)),
-            None => view.levels.get(key, hash)?.map(|head| count(&head)),
-        };
-        let (below, rank) = held.unzip();
+            (sum, (rank, head))
+        });
+        let (below, held) = held.unzip();
         write.prepared = Prepared { hash, below: Below::Known(below) };
-        Ok(rank)
+        Ok(held)
     }
 
     /// Enters the prepared changes of commit `seqno` into memtable and totals. Each comes with where the log has its value.

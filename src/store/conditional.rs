@@ -10,7 +10,7 @@ use std::sync::Arc;
 use smallvec::smallvec;
 
 use crate::error::Result;
-use crate::types::{Head, Kind, Slice, Stamp};
+use crate::types::{Head, Kind, Slice, Stamp, ValueDigest};
 
 use super::commit::{Prepared, Write, Writes, check_and_dedupe};
 use super::{Durability, Store, View};
@@ -24,9 +24,10 @@ pub(crate) struct VisibleEntry {
 }
 
 impl VisibleEntry {
-    /// Its stamp: no two versions of a key have the same. (The seqno says less, for all of an ingest has one.)
-    pub(crate) fn stamp(&self) -> Stamp {
-        self.head.stamp
+    /// Its stamp and its value's digest: no two versions of a key have both the same. (The seqno says less, for all of an
+    /// ingest has one, and the stamp alone may stay when a resolver merges.)
+    pub(crate) fn version(&self) -> (Stamp, ValueDigest) {
+        (self.head.stamp, self.head.digest)
     }
 
     /// Its value.

@@ -1,6 +1,7 @@
 //! How keyspaces share one ordered index: inner keys, the catalogue, and the names that are taken.
 //!
-//! An inner key is one class byte, eight bytes that name the keyspace, and the user's key. Class 1 is replicated. The
+//! An inner key is one class byte, eight bytes that name the keyspace, and the user's key. Class 1 is replicated, and the last
+//! writer wins; class 2 is replicated, and a resolver merges, so that a key says what a foreign entry of it needs. The
 //! catalogue is the keyspace of eight zero bytes, so it comes first in every walk; its entries are ordinary ones.
 //! The keyspace `default` exists by decree, without an entry.
 //!
@@ -15,9 +16,13 @@ use crate::resolver::LAST_WRITER_WINS;
 use crate::types::{Key, KeyRange, prefix_end};
 
 use super::commit::Write;
+use super::{AtUnknown, Store};
 
-/// First byte of every replicated inner key.
-pub(crate) const REPLICATED: u8 = 1;
+/// First byte of inner keys of which the last writer wins.
+const LAST_WRITER: u8 = 1;
+
+/// First byte of inner keys that a resolver merges.
+const MERGED: u8 = 2;
 
 /// Name of the keyspace that every store has.
 pub(crate) const DEFAULT_KEYSPACE: &str = "default";
@@ -31,18 +36,35 @@ pub(crate) struct Prefix(pub(crate) [u8; PREFIX_LEN]);
 
 impl Prefix {
     /// The catalogue's.
-    pub(crate) const CATALOGUE: Prefix = Prefix([REPLICATED, 0, 0, 0, 0, 0, 0, 0, 0]);
+    pub(crate) const CATALOGUE: Prefix = Prefix([LAST_WRITER, 0, 0, 0, 0, 0, 0, 0, 0]);
 
     /// The prefix of the keyspace of this name and resolver.
     pub(crate) fn of(hasher: &SetHasher, name: &str, resolver: &str) -> Prefix {
-        let mut prefix = [REPLICATED; PREFIX_LEN];
+        let class = if resolver == LAST_WRITER_WINS { LAST_WRITER } else { MERGED };
+        let mut prefix = [class; PREFIX_LEN];
         prefix[1..].copy_from_slice(&hasher.keyspace(name, resolver));
         Prefix(prefix)
     }
 
     /// Whether users can name the keyspace: it is replicated and not the catalogue.
     pub(crate) fn is_users(&self) -> bool {
-        self.0.first() == Some(&REPLICATED) && *self != Prefix::CATALOGUE
+        matches!(self.0, [LAST_WRITER | MERGED, ..]) && *self != Prefix::CATALOGUE
+    }
+
+    /// Whether a resolver merges its values.
+    pub(crate) fn is_merged(&self) -> bool {
+        is_merged(&self.0)
+    }
+
+    /// # Errors
+    /// `InvalidArgument` if a resolver merges its values, so that `what` cannot be done to it.
+    pub(crate) fn check_plain(&self, what: &'static str) -> Result<()> {
+        match self.is_merged() {
+            true => Err(Error::invalid(format!(
+                "{what} is not for a keyspace with a resolver: put a value that merges to what is wanted"
+            ))),
+            false => Ok(()),
+        }
     }
 
     /// The inner key of a user's key.
@@ -78,9 +100,16 @@ impl Prefix {
     /// `KeyTooLong`.
     pub(crate) fn lookup(&self, key: &[u8]) -> Result<SmallVec<[u8; 64]>> {
         check_len(key)?;
-        let mut inner = SmallVec::from_slice(&self.0);
-        inner.extend_from_slice(key);
-        Ok(inner)
+        let (mut short, len) = ([0; 64], PREFIX_LEN + key.len());
+        Ok(match short.get_mut(..len) {
+            Some(inner) => {
+                let (prefix, rest) = inner.split_at_mut(PREFIX_LEN);
+                prefix.copy_from_slice(&self.0);
+                rest.copy_from_slice(key);
+                SmallVec::from_buf_and_len(short, len)
+            }
+            None => SmallVec::from_vec(self.join(key)),
+        })
     }
 
     fn join(&self, key: &[u8]) -> Vec<u8> {
@@ -105,6 +134,26 @@ impl Prefix {
     }
 }
 
+impl Store {
+    /// Name and resolver of every keyspace in the catalogue, in order, as far as `at_unknown` goes.
+    ///
+    /// # Errors
+    /// `Unknown`, `Io`.
+    pub(crate) fn catalogue(&self, at_unknown: AtUnknown) -> Result<Vec<(String, String)>> {
+        let (view, seqno) = self.read_point();
+        let mut catalogue = Vec::new();
+        for found in view.walk_by(&Prefix::CATALOGUE.whole(), seqno, at_unknown) {
+            let (key, head) = found.map_err(|error| self.met(error))?;
+            if let Some((name, resolver)) = parse_catalogue_key(user_key(&key))
+                && head.is_visible(self.now_ms())
+            {
+                catalogue.push((name.to_owned(), resolver.to_owned()));
+            }
+        }
+        Ok(catalogue)
+    }
+}
+
 fn check_len(key: &[u8]) -> Result<()> {
     match key.len() {
         0..=Key::LEN_MAX => Ok(()),
@@ -114,7 +163,12 @@ fn check_len(key: &[u8]) -> Result<()> {
 
 /// All replicated inner keys: the range whose fingerprint is the root.
 pub(crate) fn replicated() -> KeyRange {
-    KeyRange::prefix(&[REPLICATED])
+    KeyRange { start: vec![LAST_WRITER], end: prefix_end(&[MERGED]) }
+}
+
+/// Whether a resolver merges the values of this inner key.
+pub(crate) fn is_merged(inner: &[u8]) -> bool {
+    inner.first() == Some(&MERGED)
 }
 
 /// The user's part of an inner key.

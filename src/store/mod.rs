@@ -24,6 +24,7 @@ mod meeting;
 mod options;
 mod poison;
 mod quarantine;
+mod resolve;
 mod retention;
 mod seal;
 mod view;
@@ -37,7 +38,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use arc_swap::Guard;
 use parking_lot::{Mutex, RwLock};
 
-pub(crate) use admission::{Admission, keep_greatest, rank};
+pub(crate) use admission::{Admission, merge_healed, one_of_each, rank};
 pub(crate) use below::settle;
 use commit::check_and_dedupe;
 pub(crate) use commit::{Front, Prepared, VALUE_LEN_MAX, Write, Writer, Writes};
@@ -46,13 +47,14 @@ pub(crate) use feed::{Feed, LoggedChange, LoggedCommit};
 pub(crate) use ingest::{IngestJob, Ingested};
 pub(crate) use install::{FlushJob, Flushed};
 pub(crate) use keyspace::{
-    DEFAULT_KEYSPACE, Prefix, catalogue_key, check_name, default_prefix, parse_catalogue_key, replicated,
-    user_key,
+    DEFAULT_KEYSPACE, Prefix, catalogue_key, check_name, default_prefix, is_merged, parse_catalogue_key,
+    replicated, user_key,
 };
 pub(crate) use layers::{MerkleLayers, MerklePoint};
 pub(crate) use measure::Measure;
 pub(crate) use options::Options;
 pub use options::{Durability, Environment};
+pub(crate) use resolve::Resolving;
 pub(crate) use view::{View, Views};
 pub(crate) use walk::{AtUnknown, Walk};
 pub(crate) use watch::{WatchQueue, Watched, Watchers};
@@ -159,7 +161,8 @@ impl Store {
     /// As [`Store::commit`]; `Corruption` or `Io` of reading what is held: nothing changed.
     pub(crate) fn apply(&self, writes: Vec<Write>, source: Source) -> Result<Admission> {
         self.check_index()?;
-        let mut writes = admission::keep_greatest(writes, &self.measure);
+        let resolving = self.resolving(&writes)?;
+        let mut writes = admission::one_of_each(writes, &resolving, &self.measure);
         let _applying = self.applying.read();
         loop {
             let mut writer = self.lock_with_room()?;
@@ -174,9 +177,9 @@ impl Store {
                     }
                 }
             };
-            let writes = writes.into_iter().zip(held);
+            let (writes, now_ms) = (writes.into_iter().zip(held), self.now_ms());
             let (admitted, admission) =
-                admission::admit(&writer.front, &view, writes, &self.measure, self.now_ms(), source);
+                admission::admit(&writer.front, &view, writes, &resolving, &self.measure, now_ms, source)?;
             if !admitted.is_empty() {
                 self.append(&mut writer, &view, admitted)?;
             }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use crate::clock::{Entropy, SystemClock, SystemEntropy, WallClock};
+use crate::resolver::Resolvers;
 use crate::types::Compression;
 use crate::vfs::{DiskVfs, ReadMode, Vfs};
 
@@ -60,6 +61,8 @@ pub(crate) struct Options {
     pub(crate) background_bytes_per_second: Option<u64>,
     /// Bytes of them that merges may write at once if they wrote less before; `None` is a second's worth.
     pub(crate) background_burst_bytes: Option<u64>,
+    /// What merges the values of keyspaces that are not the last writer's.
+    pub(crate) resolvers: Resolvers,
     /// Whether the Merkle index is kept up to date.
     pub(crate) index: bool,
     /// Whether the store was opened for reading: its file system takes no changes, and nothing may be committed.
@@ -79,6 +82,7 @@ impl Default for Options {
             background: true,
             background_bytes_per_second: None,
             background_burst_bytes: None,
+            resolvers: Resolvers::default(),
             index: true,
             read_only: false,
         }

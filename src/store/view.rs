@@ -14,11 +14,12 @@ use arc_swap::{ArcSwap, Guard};
 
 use crate::error::{Error, Result};
 use crate::hash::{KeyHash, SetHasher};
-use crate::index::{Levels, Memtable, MergeCursor, StoredHead};
+use crate::index::{Found, Levels, Memtable, MergeCursor};
 use crate::log::ValueSegments;
 use crate::quarantine::Spans;
 use crate::types::{Head, KeyRange, Location, SeqNo, Slice, ValueDigest, ValueRef};
 
+use super::keyspace::is_merged;
 use super::walk::{AtUnknown, Walk};
 
 /// The structures that together hold every key at one moment.
@@ -41,37 +42,77 @@ impl View {
     /// # Errors
     /// `Unknown` if there may have been a newer one that is lost; `Corruption`, `Io`.
     pub(crate) fn head(&self, key: &[u8], hash: KeyHash, at: SeqNo) -> Result<Option<Head>> {
-        let found = match self.in_memory(key, hash, at) {
-            Some(head) => Some(head.clone()),
-            None => self.levels.get(key, hash)?,
-        };
+        let found = self.left(key, hash, at)?;
         if self.unknown.is_empty() {
-            Ok(found)
-        } else {
-            self.unknown.check(key, found, |head| head.stamp.hlc)
+            return Ok(found);
         }
+        // Where versions are merged, a newer one does not have all that was lost.
+        let found = found.filter(|_| !is_merged(key) || !self.unknown.contains(key));
+        self.unknown.check(key, found, |head| head.stamp.hlc)
+    }
+
+    /// As [`View::head`], but where keys are unknown what is left there.
+    pub(super) fn left(&self, key: &[u8], hash: KeyHash, at: SeqNo) -> Result<Option<Head>> {
+        match self.in_memory(key, hash, at) {
+            Some(head) => Ok(Some(head.clone())),
+            None => self.levels.get(key, hash),
+        }
+    }
+
+    /// # Errors
+    /// As [`View::head`].
+    #[inline]
+    fn check(&self, key: &[u8], hash: KeyHash, at: SeqNo) -> Result<()> {
+        if self.unknown.is_empty() { Ok(()) } else { self.head(key, hash, at).map(drop) }
     }
 
     /// The newest entry of `key` in a memtable, among commits up to `at`.
     pub(crate) fn in_memory(&self, key: &[u8], hash: KeyHash, at: SeqNo) -> Option<&Head> {
-        let memtables = || std::iter::once(&self.active).chain(&self.sealed);
         // Each hash table is a miss of the processor's caches, and waiting for them one by one would take as long as all of
         // them together.
-        let touched = memtables().fold(0, |touched, memtable| touched ^ memtable.touch(hash));
+        let touched = self.sealed.iter().fold(0, |touched, memtable| touched ^ memtable.touch(hash));
         std::hint::black_box(touched);
-        memtables().find_map(|memtable| memtable.get(key, hash, at))
+        let in_sealed = || self.sealed.iter().find_map(|memtable| memtable.get(key, hash, at));
+        self.active.get(key, hash, at).or_else(in_sealed)
     }
 
-    /// As [`View::head`], for a reader that needs no digest.
-    pub(crate) fn find(&self, key: &[u8], hash: KeyHash, at: SeqNo) -> Result<Option<StoredHead>> {
-        let found = match self.in_memory(key, hash, at) {
-            Some(head) => Some(head.clone().into()),
-            None => self.levels.find(key, hash)?,
+    /// The value of `key` among commits up to `at`, if reads at the time that `now_ms` tells show one. Computes no digest but
+    /// of a value in the log.
+    pub(crate) fn visible_value(
+        &self,
+        key: &[u8],
+        hash: KeyHash,
+        at: SeqNo,
+        now_ms: impl Fn() -> u64,
+        hasher: &SetHasher,
+    ) -> Result<Option<Slice>> {
+        self.check(key, hash, at)?;
+        if let Some(head) = self.in_memory(key, hash, at) {
+            return if is_visible(head, now_ms) { self.value(head, hasher).map(Some) } else { Ok(None) };
+        }
+        let value = |found: &Found<'_>| match found.is_visible(&now_ms) {
+            true => found.value().map(Some),
+            false => Some(None),
         };
-        if self.unknown.is_empty() {
-            Ok(found)
-        } else {
-            self.unknown.check(key, found, |head| head.stamp.hlc)
+        match self.levels.find(key, hash, value)?.flatten() {
+            Some(Ok(value)) => Ok(Some(value)),
+            Some(Err((location, digest))) => self.log_value(location, digest, hasher).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether [`View::visible_value`] would find a value. Does not look at it.
+    pub(crate) fn is_visible(
+        &self,
+        key: &[u8],
+        hash: KeyHash,
+        at: SeqNo,
+        now_ms: impl Fn() -> u64,
+    ) -> Result<bool> {
+        self.check(key, hash, at)?;
+        match self.in_memory(key, hash, at) {
+            Some(head) => Ok(is_visible(head, now_ms)),
+            None => Ok(self.levels.find(key, hash, |found| Some(found.is_visible(&now_ms)))? == Some(true)),
         }
     }
 
@@ -81,11 +122,6 @@ impl View {
             ValueRef::Inline(value) | ValueRef::Staged { value, .. } => Ok(value.clone()),
             ValueRef::Log(location) => self.log_value(*location, head.digest, hasher),
         }
-    }
-
-    /// As [`View::value`], of a head that [`View::find`] or a cursor found.
-    pub(crate) fn stored_value(&self, head: StoredHead, hasher: &SetHasher) -> Result<Slice> {
-        head.into_value().or_else(|(location, digest)| self.log_value(location, digest, hasher))
     }
 
     /// The bytes of a value in the log, checked against the digest that they should have.
@@ -130,6 +166,11 @@ impl View {
         let memtables = std::iter::once(&self.active).chain(&self.sealed);
         MergeCursor::new(memtables.map(|memtable| (memtable.clone(), at)), self.levels.runs().iter(), range)
     }
+}
+
+/// As [`Head::is_visible`]. Few entries expire, and asking for the time takes a tenth as long as the whole read.
+fn is_visible(head: &Head, now_ms: impl FnOnce() -> u64) -> bool {
+    head.is_visible(if head.expires_at == 0 { 0 } else { now_ms() })
 }
 
 /// The current view and how far commits are visible in it.

@@ -91,6 +91,11 @@ impl KeysHash {
     }
 }
 
+/// Whether a group of pieces begins at this bound: at about one in 64.
+pub(crate) fn begins_group(start: &[u8]) -> bool {
+    xxh3_64_with_seed(start, 0).is_multiple_of(64)
+}
+
 /// Checksum of a frame's payload; finds damage, proves nothing.
 pub(crate) fn frame_checksum(payload: &[u8], flags: u8) -> u32 {
     xxh3_64_with_seed(payload, u64::from(flags)) as u32

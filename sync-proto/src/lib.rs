@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod conformance;
 mod divergence;
 pub mod driver;
 mod error;

@@ -19,7 +19,9 @@ pub const PIECE_COUNT_MAX: usize = 256;
 /// Greatest number of entries that one message lists.
 pub const LIST_COUNT_MAX: usize = 8192;
 /// Greatest number of cells of a sketch, and of differing entries that are told of one range.
-pub const CELL_COUNT_MAX: usize = 8192;
+pub const CELL_COUNT_MAX: usize = 32 << 10;
+/// Greatest number of fingerprints that one message tells one by one.
+pub const PLAIN_COUNT_MAX: usize = 32 << 10;
 /// Greatest number of spans that one message puts aside.
 pub(crate) const SPAN_COUNT_MAX: usize = 4096;
 /// Greatest number of entries in one batch.
@@ -49,14 +51,21 @@ pub(crate) const MESSAGE_KEYS_LEN_MAX: usize = KEYS_LEN_MAX + 3 * KEY_LEN_MAX;
 pub(crate) const DEPTH_MAX: u32 = 64;
 /// Of keys that are read back to find a peer's bounds among this side's own.
 pub(crate) const FOUND_LEN_MAX: usize = 512 << 10;
-/// Neighbouring ranges that differ are sketched together up to so many entries.
-pub(crate) const JOINED_COUNT_MAX: u64 = 128 << 10;
-/// Where more than so many entries differ, and more than one in [`SPARSE`], in a range that is too large for a list, the
-/// range is cut once more before it is sketched: if they lie together that is much cheaper, and otherwise the cut costs
-/// little beside the sketches.
-pub(crate) const SKETCHED_DIFFERING_MAX: u64 = 512;
-/// See [`SKETCHED_DIFFERING_MAX`].
-pub(crate) const SPARSE: u64 = 40;
+/// Of what is remembered of the pieces of one range, and of where those of them lie that differ.
+pub(crate) const MARKS_LEN_MAX: usize = 5 << 18;
+pub(crate) const PARTS_LEN_MAX: usize = 768 << 10;
+/// About how many pieces of a range are sketched, where its replica can cut it so finely.
+pub(crate) const SURVEYED_COUNT: usize = 32 << 10;
+/// Cells of a sketch of pieces as long as nothing is known of what differs.
+pub(crate) const FIRST_CELL_COUNT: usize = 32;
+/// Cells that tell well enough how many pieces differ where that is most of them.
+pub(crate) const SURE_CELL_COUNT: usize = 256;
+/// A range with at most so many entries on this side is read at once, without regard to pieces.
+pub(crate) const SMALL_COUNT_MAX: u64 = 1024;
+/// Of heads that were found and are to be told of.
+pub(crate) const HEADS_LEN_MAX: usize = 2 << 20;
+/// How often the pieces of a range are sketched, by either side in turn, before its entries are.
+pub(crate) const PIECE_TRY_COUNT_MAX: u8 = 3;
 /// How often a range is sketched, by either side in turn, before it is cut instead.
 pub(crate) const SKETCH_TRY_COUNT_MAX: u8 = 3;
 /// How often a session may begin again from the whole range because short bound ids misled it.

@@ -182,6 +182,8 @@ pub struct Head {
     pub hash: u128,
     /// Length of the value in bytes.
     pub value_len: u64,
+    /// Whether versions of this key are merged, so that a newer one does not cover an older one: both travel.
+    pub is_merged: bool,
 }
 
 /// One whole entry, as it travels.

@@ -8,6 +8,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
+use crate::network::{ReplicaLayer, plain};
 use crate::world::{Layer, World};
 
 /// Something that should not have happened, and how to see it again.
@@ -44,6 +45,8 @@ pub struct Run<'a> {
     is_replay: bool,
     /// What stands between stores and their medium.
     pub layer: Layer,
+    /// What stands between sessions and their stores.
+    pub sessions: ReplicaLayer,
     /// The program that is started as a child to be killed, if there is one.
     pub child: Option<PathBuf>,
     /// States tried, openings refused, processes killed: what the row counts.
@@ -70,6 +73,7 @@ impl<'a> Run<'a> {
             seed: 0,
             is_replay: false,
             layer: |vfs| std::sync::Arc::new(vfs),
+            sessions: plain,
             child: None,
             runs: 0,
             at: String::new(),
@@ -101,6 +105,12 @@ impl<'a> Run<'a> {
     /// With something between stores and their medium.
     pub fn with_layer(mut self, layer: Layer) -> Run<'a> {
         self.layer = layer;
+        self
+    }
+
+    /// With something between sessions and their stores.
+    pub fn with_sessions(mut self, sessions: ReplicaLayer) -> Run<'a> {
+        self.sessions = sessions;
         self
     }
 

@@ -97,6 +97,11 @@ fn f16_stamps_rise_whatever_clocks_do() {
 }
 
 #[test]
+fn f17_no_deleted_key_returns_whoever_purges() {
+    check("F17", 200);
+}
+
+#[test]
 fn f18_replicas_become_equal_once_the_network_lets_them() {
     check("F18", 10_000);
 }

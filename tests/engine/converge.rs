@@ -4,11 +4,7 @@
 //!
 //! A failure prints its seed; `SYNCLINE_SEED=n cargo test --test engine converge` runs that one alone.
 
-use std::collections::VecDeque;
-use std::time::Duration;
-
-use sync_proto::driver::{Pump, Step};
-use sync_proto::{End, Input, Options, Outcome, Session};
+use sync_proto::{End, Outcome};
 use syncline::Db;
 use syncline::replica::DbReplica;
 
@@ -18,41 +14,9 @@ const KEYSPACES: [&str; 2] = ["default", "other"];
 
 /// Runs one session; the connection is lost after `frames` frames, if that is reached.
 pub(crate) fn session(left: &Db, right: &Db, nonce: u64, frames: u64) -> (Outcome, Outcome) {
-    let replicas = [DbReplica::new(left), DbReplica::new(right)];
-    let options = |nonce| Options::new(nonce);
-    let mut pumps = [
-        Pump::new(Session::initiator(options(nonce), Duration::ZERO)),
-        Pump::new(Session::responder(options(!nonce), Duration::ZERO)),
-    ];
-    let mut wires = [VecDeque::new(), VecDeque::new()];
-    let mut outcomes = [None, None];
-    let (mut sent, mut cut) = (0, false);
-    while outcomes.iter().any(Option::is_none) {
-        for side in 0..2 {
-            while outcomes[side].is_none() {
-                match pumps[side].step(&replicas[side], Duration::ZERO) {
-                    Step::Send(frame) => {
-                        sent += 1;
-                        cut |= sent > frames;
-                        if !cut {
-                            wires[1 - side].push_back(frame);
-                        }
-                    }
-                    Step::Tell(_) => {}
-                    Step::Ended(outcome) => outcomes[side] = Some(*outcome),
-                    Step::Receive => match wires[side].pop_front() {
-                        Some(frame) => pumps[side].handle(Input::Frame(frame), Duration::ZERO),
-                        None if cut || outcomes[1 - side].is_some() => {
-                            pumps[side].handle(Input::Closed, Duration::ZERO)
-                        }
-                        None => break,
-                    },
-                }
-            }
-        }
-    }
-    let [left, right] = outcomes;
-    (left.expect("ended"), right.expect("ended"))
+    let replicas = [left, right].map(DbReplica::new);
+    let [left, right] = testkit::network::session([&replicas[0], &replicas[1]], nonce, frames);
+    (left, right)
 }
 
 /// Writes at random to one store: puts, overwrites, deletes, expiring entries, large values, batches.

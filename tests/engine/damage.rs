@@ -357,7 +357,7 @@ impl Run {
 }
 
 /// Everything that a replica has of a range.
-fn all_of(replica: &DbReplica, range: &sync_proto::KeyRange) -> Vec<Entry> {
+pub(crate) fn all_of(replica: &DbReplica, range: &sync_proto::KeyRange) -> Vec<Entry> {
     let (mut range, mut all) = (range.clone(), Vec::new());
     loop {
         let limit = ReadLimit { count: 100, bytes: 1 << 30 };

@@ -10,7 +10,7 @@ use crate::address::Address;
 use crate::units;
 
 /// How this side talks to peers: what it shows them, whom it trusts, how fast.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Link {
     /// This side's certificate, which `syncline cert peer` makes
     #[arg(long, value_name = "FILE", requires_all = ["key", "ca"])]
@@ -37,6 +37,10 @@ pub(crate) struct Serve {
     /// The address to listen on, as host:port; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4600")]
     pub(crate) listen: String,
+    /// Answer http requests for /metrics, in the text format of Prometheus, and for /health at this address, as host:port;
+    /// port 0 takes a free one. Whoever reaches it can read figures, and no keys or values
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics: Option<String>,
     #[command(flatten)]
     pub(crate) link: Link,
     /// What a peer may do, by its certificate's name, or * for all others: read, write (and read) or none

@@ -11,20 +11,20 @@ use super::report::phrases;
 #[derive(Debug)]
 pub(crate) struct Event {
     /// Where the peer is.
-    address: String,
+    pub(crate) address: String,
     /// Who it is, if its certificate says so and it came to this server.
     name: Option<String>,
     /// Whether the peer connected to this server.
-    incoming: bool,
+    pub(crate) incoming: bool,
     /// The words below. They are kept from version to version.
-    outcome: &'static str,
+    pub(crate) outcome: &'static str,
     /// Why it is not complete, or came to no session.
     reasons: Vec<String>,
     /// Entries that this side sent and received.
-    sent: u64,
-    received: u64,
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
     /// Bytes of frames, both ways.
-    bytes: u64,
+    pub(crate) bytes: u64,
     /// Entries by which the peer and this side still differ, at least, as far as that is known.
     divergence: Option<u64>,
 }

@@ -8,12 +8,14 @@ mod link;
 mod report;
 mod server;
 mod session;
+mod weights;
 
 pub(crate) use event::Event;
 pub(crate) use link::{rights, serving, transport};
 pub(crate) use report::{Outcome, Report};
 pub(crate) use server::{Server, Visits};
 pub(crate) use session::{Mode, between, connect, session};
+pub(crate) use weights::cells;
 
 use sync_proto::Options;
 use syncline::clock::{Entropy, SystemEntropy};
@@ -37,9 +39,9 @@ fn draw() -> Result<u64> {
 /// What a session of this process is opened with.
 fn options(mode: Mode) -> Result<Options> {
     let mut options = Options::new(draw()?);
-    options.mode = match mode {
-        Mode::Compare => sync_proto::Mode::DryRun,
-        Mode::Repair => sync_proto::Mode::Both,
+    (options.mode, options.names_max) = match mode {
+        Mode::Compare { names_max } => (sync_proto::Mode::DryRun, names_max),
+        Mode::Repair => (sync_proto::Mode::Both, 0),
     };
     Ok(options)
 }

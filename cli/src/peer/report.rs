@@ -5,7 +5,7 @@
 
 use sync_proto::driver::tokio::ConnectError;
 use sync_proto::tls::CertificateProblem;
-use sync_proto::{AbortReason, End, Outcome as SessionOutcome, PeerReason, Reason, Reasons};
+use sync_proto::{AbortReason, Difference, End, Outcome as SessionOutcome, PeerReason, Reason, Reasons};
 use syncline::{Db, Fingerprint};
 
 use super::Mode;
@@ -66,6 +66,9 @@ pub(crate) struct Report {
     pub(crate) root_right: Fingerprint,
     /// Bytes of all keys and values of the local store, which is what copying it would move.
     pub(crate) full_copy_bytes: u64,
+    /// Differing keys as the protocol knows them, not all if there were more than were to be named or than the peer had room
+    /// for.
+    pub(crate) names: Vec<(Difference, Vec<u8>)>,
 }
 
 impl Report {
@@ -90,6 +93,7 @@ impl Report {
             received: self.sent,
             root_left: self.root_right,
             root_right: self.root_left,
+            names: self.names.into_iter().map(|(difference, key)| (turned(difference), key)).collect(),
             ..self
         }
     }
@@ -103,13 +107,15 @@ impl Report {
         let outcome = match end {
             End::Aborted(reason) => return Err(aborted(peer, &reason)),
             _ if report.entries_differing == 0 => Outcome::Equal,
-            _ if mode == Mode::Compare => Outcome::Different,
+            _ if mode != Mode::Repair => Outcome::Different,
             End::Complete => Outcome::Complete,
             End::Partial(_) => Outcome::Partial,
         };
         // A comparison moves nothing; it says what a repair would move.
         let (sent, received) = match mode {
-            Mode::Compare => (report.only_left + report.newer_left, report.only_right + report.newer_right),
+            Mode::Compare { .. } => {
+                (report.only_left + report.newer_left, report.only_right + report.newer_right)
+            }
             Mode::Repair => (report.entries_sent, report.entries_received),
         };
         Ok(Report {
@@ -128,7 +134,17 @@ impl Report {
             root_left: Fingerprint(report.root_left.fingerprint.0),
             root_right: Fingerprint(report.root_right.fingerprint.0),
             full_copy_bytes: local.stats()?.live_bytes,
+            names: report.names,
         })
+    }
+}
+
+fn turned(difference: Difference) -> Difference {
+    match difference {
+        Difference::OnlyLeft => Difference::OnlyRight,
+        Difference::OnlyRight => Difference::OnlyLeft,
+        Difference::NewerLeft => Difference::NewerRight,
+        Difference::NewerRight => Difference::NewerLeft,
     }
 }
 

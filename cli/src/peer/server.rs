@@ -21,6 +21,7 @@ use super::event::Event;
 use super::session::Mode;
 use super::{draw, options, runtime};
 use crate::error::{Error, Result};
+use crate::metrics::{self, Metrics};
 
 /// Which peers to visit, and when.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub(crate) struct Server {
     listener: TcpListener,
     address: SocketAddr,
     served: driver::Server,
+    control: Control,
+    metrics: Option<(TcpListener, Arc<Metrics>)>,
 }
 
 impl Server {
@@ -54,7 +57,20 @@ impl Server {
         let replica = Arc::new(DbReplica::new(db));
         let rights = Arc::new(rights);
         let served = driver::Server { replica, options: options(Mode::Repair)?, transport, rights };
-        Ok(Server { runtime, listener, address, served })
+        Ok(Server { runtime, listener, address, served, control: Control::default(), metrics: None })
+    }
+
+    /// Tells of itself and of `db`, which it serves, at `listen`, a `host:port`. Returns what it counts in, and where.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(crate) fn expose(&mut self, db: &Db, listen: &str) -> Result<(Arc<Metrics>, String)> {
+        let failed = || Error::io(format!("cannot listen at {listen}"));
+        let listener = self.runtime.block_on(TcpListener::bind(listen)).map_err(failed())?;
+        let address = format!("http://{}/metrics", listener.local_addr().map_err(failed())?);
+        let metrics = Arc::new(Metrics::new(db, self.control.clone()));
+        self.metrics = Some((listener, Arc::clone(&metrics)));
+        Ok((metrics, address))
     }
 
     /// Where it listens: `tls://` or `tcp://`.
@@ -82,7 +98,7 @@ impl Server {
         ready: impl FnOnce() -> Result<()>,
         tell: impl Fn(&Event) + Clone + Send + Sync + 'static,
     ) -> Result<()> {
-        let Server { runtime, listener, served, .. } = self;
+        let Server { runtime, listener, served, control, metrics, .. } = self;
         let Visits { peers, every, jitter_percent } = visits;
         let maintenance = Maintenance {
             replica: Arc::clone(&served.replica),
@@ -100,7 +116,12 @@ impl Server {
             let mut terminate = wait_for(SignalKind::terminate())?;
             let mut user = wait_for(SignalKind::user_defined1())?;
             ready()?;
-            let control = Control::default();
+            let exposing = async {
+                match metrics {
+                    Some((listener, metrics)) => metrics::expose(listener, metrics).await,
+                    None => std::future::pending().await,
+                }
+            };
             let pausing = async {
                 loop {
                     user.recv().await;
@@ -113,6 +134,7 @@ impl Server {
                 () = driver::serve(listener, served, came, std::future::pending()) => (),
                 () = driver::maintain(maintenance, control.clone(), visited, std::future::pending()) => (),
                 () = pausing => (),
+                () = exposing => (),
                 _ = interrupt.recv() => (),
                 _ = terminate.recv() => (),
             }

@@ -20,8 +20,8 @@ use crate::store;
 /// What a session is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// Find out how the replicas differ.
-    Compare,
+    /// Find out how the replicas differ, and name at most so many differing keys.
+    Compare { names_max: u32 },
     /// Make them equal, in both directions.
     Repair,
 }
@@ -33,7 +33,7 @@ pub(crate) enum Mode {
 /// `Peer`.
 pub(crate) fn session(pair: &Pair, mode: Mode) -> Result<Report> {
     let open = match mode {
-        Mode::Compare => store::open_read_only,
+        Mode::Compare { .. } => store::open_read_only,
         Mode::Repair => store::open,
     };
     match (&pair.left, &pair.right) {

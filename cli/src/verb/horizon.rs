@@ -6,7 +6,7 @@ use syncline::{HorizonStatus, MemberStatus};
 
 use crate::args::Horizon;
 use crate::error::{Result, Verdict};
-use crate::output::Output;
+use crate::output::{Output, ago, standing};
 use crate::store;
 
 pub(super) fn run(args: &Horizon, output: Output) -> Result<Verdict> {
@@ -55,14 +55,6 @@ fn member_json(member: &MemberStatus) -> serde_json::Value {
     })
 }
 
-fn standing(member: &MemberStatus) -> &'static str {
-    match (member.is_expelled, member.is_joining) {
-        (true, _) => "expelled",
-        (_, true) => "joining",
-        _ => "owner",
-    }
-}
-
 fn member_line(member: &MemberStatus, now_ms: u64) -> String {
     let (closed, horizon) = (ago(member.closed, now_ms), ago(member.horizon, now_ms));
     format!("{}  {:<8}  closed {closed}, horizon {horizon}", member.node, standing(member))
@@ -73,12 +65,4 @@ fn held_lines(status: &HorizonStatus) -> Vec<String> {
     let line =
         |(own, peer): &(_, _)| format!("{own} has to have a complete session with {peer}, or to tell of it");
     status.held_by.iter().map(line).collect()
-}
-
-/// A moment of the hybrid clock as people see it.
-fn ago(hlc: u64, now_ms: u64) -> String {
-    match hlc {
-        0 => "never".to_owned(),
-        _ => format!("{} s ago", now_ms.saturating_sub(hlc >> 16) / 1000),
-    }
 }

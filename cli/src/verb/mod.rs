@@ -14,6 +14,7 @@ mod horizon;
 mod import;
 mod init;
 mod load;
+mod plot;
 mod put;
 mod scan;
 mod scrub;
@@ -21,6 +22,7 @@ mod serve;
 mod stats;
 mod sync;
 mod verify;
+mod watch;
 
 use crate::args::Verb;
 use crate::error::{Result, Verdict};
@@ -49,6 +51,8 @@ pub(crate) fn run(verb: &Verb, output: Output) -> Result<Verdict> {
         Verb::Cert(args) => cert::run(args, output),
         Verb::Diff(args) => diff::run(args, output),
         Verb::Sync(args) => sync::run(args, output),
+        Verb::Watch(args) => watch::run(args, output),
+        Verb::Plot(args) => plot::run(args, output),
         Verb::Demo(args) => demo::run(args, output),
         Verb::DemoWriter(args) => demo::writer::run(args),
     }

@@ -21,13 +21,25 @@ pub(super) fn run(args: &Serve, output: Output) -> Result<Verdict> {
     let visits = Visits { peers, every: args.every, jitter_percent: args.jitter };
     let db = store::open(&args.dir)?;
     let root = output::root(db.root()?.fingerprint);
-    let server = Server::bind(&db, &args.listen, transport, peer::rights(&args.grants))?;
+    let mut server = Server::bind(&db, &args.listen, transport, peer::rights(&args.grants))?;
     let address = server.address();
+    let exposed = args.metrics.as_ref().map(|listen| server.expose(&db, listen)).transpose()?;
+    let (metrics, metrics_address) = exposed.unzip();
     let announce = || {
-        let object = json!({ "address": address, "root": root });
-        output.answer(&object, &[("address", address.clone()), ("root", root.clone())])
+        let mut object = json!({ "address": address, "root": root });
+        let mut facts = vec![("address", address), ("root", root)];
+        if let Some(address) = metrics_address {
+            object["metrics"] = address.as_str().into();
+            facts.push(("metrics", address));
+        }
+        output.answer(&object, &facts)
     };
-    server.run_until_interrupted(visits, announce, move |event| tell(output, event))?;
+    server.run_until_interrupted(visits, announce, move |event| {
+        if let Some(metrics) = &metrics {
+            metrics.count(event);
+        }
+        tell(output, event);
+    })?;
     db.persist(syncline::Durability::Sync)?;
     Ok(Verdict::Fine)
 }

@@ -1,14 +1,17 @@
 //! `stats`: counts, sizes and health. Reads no entry.
 
 use serde_json::json;
-use syncline::{Compression, Health};
+use syncline::clock::{SystemClock, WallClock};
+use syncline::{Compression, Health, UnknownSpan};
 
-use crate::args::Store;
+use crate::args;
 use crate::error::{Result, Verdict};
+use crate::host;
 use crate::output::{self, Output, count, size};
+use crate::picture::{StatsPage, write_stats_page};
 use crate::store;
 
-pub(super) fn run(args: &Store, output: Output) -> Result<Verdict> {
+pub(super) fn run(args: &args::Stats, output: Output) -> Result<Verdict> {
     let db = store::open_read_only(&args.dir)?;
     let stats = db.stats()?;
     let recovery = db.recovery();
@@ -16,18 +19,36 @@ pub(super) fn run(args: &Store, output: Output) -> Result<Verdict> {
     let root = output::root(stats.root);
     let health = match &stats.health {
         Health::Poisoned { reason } => format!("takes no writes: {reason}"),
+        _ if stats.unknown_spans + stats.lost_values > 0 => "damaged".to_owned(),
         _ => "good".to_owned(),
     };
+    let unknown: Vec<String> = db.unknown_spans().iter().map(span).collect();
     let compression = match stats.compression {
         Compression::None => "none".to_owned(),
         Compression::Lz4 => "lz4".to_owned(),
         Compression::Zstd(level) => format!("zstd {level}"),
         _ => "unknown".to_owned(),
     };
+    if let Some(file) = &args.html {
+        let now_ms = SystemClock.now_ms();
+        let page = write_stats_page(&StatsPage {
+            name: &args.dir.display().to_string(),
+            node: &node,
+            root: &root,
+            health: &health,
+            keyspaces: &db.keyspaces()?,
+            stats: &stats,
+            layout: &db.layout()?,
+            horizon: &db.horizon(),
+            ago: &|hlc| output::ago(hlc, now_ms),
+        });
+        host::replace(file, page.as_bytes())?;
+    }
     let written = stats.written;
     let object = json!({
         "node": node, "opens": db.opens(), "root": root, "health": health,
         "entries": stats.entries, "tombstones": stats.tombstones, "live_bytes": stats.live_bytes,
+        "unknown": unknown, "lost_values": stats.lost_values,
         "keyspaces": db.keyspaces()?, "buckets": stats.buckets, "horizon": stats.horizon,
         "visible": stats.visible.0, "durable": stats.durable.0, "flushed": stats.flushed.0,
         "runs": stats.runs, "run_bytes": stats.run_bytes, "compression": compression, "memtable_bytes": stats.memtable_bytes,
@@ -85,5 +106,21 @@ pub(super) fn run(args: &Store, output: Output) -> Result<Verdict> {
             ("torn off at opening", size(recovery.torn_bytes)),
         ],
     )?;
+    for span in &unknown {
+        output.say(&format!("unknown for damage: {span}"))?;
+    }
+    if stats.lost_values > 0 {
+        output.say(&format!("large values lost for damage: {}", count(stats.lost_values)))?;
+    }
     Ok(Verdict::Fine)
+}
+
+/// The keys of an unknown span, as a sentence has room for them.
+fn span(unknown: &UnknownSpan) -> String {
+    let (place, keys) = match &unknown.keyspace {
+        Some(keyspace) => (format!("keyspace {keyspace}"), &unknown.keys),
+        None => ("stored keys".to_owned(), &unknown.span),
+    };
+    let end = keys.end.as_ref().map_or("the end".to_owned(), |end| format!("\"{}\"", end.escape_ascii()));
+    format!("{place}, from \"{}\" to {end}", keys.start.escape_ascii())
 }

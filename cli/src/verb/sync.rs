@@ -8,7 +8,7 @@ use crate::output::{self, Output, count, size};
 use crate::peer::{self, Mode, Outcome};
 
 pub(super) fn run(args: &Sync, output: Output) -> Result<Verdict> {
-    let mode = if args.dry_run { Mode::Compare } else { Mode::Repair };
+    let mode = if args.dry_run { Mode::Compare { names_max: 0 } } else { Mode::Repair };
     let report = peer::session(&args.pair, mode)?;
     let (sent, received) = (report.sent, report.received);
     let (root_left, root_right) = (output::root(report.root_left), output::root(report.root_right));

@@ -38,11 +38,19 @@ impl Default for PlacedHead {
 
 impl PlacedHead {
     /// Where in the block the value is, or in the log.
+    #[inline]
     pub(in crate::index) fn value(&self) -> Result<Range<usize>, (Location, ValueDigest)> {
         self.in_log.map_or_else(|| Ok(self.value.clone()), Err)
     }
 
-    /// As [`StoredHead::is_visible`].
+    /// Milliseconds since the Unix epoch after which reads hide the entry; 0 means never.
+    #[inline]
+    pub(in crate::index) fn expires_at(&self) -> u64 {
+        self.expires_at
+    }
+
+    /// As [`Head::is_visible`](crate::types::Head::is_visible).
+    #[inline]
     pub(in crate::index) fn is_visible(&self, now_ms: u64) -> bool {
         self.kind == Kind::Put && (self.expires_at == 0 || self.expires_at > now_ms)
     }

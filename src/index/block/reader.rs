@@ -7,9 +7,8 @@ use std::ops::Range;
 
 use crate::codec::{Malformed, Reader};
 use crate::hash::KeyHash;
-use crate::types::{Kind, Location, SegmentId, SeqNo, Slice, Stamp, ValueDigest};
+use crate::types::{Kind, Location, SegmentId, SeqNo, Stamp, ValueDigest};
 
-use super::super::entry::StoredHead;
 use super::{
     EXPIRES, FIXED_LEN, IN_LOG, META, NODE_FOLLOWS, NODE_SHIFT, PLAIN, PlacedHead, TOMBSTONE, head, tag,
 };
@@ -40,7 +39,9 @@ pub(in crate::index) struct Layout {
 impl Layout {
     /// The layout of the plain block in `bytes`, whose checksum was checked and is not among them.
     pub(in crate::index) fn parse(bytes: &[u8]) -> Result<Layout, Malformed> {
-        let mut reader = Reader::new(bytes);
+        let fixed = bytes.first_chunk::<FIXED_LEN>().ok_or(Malformed { at: bytes.len() })?;
+        // One check for all of them: the compiler knows the length of what this reader reads.
+        let mut reader = Reader::new(fixed);
         let (codec, count) = (reader.u8()?, usize::from(reader.u16()?));
         let (prefix_len, node_count) = (reader.u32()? as usize, usize::from(reader.u8()?));
         let (base_clock, base_seqno) = (reader.u64()?, reader.u64()?);
@@ -149,12 +150,16 @@ impl<'a> Block<'a> {
         self.bytes.get(FIXED_LEN..self.layout.starts_at).unwrap_or_default()
     }
 
-    /// The entry of exactly this key.
-    pub(in crate::index) fn find(&self, key: &[u8], hash: KeyHash) -> Result<Option<usize>, Malformed> {
-        let Some(rest) = key.strip_prefix(self.prefix()) else { return Ok(None) };
+    /// Where the parts of the head lie of the entry of exactly this key, if there is one.
+    #[inline]
+    pub(in crate::index) fn find(&self, key: &[u8], hash: KeyHash) -> Result<Option<PlacedHead>, Malformed> {
+        let Some(wanted) = key.strip_prefix(self.prefix()) else { return Ok(None) };
         for index in memchr::memchr_iter(tag(hash), self.tags()) {
-            if self.key_rest(index)? == rest {
-                return Ok(Some(index));
+            let (mut reader, start) = self.reader(index)?;
+            if reader.len_bytes(self.bytes.len())? == wanted {
+                let mut head = PlacedHead::default();
+                self.place_behind_key(reader, start, &mut head)?;
+                return Ok(Some(head));
             }
         }
         Ok(None)
@@ -179,25 +184,6 @@ impl<'a> Block<'a> {
             }
         }
         Ok(low)
-    }
-
-    /// The head of entry `index`. `slice` makes slices of the block's bytes.
-    pub(in crate::index) fn head(
-        &self,
-        index: usize,
-        slice: impl Fn(Range<usize>) -> Option<Slice>,
-    ) -> Result<StoredHead, Malformed> {
-        let placed = self.placed(index)?;
-        placed.stored(slice).ok_or(Malformed { at: self.entry_place(index)?.start })
-    }
-
-    /// Where the parts of the head of entry `index` lie.
-    pub(in crate::index) fn placed(&self, index: usize) -> Result<PlacedHead, Malformed> {
-        let (mut reader, start) = self.reader(index)?;
-        reader.len_bytes(self.bytes.len())?;
-        let mut head = PlacedHead::default();
-        self.place_behind_key(reader, start, &mut head)?;
-        Ok(head)
     }
 
     /// What is said by the head of an entry that begins at `start`, by a reader that has passed its key.

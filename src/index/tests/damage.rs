@@ -35,7 +35,7 @@ fn get(world: &World, run: &Run, key: &[u8]) -> Result<Option<Head>, Error> {
     if !run.may_contain(hash) {
         return Ok(None);
     }
-    Ok(run.find(key, hash)?.map(|head| head.into_head(|value| world.hasher.value(value))))
+    run.find(key, hash, |found| found.head())
 }
 
 fn walk(run: Run) -> MergeCursor {

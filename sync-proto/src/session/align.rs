@@ -9,7 +9,6 @@
 
 use std::collections::BTreeMap;
 
-use super::guess;
 use crate::hash::Salt;
 use crate::limits::FOUND_LEN_MAX;
 use crate::replica::Piece;
@@ -155,21 +154,20 @@ pub(crate) fn compare(
         }
         (lo, start, below) = (hi, bound.key, bound.below);
     }
-    if bound_count > 0 {
-        let counts: Vec<u64> = groups.iter().map(|group| group.sum.count()).collect();
-        let guessed = guess::differing_entries(&counts, settled, differing);
-        groups.iter_mut().zip(guessed).for_each(|(group, differing)| group.differing = differing);
+    let left: u64 = groups.iter().map(|group| group.sum.count()).fold(0, u64::saturating_add);
+    for group in &mut groups {
+        let share = group.sum.count() as f64 / left.max(1) as f64;
+        group.differing = (differing as f64 * share).ceil() as u64;
     }
     (groups, settled)
 }
 
-/// Takes neighbouring groups together where one answer serves both: where this side or the peer holds nothing, or where
-/// `fits` says so of this side's entries and the differing ones.
-pub(crate) fn join(groups: Vec<Group>, fits: impl Fn(u64, u64) -> bool) -> Vec<Group> {
+/// Takes neighbouring groups together where one answer serves both: where this side or the peer holds nothing.
+pub(crate) fn join(groups: Vec<Group>) -> Vec<Group> {
     let mut joined: Vec<Group> = Vec::new();
     for group in groups {
         match joined.last_mut() {
-            Some(last) if last.hi == group.lo && serves_both(last, &group, &fits) => {
+            Some(last) if last.hi == group.lo && serves_both(last, &group) => {
                 last.hi = group.hi;
                 last.range.end = group.range.end;
                 last.sum += group.sum;
@@ -181,12 +179,7 @@ pub(crate) fn join(groups: Vec<Group>, fits: impl Fn(u64, u64) -> bool) -> Vec<G
     joined
 }
 
-fn serves_both(a: &Group, b: &Group, fits: impl Fn(u64, u64) -> bool) -> bool {
-    let (mine_a, mine_b) = (a.sum.count(), b.sum.count());
-    match (a.peer_empty, b.peer_empty) {
-        (true, true) => true,
-        (false, false) if mine_a == 0 || mine_b == 0 => mine_a == mine_b,
-        (false, false) => fits(mine_a.saturating_add(mine_b), a.differing.saturating_add(b.differing)),
-        _ => false,
-    }
+fn serves_both(a: &Group, b: &Group) -> bool {
+    let holds_nothing = |group: &Group| group.sum.count() == 0;
+    a.peer_empty == b.peer_empty && (a.peer_empty || (holds_nothing(a) && holds_nothing(b)))
 }

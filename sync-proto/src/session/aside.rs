@@ -4,11 +4,12 @@
 //! with the initiator, by the same keys. And a flight always has room for one range, or nothing would ever move on.
 
 use super::backlog::{self, Aside};
-use super::machine::{Role, Session, State, Waiting};
-use super::walk::{Place, Walking};
+use super::machine::{Role, Session, State};
+use super::walk::Walking;
 use crate::error::AbortReason;
 use crate::limits::{BACKLOG_LEN_MAX, FRAME_LEN_MAX, ITEM_COUNT_MAX, RESTART_COUNT_MAX, TABLE_LEN_MAX};
 use crate::replica::ReadRequest;
+use crate::types::KeyRange;
 use crate::wire::item::{Later, Pieces};
 use crate::wire::message::Message;
 
@@ -26,8 +27,8 @@ impl Session {
     }
 
     /// Puts pieces of an item of the peer off.
-    pub(crate) fn put_off(&mut self, pieces: Pieces, place: Place) {
-        let aside = Aside::new(place.range, place.depth);
+    pub(crate) fn put_off(&mut self, pieces: Pieces, range: KeyRange, depth: u32) {
+        let aside = Aside::new(range, depth);
         let backlog = self.initiates().then_some(&mut self.aside);
         self.deferred.push(pieces, aside, backlog);
     }
@@ -86,7 +87,7 @@ impl Session {
         let Some(aside) = self.backlog.pop() else { return };
         self.reopened_to = Some(aside.range.end.clone());
         let request = ReadRequest::Sums { range: aside.range.clone(), bounds: Vec::new() };
-        self.ask(request, Waiting::Walking(Walking::Reopen(aside)));
+        self.ask_walking(request, Walking::Reopen(aside));
     }
 
     /// Whether nothing is in flight: no range is being walked, and no entry is on its way.

@@ -11,6 +11,7 @@ use super::report::{End, Outcome};
 use super::send::Sends;
 use super::table::Table;
 use crate::error::{AbortReason, PeerReason, ReplicaErrorKind};
+use crate::hash::Salt;
 use crate::options::Mode;
 use crate::replica::{ReadAnswer, ReadRequest};
 use crate::types::RangeSum;
@@ -194,6 +195,11 @@ impl Session {
     pub(crate) fn set_salts(&mut self) {
         self.heard_salt = self.terms.salt.leg(self.leg);
         self.spoken_salt = self.terms.salt.leg(self.leg + 1);
+    }
+
+    /// Salt of this side's last flight.
+    pub(crate) fn said_salt(&self) -> Salt {
+        self.terms.salt.leg(self.leg.saturating_sub(1))
     }
 
     fn end_well(&mut self) {

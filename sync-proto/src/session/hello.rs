@@ -222,16 +222,8 @@ impl Session {
             return;
         }
         let peer_empty = comparable && hello.root.is_same_set(&RangeSum::ZERO);
-        self.spans.push_back(Span {
-            scope: Scope::Pieces(Pieces { item: 0, lo: 0, hi: 1 }),
-            range: self.terms.scope.clone(),
-            sum: root,
-            peer_empty,
-            explicit: false,
-            differing: 0,
-            tries: 0,
-            depth: 0,
-        });
+        let span = Span::new(Scope::Pieces(Pieces::whole(0)), self.terms.scope.clone(), root, 0);
+        self.spans.push_back(Span { peer_empty, ..span });
     }
 
     pub(crate) fn on_hello_reply(&mut self, reply: HelloReply) -> Result<(), AbortReason> {

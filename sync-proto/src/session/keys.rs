@@ -20,6 +20,17 @@ impl KeyList {
         self.ends.push(u32::try_from(self.bytes.len()).expect("a session holds megabytes, not gigabytes"));
     }
 
+    /// The last key.
+    pub(crate) fn last(&self) -> Option<&[u8]> {
+        self.get(self.len().checked_sub(1)?)
+    }
+
+    /// Takes the last key off.
+    pub(crate) fn pop(&mut self) {
+        self.ends.pop();
+        self.bytes.truncate(self.ends.last().map_or(0, |&end| end as usize));
+    }
+
     /// The keys, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         (0..self.len()).filter_map(|index| self.get(index))

@@ -60,8 +60,8 @@ pub(crate) struct Verdict {
     pub(crate) want_newer: Vec<u32>,
 }
 
-/// Decides between own entries that the peer lacks and the peer's that this side lacks. Equal clocks, and keys whose
-/// short fingerprints are not unique, are sent both ways: merging is idempotent.
+/// Decides between own entries that the peer lacks and the peer's that this side lacks. Equal clocks, keys whose short
+/// fingerprints are not unique, and versions that are merged are sent both ways: merging is idempotent.
 pub(crate) fn decide(mine: Vec<Head>, theirs: &[Extra], salt: &Salt) -> Verdict {
     let mut by_key: BTreeMap<u32, (usize, Vec<u32>)> = BTreeMap::new();
     for (position, extra) in theirs.iter().enumerate() {
@@ -78,6 +78,10 @@ pub(crate) fn decide(mine: Vec<Head>, theirs: &[Extra], salt: &Salt) -> Verdict 
             Some((1, &[position])) => {
                 let theirs = theirs.get(position as usize).map(|extra| extra.hlc).unwrap_or_default();
                 match head.stamp.hlc.cmp(&theirs) {
+                    _ if head.is_merged => {
+                        verdict.want_newer.push(position);
+                        verdict.unsure.push(head.key);
+                    }
                     std::cmp::Ordering::Greater => verdict.newer_mine.push(head.key),
                     std::cmp::Ordering::Less => {
                         verdict.want_newer.push(position);
@@ -118,6 +122,10 @@ pub(crate) fn decide_full(mine: Vec<Head>, theirs: &[Listed]) -> Verdict {
             None => verdict.only_mine.push(head.key),
             Some((_, listed)) if listed.hash == head.hash => {}
             Some((position, listed)) => match head.stamp.cmp(&listed.stamp) {
+                _ if head.is_merged => {
+                    verdict.want_newer.push(position);
+                    verdict.unsure.push(head.key);
+                }
                 std::cmp::Ordering::Greater => verdict.newer_mine.push(head.key),
                 std::cmp::Ordering::Less => verdict.want_newer.push(position),
                 std::cmp::Ordering::Equal => {

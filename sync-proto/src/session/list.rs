@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 
 use super::keys::KeyList;
 use super::leaf::{self, Mismatch, Verdict};
-use super::machine::{Session, Waiting};
+use super::machine::Session;
+use super::narrow::{Choice, Then};
 use super::report::Found;
 use super::table::{Body, Item, Listing};
 use super::walk::{Place, Span, Walking};
@@ -44,7 +45,7 @@ impl Session {
     }
 
     fn ask_heads(&mut self, limit: ReadLimit, range: KeyRange, reading: Reading) {
-        self.ask(ReadRequest::Heads { range, limit }, Waiting::Walking(Walking::List(reading)));
+        self.ask_walking(ReadRequest::Heads { range, limit }, Walking::List(reading));
     }
 
     /// Goes on when the heads are there.
@@ -104,9 +105,11 @@ impl Session {
     pub(crate) fn on_list(&mut self, list: List) -> Result<(), AbortReason> {
         let place = self.enter(&list.scope)?;
         if !self.has_room() {
-            self.put_off(place.pieces(1), place);
+            self.put_off(place.pieces(1), place.range, place.depth);
         } else if list.fingerprints.is_empty() {
-            self.stream(place.range);
+            self.locate(place, Then::Nothing);
+        } else if place.area.is_some() || !matches!(place.choice, Choice::All) {
+            return Err(AbortReason::Protocol("a list of parts of a range"));
         } else {
             let limit = ReadLimit { count: LIST_COUNT_MAX as u32, bytes: KEYS_LEN_MAX as u32 };
             let range = place.range.clone();
@@ -123,7 +126,7 @@ impl Session {
             let range = place.range.clone();
             self.ask_heads(limit, range, Reading::MatchFull { place, entries: list.entries });
         } else {
-            self.put_off(place.pieces(1), place);
+            self.put_off(place.pieces(1), place.range, place.depth);
         }
         Ok(())
     }
@@ -164,7 +167,7 @@ impl Session {
         let unmatched = Unmatched { item: place.item, lacking, extra: told.collect(), common: common.0 };
         self.outbox.push(&Message::Unmatched(unmatched));
         let body = Body::Unmatched { extra: keys, must_answer };
-        self.draft.push(Item::whole(&place.range, place.depth, body));
+        self.draft.push(Item::whole(&place.range, place.depth, body).within(place.area.clone()));
         if sends_all {
             let count = extra.len() as u64;
             self.outbox.push(&Message::Stream(count));
@@ -183,15 +186,14 @@ impl Session {
         if depth > DEPTH_MAX {
             return Err(AbortReason::Limit("depth"));
         }
+        let area = item.area.clone();
         let (listing, positions) = match (self.sent.answer(unmatched.item), unmatched.lacking) {
             (Some(Body::List(listing)), Lacking::Positions(positions)) => (listing, positions),
-            (Some(Body::Sketch(sketching)), Lacking::Fingerprints(len, fingerprints))
-                if len == sketching.fingerprint_len =>
-            {
-                let place = Place { item: number, range, depth, tries: sketching.tries + 1 };
+            (Some(Body::Sketch(sketching)), lacking) => {
+                let tries = sketching.tries + 1;
+                let place = Place { item: number, range, area, choice: Choice::All, depth, tries };
                 let common = Fingerprint(unmatched.common);
-                self.ask_lacking(place, sketching, fingerprints, unmatched.extra, common);
-                return Ok(());
+                return self.ask_lacking(place, sketching, lacking, unmatched.extra, common);
             }
             _ => return Err(AbortReason::Protocol("an answer to no list")),
         };
@@ -200,8 +202,7 @@ impl Session {
         let lacking = lacking.ok_or(AbortReason::Protocol("positions beyond the list"))?;
         let lacking_sum = lacking.iter().fold(Fingerprint::default(), |sum, &hash| sum + Fingerprint(hash));
         let scope = Scope::Pieces(Pieces { item: number, lo: 0, hi: 1 });
-        let (sum, tries) = (RangeSum::ZERO, 0);
-        let span = Span { scope, range, sum, peer_empty: false, explicit: true, differing: 0, tries, depth };
+        let span = Span { explicit: true, ..Span::new(scope, range, RangeSum::ZERO, depth) };
         if listing.fingerprint - lacking_sum != Fingerprint(unmatched.common) {
             self.ask_list(span, listing.attempt + 1);
         } else if lacking.is_empty() {

@@ -58,7 +58,7 @@ pub(crate) enum State {
 pub(crate) enum Waiting {
     Opening(Opening),
     Meeting(Meet),
-    Walking(Walking),
+    Walking(Box<Walking>),
     Sending(Sending),
     Apply,
     Stage,
@@ -69,7 +69,7 @@ impl Waiting {
     /// Bytes held.
     fn memory_len(&self) -> usize {
         match self {
-            Waiting::Walking(Walking::Scan(scan)) => scan.memory_len(),
+            Waiting::Walking(walking) => walking.memory_len(),
             _ => 0,
         }
     }
@@ -479,7 +479,7 @@ impl Session {
         match (waiting, answer) {
             (Waiting::Opening(opening), Answer::Read(answer)) => self.open(opening, answer),
             (Waiting::Meeting(meet), Answer::Read(answer)) => self.met(meet, answer),
-            (Waiting::Walking(walking), Answer::Read(answer)) => self.walk(walking, answer),
+            (Waiting::Walking(walking), Answer::Read(answer)) => self.walk(*walking, answer),
             (Waiting::Sending(sending), Answer::Read(answer)) => self.fetched(sending, answer),
             (Waiting::Apply, Answer::Applied(applied)) => {
                 self.on_applied(applied);

@@ -15,10 +15,13 @@
 //!
 //! - `io`: what goes in and out. `machine`: state, and the loop that moves it on.
 //! - `hello`: opening; who may send what. `horizon`: who belongs to the set, and what a session proves.
-//! - `walk`: pieces of ranges; `align` compares them and `guess` judges by that how much differs, both purely. `aside`: what does not fit a flight.
-//! - `list`: small ranges, and `scan`: larger ones by a sketch; `leaf` settles them, purely.
+//! - `narrow`: which pieces of a range differ, by a sketch of them; `marks` are what is remembered of pieces, and `guess`
+//!   how many entries that makes.
+//! - `walk`: pieces of ranges one by one, where most of them differ; `align` compares them, purely. `aside`: what does not
+//!   fit a flight.
+//! - `scan`: entries by a sketch of them, and `list`: by a list; `leaf` settles them, purely.
 //! - `send`, `receive`: entries. `finish`: the end of a flight, and of the session.
-//! - `table`, `backlog`, `outbox`, `keys`, `seen`: what is held meanwhile. `report`: what is told.
+//! - `table`, `backlog`, `outbox`, `keys`, `parts`, `seen`: what is held meanwhile. `report`: what is told.
 //!
 //! Easy to get wrong: at most one request to the replica is open at a time, and the next frame is handed in only when
 //! [`Session::poll_output`] has nothing more to say. Both keep memory and order simple.
@@ -35,7 +38,10 @@ mod keys;
 mod leaf;
 mod list;
 mod machine;
+mod marks;
+mod narrow;
 mod outbox;
+mod parts;
 mod receive;
 mod report;
 mod scan;

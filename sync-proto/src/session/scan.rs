@@ -1,4 +1,4 @@
-//! Larger ranges, settled by a sketch: each side passes over its heads in chunks and keeps little of them.
+//! Ranges settled by a sketch of their entries: each side passes over its heads in chunks and keeps little of them.
 //!
 //! ```text
 //!   one side: pass 1, sketch of its range ---->  the other: pass 1, takes its own entries off and peels;
@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A sketch that does not decode is answered in its place by one from the other side, with as many cells as the first
-//! one showed to be needed, or, where very much differs, by a cut.
+//! one showed to be needed, or, where very much differs, by a cut. Where much is expected to differ the fingerprints go
+//! one by one instead of in cells.
 //!
 //! A first pass remembers where the entries lie, so that a second one reads only the stretches that it needs.
 //!
@@ -18,19 +19,22 @@
 //! range is looked at more closely instead.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::leaf;
-use super::machine::{Session, Waiting};
+use super::machine::Session;
+use super::narrow::Then;
+use super::parts::{Course, Parts};
 use super::seen::Seen;
 use super::table::{Body, Item, Sketching};
 use super::walk::{Place, Span, Walking};
 use crate::error::AbortReason;
 use crate::hash::Salt;
-use crate::limits::{ALL_SEEN_LEN_MAX, KEYS_LEN_MAX, SEEN_LEN_MAX};
+use crate::limits::{ALL_SEEN_LEN_MAX, ELEMENT_OVERHEAD_LEN, HEADS_LEN_MAX, KEYS_LEN_MAX, SEEN_LEN_MAX};
 use crate::replica::{Heads, ReadLimit, ReadRequest};
-use crate::sketch::{Difference, Sketch, estimate};
-use crate::types::{Fingerprint, Head, KeyRange, RangeSum};
-use crate::wire::item::{Extra, Lacking, Sketched};
+use crate::sketch::{Difference, Sketch, estimate, more_than};
+use crate::types::{Fingerprint, Head, RangeSum};
+use crate::wire::item::{Extra, Form, Lacking, Sketched};
 use crate::wire::message::Message;
 
 /// How many heads are read at a time.
@@ -38,11 +42,10 @@ const CHUNK: ReadLimit = ReadLimit { count: 4096, bytes: KEYS_LEN_MAX as u32 };
 /// Entries times cells beyond which fingerprints have 5 bytes: below it, those of 4 collide in one range of 50.
 const SHORT_FINGERPRINTS_MAX: u64 = 1 << 27;
 
-/// A pass over a range.
+/// A pass over a range, or parts of one.
 #[derive(Debug)]
 pub(crate) struct Scan {
-    /// What is still to be read, the next part last.
-    rest: Vec<KeyRange>,
+    course: Course,
     /// Sum of what was read.
     sum: RangeSum,
     /// Length of the short fingerprints.
@@ -54,118 +57,208 @@ pub(crate) struct Scan {
 #[derive(Debug)]
 enum Pass {
     /// To sketch the range.
-    Sketch { span: Span, sketch: Sketch, seen: Seen },
+    Sketch { span: Span, form: Form, seen: Seen },
     /// To take this side's entries off the peer's sketch, of so many entries.
     Compare { place: Place, sketch: Sketch, seen: Seen, peer_count: u64 },
+    /// To find what does not match the peer's fingerprints.
+    Match { place: Place, unmatched: Unmatched, found: Found },
     /// To find what the peer's sketch lacks of this side's entries, whose sum was `held`; this side lacks `lacking`.
     Extra { place: Place, held: RangeSum, lacking: Vec<u64>, found: Found },
     /// To find what the peer lacks of the range that this side sketched, and decide.
     Decide { place: Place, sketching: Sketching, extra: Vec<Extra>, common: Fingerprint, found: Found },
 }
 
-/// Entries looked for by their fingerprints.
+/// Fingerprints of the peer, and which of them were met.
 #[derive(Debug)]
+struct Unmatched {
+    fingerprints: Vec<u64>,
+    is_met: Vec<bool>,
+}
+
+impl Unmatched {
+    fn new(fingerprints: Vec<u64>) -> Unmatched {
+        let is_met = vec![false; fingerprints.len()];
+        Unmatched { fingerprints, is_met }
+    }
+
+    /// Whether the fingerprint is there and was not met before.
+    fn meet(&mut self, fingerprint: u64) -> bool {
+        let Ok(at) = self.fingerprints.binary_search(&fingerprint) else { return false };
+        self.is_met.get_mut(at).is_some_and(|is_met| !std::mem::replace(is_met, true))
+    }
+
+    /// Positions of those that were not met.
+    fn left(&self) -> Vec<u32> {
+        (0u32..).zip(&self.is_met).filter(|(_, is_met)| !**is_met).map(|(position, _)| position).collect()
+    }
+}
+
+/// Entries looked for by their fingerprints.
+#[derive(Debug, Default)]
 struct Found {
     wanted: BTreeSet<u64>,
     heads: Vec<Head>,
+    heads_len: usize,
 }
 
 impl Found {
     fn new(wanted: Vec<u64>) -> Found {
-        Found { wanted: wanted.into_iter().collect(), heads: Vec::new() }
+        Found { wanted: wanted.into_iter().collect(), ..Found::default() }
     }
 
     fn look_at(&mut self, head: Head, salt: &Salt, len: u8) {
         if self.wanted.contains(&salt.entry_of_len(head.hash, len)) {
+            self.push(head);
+        }
+    }
+
+    /// Keeps an entry, unless there are too many already.
+    fn push(&mut self, head: Head) {
+        self.heads_len += size_of::<Head>() + head.key.len() + ELEMENT_OVERHEAD_LEN / 2;
+        if !self.is_overfull() {
             self.heads.push(head);
         }
     }
 
+    fn is_overfull(&self) -> bool {
+        self.heads_len > HEADS_LEN_MAX
+    }
+
+    fn memory_len(&self) -> usize {
+        self.heads_len.min(HEADS_LEN_MAX)
+    }
+
+    /// Sum of the entries found.
+    fn held(&self) -> Fingerprint {
+        self.heads.iter().fold(Fingerprint::default(), |sum, head| sum + Fingerprint(head.hash))
+    }
+
     /// Sum of the entries found, if they are all that were looked for, and nothing else.
     fn sum(&self) -> Option<Fingerprint> {
-        let sum = self.heads.iter().fold(Fingerprint::default(), |sum, head| sum + Fingerprint(head.hash));
-        (self.heads.len() == self.wanted.len()).then_some(sum)
+        (self.heads.len() == self.wanted.len()).then(|| self.held())
     }
 }
 
 impl Scan {
-    fn new(rest: Vec<KeyRange>, fingerprint_len: u8, pass: Pass) -> Scan {
-        Scan { rest, sum: RangeSum::ZERO, fingerprint_len, pass }
+    fn new(parts: Arc<Parts>, fingerprint_len: u8, pass: Pass) -> Scan {
+        Scan { course: Course::new(parts), sum: RangeSum::ZERO, fingerprint_len, pass }
     }
 
-    /// Bytes held, but for the heads found, which soon become a message.
+    /// Bytes held.
     pub(crate) fn memory_len(&self) -> usize {
-        match &self.pass {
-            Pass::Sketch { sketch, seen, .. } | Pass::Compare { sketch, seen, .. } => {
+        let pass_len = match &self.pass {
+            Pass::Sketch { form: Form::Cells(sketch), seen, .. } | Pass::Compare { sketch, seen, .. } => {
                 size_of_val(sketch.cells()) + seen.memory_len()
             }
-            Pass::Decide { sketching, .. } => sketching.seen.memory_len(),
-            Pass::Extra { .. } => 0,
-        }
+            Pass::Sketch { form: Form::Plain(fingerprints), seen, .. } => {
+                size_of_val(fingerprints.as_slice()) + seen.memory_len()
+            }
+            Pass::Match { unmatched, found, .. } => {
+                (size_of::<u64>() + 1) * unmatched.fingerprints.len() + found.memory_len()
+            }
+            Pass::Decide { sketching, found, .. } => sketching.memory_len() + found.memory_len(),
+            Pass::Extra { found, .. } => found.memory_len(),
+        };
+        pass_len + self.course.memory_len()
     }
 }
 
 impl Session {
-    /// Sets out to sketch a range with so many cells.
+    /// Sets out to sketch a range with so many cells, or, if there are none, to tell all fingerprints.
     pub(crate) fn ask_sketch(&mut self, span: Span, cell_count: usize) {
-        let weight = span.sum.count().saturating_mul(cell_count as u64);
-        let fingerprint_len = if weight <= SHORT_FINGERPRINTS_MAX { 4 } else { 5 };
-        let rest = vec![span.range.clone()];
-        let pass = Pass::Sketch { span, sketch: Sketch::new(cell_count), seen: Seen::default() };
-        self.go_on(Scan::new(rest, fingerprint_len, pass).into());
+        let count = span.sum.count();
+        self.sketched_count = self.sketched_count.saturating_add(count);
+        let differing = if cell_count == 0 { count } else { cell_count as u64 };
+        let fingerprint_len = if count.saturating_mul(differing) <= SHORT_FINGERPRINTS_MAX { 4 } else { 5 };
+        let form = match cell_count {
+            0 => Form::Plain(Vec::new()),
+            _ => Form::Cells(Sketch::new(cell_count)),
+        };
+        let parts = span.parts();
+        let pass = Pass::Sketch { span, form, seen: Seen::default() };
+        self.go_on(Scan::new(parts, fingerprint_len, pass));
     }
 
     pub(crate) fn on_sketched(&mut self, sketched: Sketched) -> Result<(), AbortReason> {
         let place = self.enter(&sketched.scope)?;
         if !self.has_room() {
-            self.put_off(place.pieces(1), place);
-            return Ok(());
+            self.put_off(place.pieces(1), place.range, place.depth);
+        } else {
+            self.locate(place, Then::Entries(sketched));
         }
-        let Sketched { entry_count: peer_count, fingerprint_len, sketch, .. } = sketched;
-        let rest = vec![place.range.clone()];
-        let pass = Pass::Compare { place, sketch, seen: Seen::default(), peer_count };
-        self.go_on(Scan::new(rest, fingerprint_len, pass).into());
         Ok(())
     }
 
-    /// Goes on with a sketch of this side that the peer has decoded: it lacks the entries with these fingerprints.
+    /// Passes over the range that the peer has sketched.
+    pub(crate) fn compare_sketched(&mut self, place: Place, sketched: Sketched) {
+        let Sketched { entry_count: peer_count, fingerprint_len, form, .. } = sketched;
+        let parts = place.parts();
+        let pass = match form {
+            Form::Cells(sketch) => Pass::Compare { place, sketch, seen: Seen::default(), peer_count },
+            Form::Plain(fingerprints) => {
+                let unmatched = Unmatched::new(fingerprints);
+                Pass::Match { place, unmatched, found: Found::default() }
+            }
+        };
+        self.go_on(Scan::new(parts, fingerprint_len, pass));
+    }
+
+    /// Goes on with a sketch of this side that the peer has decoded: it lacks what is told.
     pub(crate) fn ask_lacking(
         &mut self,
         place: Place,
-        sketching: Sketching,
-        lacking: Vec<u64>,
+        mut sketching: Sketching,
+        lacking: Lacking,
         extra: Vec<Extra>,
         common: Fingerprint,
-    ) {
+    ) -> Result<(), AbortReason> {
         let fingerprint_len = sketching.fingerprint_len;
+        let lacking = match lacking {
+            Lacking::Fingerprints(len, fingerprints)
+                if len == fingerprint_len && sketching.plain.is_empty() =>
+            {
+                fingerprints
+            }
+            Lacking::Positions(positions) if !sketching.plain.is_empty() => {
+                let plain = std::mem::take(&mut sketching.plain);
+                let of = |&position: &u32| plain.get(position as usize).copied();
+                let lacking: Option<Vec<u64>> = positions.iter().map(of).collect();
+                lacking.ok_or(AbortReason::Protocol("positions beyond the list"))?
+            }
+            _ => return Err(AbortReason::Protocol("an answer to another sketch")),
+        };
         let found = Found::new(lacking);
-        let rest = sketching.seen.parts(&place.range, &found.wanted);
+        let parts = sketching.seen.parts(&place.parts(), &found.wanted);
         let pass = Pass::Decide { place, sketching, extra, common, found };
-        self.go_on(Scan::new(rest, fingerprint_len, pass).into());
+        self.go_on(Scan::new(parts, fingerprint_len, pass));
+        Ok(())
     }
 
     /// Reads the next part of what a pass is to read, or ends the pass.
-    fn go_on(&mut self, scan: Box<Scan>) {
-        match scan.rest.last() {
-            Some(part) => {
-                let request = ReadRequest::Heads { range: part.clone(), limit: CHUNK };
-                self.ask(request, Waiting::Walking(Walking::Scan(scan)));
+    fn go_on(&mut self, scan: Scan) {
+        match scan.course.range() {
+            Some(range) => {
+                let request = ReadRequest::Heads { range: range.clone(), limit: CHUNK };
+                self.ask_walking(request, Walking::Scan(scan));
             }
-            None => self.passed(*scan),
+            None => self.passed(scan),
         }
     }
 
     /// Goes on when the next heads are there.
-    pub(crate) fn scanned(&mut self, mut scan: Box<Scan>, heads: Heads) -> Result<(), AbortReason> {
+    pub(crate) fn scanned(&mut self, mut scan: Scan, heads: Heads) -> Result<(), AbortReason> {
         self.count_read(heads.heads.len());
-        let (spoken, heard, before) = (self.spoken_salt, self.heard_salt, self.terms.salt.leg(self.leg - 1));
+        let (spoken, heard, before) = (self.spoken_salt, self.heard_salt, self.said_salt());
         let len = scan.fingerprint_len;
         for head in heads.heads {
             scan.sum += head.sum();
             match &mut scan.pass {
-                Pass::Sketch { sketch, seen, .. } => {
+                Pass::Sketch { form, seen, .. } => {
                     let fingerprint = spoken.entry_of_len(head.hash, len);
-                    sketch.add(fingerprint);
+                    match form {
+                        Form::Cells(sketch) => sketch.add(fingerprint),
+                        Form::Plain(fingerprints) => fingerprints.push(fingerprint),
+                    }
                     seen.push(&head.key, fingerprint, SEEN_LEN_MAX);
                 }
                 Pass::Compare { sketch, seen, .. } => {
@@ -173,19 +266,17 @@ impl Session {
                     sketch.remove(fingerprint);
                     seen.push(&head.key, fingerprint, SEEN_LEN_MAX);
                 }
+                Pass::Match { unmatched, found, .. } => {
+                    if !unmatched.meet(heard.entry_of_len(head.hash, len)) {
+                        found.push(head);
+                    }
+                }
                 Pass::Extra { found, .. } => found.look_at(head, &heard, len),
                 Pass::Decide { found, .. } => found.look_at(head, &before, len),
             }
         }
-        let Some(part) = scan.rest.pop() else {
-            return Err(AbortReason::Inconsistent("an answer to no question"));
-        };
-        match heads.next {
-            Some(next) if next <= part.start => {
-                return Err(AbortReason::Inconsistent("an answer that answers nothing"));
-            }
-            Some(next) => scan.rest.push(KeyRange { start: next, end: part.end }),
-            None => {}
+        if !scan.course.advance(heads.next) {
+            return Err(AbortReason::Inconsistent("an answer that answers nothing"));
         }
         self.go_on(scan);
         Ok(())
@@ -196,17 +287,7 @@ impl Session {
         let Scan { sum, fingerprint_len, pass, .. } = scan;
         match pass {
             Pass::Sketch { span, .. } if sum.count() == 0 => self.say_nothing_held(span),
-            Pass::Sketch { span, sketch, seen } => {
-                let Span { scope, range, tries, depth, .. } = span;
-                let (count, fingerprint) = (sum.count(), sum.fingerprint);
-                let held_len = self.sent.seen_len() + self.draft.seen_len();
-                let fits = held_len + seen.memory_len() <= ALL_SEEN_LEN_MAX;
-                let seen = if fits { seen } else { Seen::full() };
-                let sketching = Sketching { count, fingerprint, fingerprint_len, seen, tries };
-                let sketched = Sketched { scope, entry_count: count, fingerprint_len, sketch };
-                self.outbox.push(&Message::Sketched(sketched));
-                self.draft.push(Item::whole(&range, depth, Body::Sketch(sketching)));
-            }
+            Pass::Sketch { span, form, seen } => self.say_sketch(span, sum, fingerprint_len, form, seen),
             Pass::Compare { place, sketch, seen, peer_count } => {
                 let net = peer_count.wrapping_sub(sum.count()) as i64;
                 let differing = more_than(estimate(&sketch, net), sketch.cells().len());
@@ -214,11 +295,19 @@ impl Session {
                     None => self.answer(place.into_span(sum, differing)),
                     Some(Difference { added: lacking, removed }) => {
                         let found = Found::new(removed);
-                        let rest = seen.parts(&place.range, &found.wanted);
+                        let parts = seen.parts(&place.parts(), &found.wanted);
                         let pass = Pass::Extra { place, held: sum, lacking, found };
-                        self.go_on(Scan::new(rest, fingerprint_len, pass).into());
+                        self.go_on(Scan::new(parts, fingerprint_len, pass));
                     }
                 }
+            }
+            Pass::Match { place, unmatched, found } => {
+                if found.is_overfull() {
+                    return self.ask_cut(place.into_span(sum, 0));
+                }
+                self.settled = self.settled.saturating_add(sum.count());
+                let common = sum.fingerprint - found.held();
+                self.push_unmatched(&place, Lacking::Positions(unmatched.left()), found.heads, common);
             }
             Pass::Extra { place, held, lacking, found } => match found.sum() {
                 Some(extra_sum) => {
@@ -242,18 +331,28 @@ impl Session {
         }
     }
 
+    fn say_sketch(&mut self, span: Span, sum: RangeSum, fingerprint_len: u8, mut form: Form, seen: Seen) {
+        let Span { scope, range, area, tries, depth, .. } = span;
+        let (count, fingerprint) = (sum.count(), sum.fingerprint);
+        let mut plain = Vec::new();
+        if let Form::Plain(fingerprints) = &mut form {
+            fingerprints.sort_unstable();
+            plain.clone_from(fingerprints);
+        }
+        let held_len = self.sent.seen_len() + self.draft.seen_len();
+        let fits = held_len + seen.memory_len() <= ALL_SEEN_LEN_MAX;
+        let seen = if fits { seen } else { Seen::full() };
+        let sketching = Sketching { count, fingerprint, fingerprint_len, plain, seen, tries };
+        self.outbox.push(&Message::Sketched(Sketched { scope, entry_count: count, fingerprint_len, form }));
+        self.draft.push(Item::whole(&range, depth, Body::Sketch(sketching)).within(area));
+    }
+
     /// Looks closer at a range that a sketch did not settle.
-    fn answer_finer(&mut self, span: Span) {
-        if span.sum.count() <= u64::from(self.options.limits.list_count) {
+    pub(crate) fn answer_finer(&mut self, span: Span) {
+        if span.area.is_none() && span.sum.count() <= u64::from(self.options.limits.list_count) {
             self.ask_list(span, 0);
         } else {
             self.ask_cut(span);
         }
     }
-}
-
-/// What to expect where so many cells were too few and showed about `estimate`: more by the standard error of that.
-fn more_than(estimate: u64, cell_count: usize) -> u64 {
-    let margin = (2.0 / cell_count.max(1) as f64).sqrt();
-    (estimate.max(cell_count as u64) as f64 * (1.0 + margin)) as u64
 }

@@ -5,12 +5,13 @@
 //! whoever looks where it points counts what he finds.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::keys::KeyList;
-use crate::types::KeyRange;
+use super::parts::Parts;
 
 /// Entries that share the key from which they are read again: a few of them cost as much as one.
-const STRETCH_LEN: usize = 256;
+const STRETCH_LEN: usize = 32;
 
 /// The entries of a range in key order, by the lower half of their short fingerprints.
 #[derive(Debug, Default)]
@@ -52,31 +53,27 @@ impl Seen {
         self.marks.push(fingerprint as u16);
     }
 
-    /// The parts of `range` in which entries with these fingerprints may lie, the last one first.
-    pub(crate) fn parts(&self, range: &KeyRange, wanted: &BTreeSet<u64>) -> Vec<KeyRange> {
+    /// The parts of `area` in which entries with these fingerprints may lie.
+    pub(crate) fn parts(&self, area: &Arc<Parts>, wanted: &BTreeSet<u64>) -> Arc<Parts> {
         if self.is_full {
-            return vec![range.clone()];
+            return area.clone();
         }
         let wanted: BTreeSet<u16> = wanted.iter().map(|&fingerprint| fingerprint as u16).collect();
-        let mut parts: Vec<KeyRange> = Vec::new();
-        for (index, stretch) in self.marks.chunks(STRETCH_LEN).enumerate().rev() {
+        let mut stretches = Parts::default();
+        for (index, stretch) in self.marks.chunks(STRETCH_LEN).enumerate() {
             let Some(start) = self.starts.get(index) else { continue };
-            if !stretch.iter().any(|mark| wanted.contains(mark)) {
-                continue;
-            }
-            let end = self.starts.get(index + 1).or(range.end.as_deref());
-            match parts.last_mut() {
-                Some(after) if Some(after.start.as_slice()) == end => after.start = start.to_vec(),
-                _ => parts.push(KeyRange { start: start.to_vec(), end: end.map(<[u8]>::to_vec) }),
+            if stretch.iter().any(|mark| wanted.contains(mark)) {
+                stretches.push(start, self.starts.get(index + 1));
             }
         }
-        parts
+        Arc::new(stretches.intersection(area))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::KeyRange;
 
     fn key(n: u32) -> Vec<u8> {
         n.to_be_bytes().to_vec()
@@ -84,22 +81,26 @@ mod tests {
 
     #[test]
     fn the_parts_hold_what_is_wanted_and_little_else() {
-        let range = KeyRange { start: key(0), end: None };
+        let mut area = Parts::default();
+        area.push(&key(0), Some(&key(310)));
+        area.push(&key(320), None);
+        let area = Arc::new(area);
         let mut seen = Seen::default();
         (0..10_000).for_each(|n| seen.push(&key(n), u64::from(n) << 20 | u64::from(n), usize::MAX));
         let wanted = |ns: &[u64]| ns.iter().map(|n| n << 20 | n).collect::<BTreeSet<u64>>();
-        let parts = seen.parts(&range, &wanted(&[300, 600, 9_999]));
+        let parts = seen.parts(&area, &wanted(&[300, 330, 600, 9_999]));
         let part = |start, end: Option<u32>| KeyRange { start: key(start), end: end.map(key) };
-        assert_eq!(parts, [part(9_984, None), part(256, Some(768))]);
-        assert!(seen.parts(&range, &wanted(&[])).is_empty());
+        let expected = [part(288, Some(310)), part(320, Some(352)), part(576, Some(608)), part(9_984, None)];
+        assert_eq!(parts.iter().collect::<Vec<_>>(), expected);
+        assert_eq!(seen.parts(&area, &wanted(&[])).len(), 0);
     }
 
     #[test]
     fn what_does_not_fit_is_looked_for_everywhere() {
-        let range = KeyRange { start: key(0), end: Some(key(9)) };
+        let area = Arc::new(Parts::of(&KeyRange { start: key(0), end: Some(key(9)) }));
         let mut seen = Seen::default();
         (0..10_000).for_each(|n| seen.push(&key(n), u64::from(n), 10_000));
         assert!(seen.memory_len() <= 10_000);
-        assert_eq!(seen.parts(&range, &BTreeSet::from([1])), [range]);
+        assert_eq!(seen.parts(&area, &BTreeSet::from([1])), area);
     }
 }

@@ -3,8 +3,12 @@
 //! Easy to get wrong: this is what a session holds in memory, and what a peer could make it hold. Everything in it is
 //! counted; when a table is full, further ranges are put aside instead of answered.
 
+use std::sync::Arc;
+
 use super::backlog::Backlog;
 use super::keys::KeyList;
+use super::narrow::Outline;
+use super::parts::Parts;
 use super::seen::Seen;
 use crate::types::{Fingerprint, KeyRange};
 
@@ -17,6 +21,8 @@ pub(crate) struct Item {
     end: Option<Box<[u8]>>,
     /// How often the range was cut to get here.
     pub(crate) depth: u32,
+    /// The parts of the range that it speaks of, if it was narrowed.
+    pub(crate) area: Option<Arc<Parts>>,
     /// What the peer may answer.
     body: Body,
 }
@@ -32,6 +38,8 @@ pub(crate) enum Body {
     List(Listing),
     /// A sketch. Must be answered.
     Sketch(Sketching),
+    /// A sketch of pieces. Must be answered.
+    SketchedPieces(Outline),
     /// A list in full width: its keys. Must be answered.
     FullList(KeyList),
     /// Own entries that the peer's list lacked. Must be answered if anything did not match.
@@ -53,6 +61,8 @@ pub(crate) struct Sketching {
     pub(crate) fingerprint: Fingerprint,
     /// Length of the short fingerprints.
     pub(crate) fingerprint_len: u8,
+    /// The fingerprints, rising, if they were told one by one.
+    pub(crate) plain: Vec<u64>,
     /// Where they lie.
     pub(crate) seen: Seen,
     /// How often the range was sketched before, by either side.
@@ -70,10 +80,18 @@ pub(crate) struct Listing {
     pub(crate) attempt: u8,
 }
 
+impl Sketching {
+    /// Bytes held.
+    pub(crate) fn memory_len(&self) -> usize {
+        self.seen.memory_len() + size_of_val(self.plain.as_slice())
+    }
+}
+
 impl Body {
     fn seen_len(&self) -> usize {
         match self {
-            Body::Sketch(sketching) => sketching.seen.memory_len(),
+            Body::Sketch(sketching) => sketching.memory_len(),
+            Body::SketchedPieces(outline) => outline.memory_len(),
             _ => 0,
         }
     }
@@ -82,13 +100,18 @@ impl Body {
 impl Item {
     /// An item whose pieces start at `starts`, the first of which is the start of the range.
     pub(crate) fn pieces(starts: KeyList, end: Option<Vec<u8>>, depth: u32) -> Item {
-        Item { starts, end: end.map(Vec::into_boxed_slice), depth, body: Body::Pieces }
+        Item { starts, end: end.map(Vec::into_boxed_slice), depth, area: None, body: Body::Pieces }
     }
 
     /// An item of one piece.
     pub(crate) fn whole(range: &KeyRange, depth: u32, body: Body) -> Item {
         let starts = KeyList::from_iter([&range.start]);
-        Item { starts, end: range.end.as_deref().map(Box::from), depth, body }
+        Item { starts, end: range.end.as_deref().map(Box::from), depth, area: None, body }
+    }
+
+    /// Of these parts of the range.
+    pub(crate) fn within(self, area: Option<Arc<Parts>>) -> Item {
+        Item { area, ..self }
     }
 
     /// The range of pieces `lo..hi`, if there are such.
@@ -110,7 +133,7 @@ impl Item {
 
     fn must_answer(&self) -> bool {
         match &self.body {
-            Body::List(_) | Body::Sketch(_) | Body::FullList(_) => true,
+            Body::List(_) | Body::Sketch(_) | Body::SketchedPieces(_) | Body::FullList(_) => true,
             Body::Unmatched { must_answer, .. } => *must_answer,
             Body::Pieces | Body::EmptyList | Body::Answered => false,
         }
@@ -120,9 +143,15 @@ impl Item {
         let body = match &self.body {
             Body::List(listing) => listing.hashes.capacity() * size_of::<u128>(),
             Body::FullList(keys) | Body::Unmatched { extra: keys, .. } => keys.memory_len(),
-            Body::Pieces | Body::EmptyList | Body::Sketch(_) | Body::Answered => 0,
+            Body::Pieces | Body::EmptyList | Body::Answered => 0,
+            Body::Sketch(_) | Body::SketchedPieces(_) => 0,
         };
-        size_of::<Item>() + self.starts.memory_len() + self.end.as_ref().map_or(0, |end| end.len()) + body
+        let area = self.area.as_ref().map_or(0, |parts| parts.memory_len());
+        size_of::<Item>()
+            + area
+            + self.starts.memory_len()
+            + self.end.as_ref().map_or(0, |end| end.len())
+            + body
     }
 }
 

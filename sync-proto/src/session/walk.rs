@@ -5,19 +5,23 @@
 //! could not be found at all, the answer names its bounds in full; and a range that cannot be cut is listed. What a liar
 //! makes of that ends at `DEPTH_MAX`.
 
+use std::sync::Arc;
+
 use super::align::{self, Align, Bound, Group};
 use super::backlog::Aside;
 use super::keys::KeyList;
 use super::list::Reading;
 use super::machine::{Session, Waiting};
+use super::narrow::{Choice, Locating, Survey};
+use super::parts::Parts;
 use super::report::Reason;
 use super::scan::Scan;
 use super::table::{Body, Item};
 use crate::error::AbortReason;
 use crate::limits::{
     CELL_COUNT_MAX, CUT_KEYS_LEN_MAX, DEPTH_MAX, ELEMENT_OVERHEAD_LEN, FRAME_LEN_MAX, ITEM_COUNT_MAX,
-    JOINED_COUNT_MAX, KEYS_LEN_MAX, LIST_COUNT_MAX, PIECE_COUNT_MAX, SKETCH_TRY_COUNT_MAX,
-    SKETCHED_DIFFERING_MAX, SPARSE,
+    KEYS_LEN_MAX, PIECE_COUNT_MAX, PIECE_TRY_COUNT_MAX, PLAIN_COUNT_MAX, SKETCH_TRY_COUNT_MAX,
+    SMALL_COUNT_MAX,
 };
 use crate::options::Mode;
 use crate::replica::{self, Cut, Piece, ReadAnswer, ReadLimit, ReadRequest};
@@ -36,6 +40,10 @@ pub(crate) struct Span {
     pub(crate) scope: Scope,
     /// The range in this side's keys.
     pub(crate) range: KeyRange,
+    /// The parts of it that differ, if it was narrowed. A cut is of the whole range all the same.
+    pub(crate) area: Option<Arc<Parts>>,
+    /// The level to cut it at to sketch its pieces, if that is given.
+    pub(crate) cut: Option<u8>,
     /// What this side holds in it.
     pub(crate) sum: RangeSum,
     /// Whether the peer is known to hold nothing in it.
@@ -50,6 +58,17 @@ pub(crate) struct Span {
 }
 
 impl Span {
+    /// A range of which nothing else is known.
+    pub(crate) fn new(scope: Scope, range: KeyRange, sum: RangeSum, depth: u32) -> Span {
+        let (area, cut, differing, tries) = (None, None, 0, 0);
+        Span { scope, range, area, cut, sum, peer_empty: false, explicit: false, differing, tries, depth }
+    }
+
+    /// What is looked at to settle it.
+    pub(crate) fn parts(&self) -> Arc<Parts> {
+        self.area.clone().unwrap_or_else(|| Arc::new(Parts::of(&self.range)))
+    }
+
     /// Bytes held.
     pub(crate) fn memory_len(&self) -> usize {
         size_of::<Span>()
@@ -65,6 +84,10 @@ pub(crate) struct Place {
     /// Number of the peer's item.
     pub(crate) item: u32,
     pub(crate) range: KeyRange,
+    /// The parts of the range that the item speaks of, if it was narrowed.
+    pub(crate) area: Option<Arc<Parts>>,
+    /// Which pieces of that are left.
+    pub(crate) choice: Choice,
     /// How often the range was cut to get here.
     pub(crate) depth: u32,
     /// How often it was sketched, by either side, and not settled.
@@ -72,6 +95,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// What is looked at to answer it.
+    pub(crate) fn parts(&self) -> Arc<Parts> {
+        self.area.clone().unwrap_or_else(|| Arc::new(Parts::of(&self.range)))
+    }
+
     /// The first `piece_count` pieces of the item: all of it.
     pub(crate) fn pieces(&self, piece_count: usize) -> Pieces {
         Pieces { item: self.item, lo: 0, hi: piece_count as u32 }
@@ -80,15 +108,16 @@ impl Place {
     /// The whole range as one to be answered; of `sum` the counts matter.
     pub(crate) fn into_span(self, sum: RangeSum, differing: u64) -> Span {
         let scope = Scope::Pieces(self.pieces(1));
-        let Place { range, depth, tries, .. } = self;
-        Span { scope, range, sum, peer_empty: false, explicit: false, differing, tries, depth }
+        let Place { range, area, depth, tries, .. } = self;
+        let (cut, peer_empty, explicit) = (None, false, false);
+        Span { scope, range, area, cut, sum, peer_empty, explicit, differing, tries, depth }
     }
 }
 
 /// How a range that differs is answered.
 enum Step {
     List,
-    /// With so many cells.
+    /// With so many cells; without any, all fingerprints.
     Sketch(usize),
     Cut,
 }
@@ -97,7 +126,7 @@ enum Step {
 #[derive(Debug)]
 pub(crate) enum Walking {
     /// This side's fences, to find the peer's bounds among them.
-    Align(Box<Aligning>),
+    Align(Aligning),
     /// This side's sums between the peer's explicit bounds, given with their positions.
     AlignSums { place: Place, hashes: Vec<u64>, bounds: Vec<(usize, Vec<u8>)> },
     /// How this side cuts a range that differs, at fences.
@@ -109,7 +138,11 @@ pub(crate) enum Walking {
     /// Heads for a list.
     List(Reading),
     /// Heads for a sketch.
-    Scan(Box<Scan>),
+    Scan(Scan),
+    /// Pieces, to sketch them.
+    Survey(Survey),
+    /// Pieces, to find the keys of those chosen.
+    Locate(Locating),
 }
 
 /// A comparison that looks for the peer's bounds among this side's fences.
@@ -122,7 +155,23 @@ pub(crate) struct Aligning {
     align: Align,
 }
 
+impl Walking {
+    /// Bytes held, those of the range apart.
+    pub(crate) fn memory_len(&self) -> usize {
+        match self {
+            Walking::Scan(scan) => scan.memory_len(),
+            Walking::Survey(survey) => survey.memory_len(),
+            Walking::Locate(locating) => locating.memory_len(),
+            _ => 0,
+        }
+    }
+}
+
 impl Session {
+    pub(crate) fn ask_walking(&mut self, request: ReadRequest, walking: Walking) {
+        self.ask(request, Waiting::Walking(Box::new(walking)));
+    }
+
     /// Goes on when the replica has answered.
     pub(crate) fn walk(&mut self, walking: Walking, answer: ReadAnswer) -> Result<(), AbortReason> {
         match (walking, answer) {
@@ -146,11 +195,12 @@ impl Session {
                 let sum = super::hello::whole(&sums)?;
                 let Aside { range, depth, .. } = aside;
                 let scope = Scope::Keys(range.clone());
-                let (peer_empty, explicit, differing, tries) = (false, false, 0, 0);
-                self.answer(Span { scope, range, sum, peer_empty, explicit, differing, tries, depth });
+                self.answer(Span::new(scope, range, sum, depth));
             }
             (Walking::List(reading), ReadAnswer::Heads(heads)) => self.heads_read(reading, heads)?,
             (Walking::Scan(scan), ReadAnswer::Heads(heads)) => self.scanned(scan, heads)?,
+            (Walking::Survey(survey), ReadAnswer::Children(own)) => self.pieces_read(survey, own)?,
+            (Walking::Locate(locating), ReadAnswer::Children(own)) => self.group_read(locating, own)?,
             _ => return Err(AbortReason::Inconsistent("an answer to another question")),
         }
         Ok(())
@@ -173,6 +223,7 @@ impl Session {
             Message::Split(split) => self.on_split(split),
             Message::List(list) => self.on_list(list),
             Message::Sketched(sketched) => self.on_sketched(sketched),
+            Message::SketchedPieces(said) => self.on_sketched_pieces(said),
             Message::FullList(list) => self.on_full_list(list),
             Message::Unmatched(unmatched) => self.on_unmatched(unmatched),
             Message::Settle(settle) => self.on_settle(settle),
@@ -185,23 +236,23 @@ impl Session {
     fn on_children(&mut self, children: Children) -> Result<(), AbortReason> {
         let place = self.enter(&children.scope)?;
         if !self.has_room() {
-            self.put_off(place.pieces(children.hashes.len()), place);
+            self.put_off(place.pieces(children.hashes.len()), place.range, place.depth);
             return Ok(());
         }
         let align = Align::new(&children.ids);
         let range = place.range.clone();
         let Children { cut, differing, hashes, .. } = children;
-        self.ask_fences(range, Aligning { place, cut, differing, hashes, align }.into());
+        self.ask_fences(range, Aligning { place, cut, differing, hashes, align });
         Ok(())
     }
 
-    fn ask_fences(&mut self, range: KeyRange, aligning: Box<Aligning>) {
+    fn ask_fences(&mut self, range: KeyRange, aligning: Aligning) {
         let cut = Cut::Level(aligning.cut);
         let request = ReadRequest::Children { range, cut, limit: ALIGN_LIMIT };
-        self.ask(request, Waiting::Walking(Walking::Align(aligning)));
+        self.ask_walking(request, Walking::Align(aligning));
     }
 
-    fn align(&mut self, mut aligning: Box<Aligning>, own: replica::Children) {
+    fn align(&mut self, mut aligning: Aligning, own: replica::Children) {
         let range = &aligning.place.range;
         aligning.align.feed(own.pieces, &self.heard_salt);
         match aligning.align.last_start().filter(|start| own.more && **start > *range.start) {
@@ -210,9 +261,9 @@ impl Session {
                 self.ask_fences(rest, aligning);
             }
             None => {
-                let Aligning { place, differing, hashes, align, .. } = *aligning;
+                let Aligning { place, differing, hashes, align, .. } = aligning;
                 let (bounds, total) = align.finish();
-                self.compare(place, total, bounds, &hashes, differing, true);
+                self.compare(place, total, bounds, &hashes, differing);
             }
         }
     }
@@ -220,7 +271,7 @@ impl Session {
     fn on_split(&mut self, split: Split) -> Result<(), AbortReason> {
         let place = self.enter(&split.scope)?;
         if !self.has_room() {
-            self.put_off(place.pieces(split.hashes.len()), place);
+            self.put_off(place.pieces(split.hashes.len()), place.range, place.depth);
             return Ok(());
         }
         // A bound beyond this side's range (its idea of the range may differ by a mistaken fence) cuts nothing.
@@ -230,7 +281,7 @@ impl Session {
             (1..).zip(split.bounds).filter(|(_, bound)| within(bound)).collect();
         let keys = bounds.iter().map(|(_, bound)| bound.clone()).collect();
         let walking = Walking::AlignSums { place, hashes: split.hashes, bounds };
-        self.ask(ReadRequest::Sums { range, bounds: keys }, Waiting::Walking(walking));
+        self.ask_walking(ReadRequest::Sums { range, bounds: keys }, walking);
         Ok(())
     }
 
@@ -250,65 +301,58 @@ impl Session {
             Bound { position, key, below }
         });
         let bounds = bounds.collect();
-        // Bounds come in full where a range was too long to list, so its parts are not joined again.
-        self.compare(place, sums.iter().copied().sum(), bounds, hashes, 0, false);
+        self.compare(place, sums.iter().copied().sum(), bounds, hashes, 0);
         Ok(())
     }
 
     /// Compares a range with the peer's pieces of it, and sets out to answer what differs.
-    fn compare(
-        &mut self,
-        place: Place,
-        total: RangeSum,
-        bounds: Vec<Bound>,
-        hashes: &[u64],
-        differing: u64,
-        joins: bool,
-    ) {
+    fn compare(&mut self, place: Place, total: RangeSum, bounds: Vec<Bound>, hashes: &[u64], differing: u64) {
         let Place { item, range, depth, .. } = place;
         // Where no bound of the peer's was found here, ids will not help the next time either. The cut may have been the
         // answer to a sketch, so no other sketch is tried: that could go on for ever.
         let explicit = bounds.is_empty() && hashes.len() > 1;
-        let tries = if explicit { SKETCH_TRY_COUNT_MAX } else { 0 };
+        let tries = if explicit { PIECE_TRY_COUNT_MAX + SKETCH_TRY_COUNT_MAX } else { 0 };
         let (groups, settled) = align::compare(&range, total, bounds, hashes, differing, &self.heard_salt);
-        let groups = align::join(groups, |count, differing| joins && self.fits_one(count, differing));
+        let groups = align::join(groups);
         self.settled = self.settled.saturating_add(settled);
         self.spans.extend(groups.into_iter().map(|group| {
             let Group { lo, hi, range, sum, peer_empty, differing } = group;
             let scope = Scope::Pieces(Pieces { item, lo: lo as u32, hi: hi as u32 });
-            Span { scope, range, sum, peer_empty, explicit, differing, tries, depth }
+            Span { peer_empty, explicit, differing, tries, ..Span::new(scope, range, sum, depth) }
         }));
     }
 
     /// Answers a range that differs.
     pub(crate) fn answer(&mut self, span: Span) {
+        let limits = &self.options.limits;
+        let count = span.sum.count();
         if !self.has_room() {
-            let Span { scope, range, depth, tries, .. } = span;
+            let Span { scope, range, depth, .. } = span;
             match scope {
-                Scope::Pieces(pieces) => {
-                    self.put_off(pieces, Place { item: pieces.item, range, depth, tries });
-                }
+                Scope::Pieces(pieces) => self.put_off(pieces, range, depth),
+                Scope::Named(named) => self.put_off(Pieces::whole(named.item), range, depth),
                 Scope::Keys(_) => self.aside.push(Aside::new(range, depth)),
             }
-            return;
-        }
-        let count = span.sum.count();
-        if count == 0 {
-            if span.peer_empty {
-                return;
+        } else if count == 0 {
+            if !span.peer_empty {
+                self.say_nothing_held(span);
             }
-            self.say_nothing_held(span);
         } else if span.peer_empty {
             self.stream(span.range);
+        } else if span.tries < PIECE_TRY_COUNT_MAX && count > SMALL_COUNT_MAX && limits.sketch_count > 0 {
+            self.ask_pieces(span);
         } else {
-            match self.choose(&span) {
-                Step::List => self.ask_list(span, 0),
-                Step::Sketch(cell_count) => {
-                    self.sketched_count = self.sketched_count.saturating_add(count);
-                    self.ask_sketch(span, cell_count);
-                }
-                Step::Cut => self.ask_cut(span),
-            }
+            self.answer_entries(span);
+        }
+    }
+
+    /// Answers a range that differs by its entries, or by a cut.
+    pub(crate) fn answer_entries(&mut self, mut span: Span) {
+        span.tries = span.tries.max(PIECE_TRY_COUNT_MAX);
+        match self.choose(&span) {
+            Step::List => self.ask_list(span, 0),
+            Step::Sketch(cell_count) => self.ask_sketch(span, cell_count),
+            Step::Cut => self.ask_cut(span),
         }
     }
 
@@ -316,34 +360,26 @@ impl Session {
     fn choose(&self, span: &Span) -> Step {
         let limits = &self.options.limits;
         let count = span.sum.count();
-        let is_small = count <= LIST_COUNT_MAX as u64;
-        if span.tries < SKETCH_TRY_COUNT_MAX && (is_small || span.differing > 0) {
-            // Of a small range that nothing is known of, a few entries are expected to differ.
-            let differing = if span.differing == 0 { 4 } else { span.differing };
-            // Where so many are expected, there are now and then more.
-            let spread = (1.3 * (differing as f64).sqrt()) as u64;
-            let cell_count = sketch::cells_for(differing.saturating_add(spread));
-            let read_count = self.sketched_count.saturating_add(count);
-            let may_read =
-                count <= u64::from(limits.sketch_count) && read_count <= u64::from(limits.read_count);
-            let is_sparse = is_small || differing <= SKETCHED_DIFFERING_MAX.max(count / SPARSE);
-            if is_small && is_listed(count, differing) {
-                return Step::List;
-            }
-            if may_read && is_sparse && cell_count <= CELL_COUNT_MAX {
-                return Step::Sketch(cell_count);
-            }
+        // Where nothing is known of a range, a few entries are expected to differ.
+        let differing = if span.differing == 0 { 4 } else { span.differing };
+        // Where so many are expected, there are now and then more.
+        let cell_count = sketch::cells_for(differing.saturating_add(differing.isqrt()));
+        let is_few = span.area.is_none() && count <= u64::from(limits.list_count);
+        let is_last = span.tries >= PIECE_TRY_COUNT_MAX + SKETCH_TRY_COUNT_MAX;
+        let read_count = self.sketched_count.saturating_add(count);
+        let may_read = count <= u64::from(limits.sketch_count) && read_count <= u64::from(limits.read_count);
+        let is_dense = count.saturating_mul(4) <= (cell_count as u64).saturating_mul(7);
+        if is_few && (is_dense || is_last || !may_read) {
+            Step::List
+        } else if is_last || !may_read {
+            Step::Cut
+        } else if is_dense && count <= PLAIN_COUNT_MAX as u64 {
+            Step::Sketch(0)
+        } else if !is_dense && cell_count <= CELL_COUNT_MAX {
+            Step::Sketch(cell_count)
+        } else {
+            Step::Cut
         }
-        if count <= u64::from(limits.list_count) { Step::List } else { Step::Cut }
-    }
-
-    /// Whether neighbouring ranges with so many entries in all, so many of them differing, are better settled together.
-    fn fits_one(&self, count: u64, differing: u64) -> bool {
-        let limits = &self.options.limits;
-        if is_listed(count, differing) {
-            return count <= LIST_COUNT_MAX as u64 / 2;
-        }
-        differing <= SKETCHED_DIFFERING_MAX && count <= JOINED_COUNT_MAX.min(u64::from(limits.sketch_count))
     }
 
     pub(crate) fn ask_cut(&mut self, span: Span) {
@@ -351,13 +387,13 @@ impl Session {
         let cut = Cut::Pieces(self.options.limits.fan_out.max(2));
         let limit = ReadLimit { count, bytes: CUT_KEYS_LEN_MAX as u32 };
         let request = ReadRequest::Children { range: span.range.clone(), cut, limit };
-        self.ask(request, Waiting::Walking(Walking::Cut(span)));
+        self.ask_walking(request, Walking::Cut(span));
     }
 
     pub(crate) fn ask_split(&mut self, span: Span) {
         let pieces = self.options.limits.fan_out.max(2);
         let request = ReadRequest::Split { range: span.range.clone(), pieces };
-        self.ask(request, Waiting::Walking(Walking::Split(span)));
+        self.ask_walking(request, Walking::Split(span));
     }
 
     fn say_children(&mut self, span: Span, cut: u8, pieces: &[Piece]) {
@@ -393,6 +429,7 @@ impl Session {
     pub(crate) fn enter(&mut self, scope: &Scope) -> Result<Place, AbortReason> {
         let item = self.heard.items;
         self.heard.items += 1;
+        let (mut area, mut choice) = (None, Choice::All);
         let (range, depth, tries) = match scope {
             Scope::Pieces(pieces) => {
                 self.refer(*pieces)?;
@@ -400,11 +437,25 @@ impl Session {
                 let range =
                     sent.range(pieces.lo, pieces.hi).ok_or(AbortReason::Protocol("no such pieces"))?;
                 let depth = sent.depth + 1;
+                area = sent.area.clone();
                 let tries = match self.sent.answer(pieces.item) {
                     Some(Body::Sketch(sketching)) => sketching.tries + 1,
+                    Some(Body::SketchedPieces(outline)) => outline.tries + 1,
                     _ => 0,
                 };
                 (range, depth, tries)
+            }
+            Scope::Named(named) => {
+                self.refer(Pieces::whole(named.item))?;
+                let sent = self.sent.get(named.item).ok_or(AbortReason::Protocol("no such item"))?;
+                let range = sent.range(0, 1).ok_or(AbortReason::Protocol("no such pieces"))?;
+                let depth = sent.depth + 1;
+                area = sent.area.clone();
+                let Some(Body::SketchedPieces(outline)) = self.sent.answer(named.item) else {
+                    return Err(AbortReason::Protocol("names of pieces that were not sketched"));
+                };
+                choice = self.choose_named(outline, named);
+                (range, depth, 0)
             }
             Scope::Keys(range) => {
                 let follows = match &self.heard.reopened_to {
@@ -421,7 +472,7 @@ impl Session {
         if depth > DEPTH_MAX {
             return Err(AbortReason::Limit("depth"));
         }
-        Ok(Place { item, range, depth, tries })
+        Ok(Place { item, range, area, choice, depth, tries })
     }
 
     /// Checks that the peer's references to this side's items rise.
@@ -446,11 +497,6 @@ impl Session {
             self.reasons.insert(Reason::ReadOnly);
         }
     }
-}
-
-/// Whether a list of `count` entries takes fewer bytes than a sketch of so many differing ones.
-fn is_listed(count: u64, differing: u64) -> bool {
-    count.saturating_mul(4) <= (sketch::cells_for(differing) as u64).saturating_mul(7)
 }
 
 /// Takes neighbouring pieces together until their keys fit one message; two pieces stay in any case.

@@ -5,16 +5,13 @@
 
 use super::mapping::{Mapping, mix};
 
-/// Beyond so many cells the check has 4 bytes, for more cells are taken for pure by mistake.
-const SHORT_CHECK_CELL_COUNT_MAX: usize = 1024;
-
 /// What lies in one cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Cell {
     /// Exclusive or of the fingerprints.
     pub(crate) sum: u64,
     /// Exclusive or of their checks.
-    pub(crate) check: u32,
+    pub(crate) check: u16,
     /// Their number modulo 256; of a difference, those of one side less those of the other.
     pub(crate) count: u8,
 }
@@ -45,11 +42,6 @@ impl Sketch {
         &self.cells
     }
 
-    /// Bytes of a check in a sketch of `cell_count` cells.
-    pub(crate) fn check_len(cell_count: usize) -> usize {
-        if cell_count <= SHORT_CHECK_CELL_COUNT_MAX { 2 } else { 4 }
-    }
-
     /// Adds an element. O(log cells).
     pub(crate) fn add(&mut self, fingerprint: u64) {
         self.toggle(fingerprint, 1);
@@ -61,7 +53,7 @@ impl Sketch {
     }
 
     fn toggle(&mut self, fingerprint: u64, count: u8) {
-        let check = self.check(fingerprint);
+        let check = check(fingerprint);
         for index in Mapping::new(fingerprint).below(self.cells.len()) {
             if let Some(cell) = self.cells.get_mut(index) {
                 cell.sum ^= fingerprint;
@@ -75,7 +67,7 @@ impl Sketch {
     pub(crate) fn pure(&self, index: usize) -> Option<(u64, bool)> {
         let cell = self.cells.get(index)?;
         let is_alone = matches!(cell.count, 1 | u8::MAX)
-            && cell.check == self.check(cell.sum)
+            && cell.check == check(cell.sum)
             && Mapping::new(cell.sum).below(self.cells.len()).any(|other| other == index);
         is_alone.then_some((cell.sum, cell.count == 1))
     }
@@ -84,12 +76,10 @@ impl Sketch {
     pub(crate) fn is_empty(&self) -> bool {
         self.cells.iter().all(Cell::is_empty)
     }
+}
 
-    fn check(&self, fingerprint: u64) -> u32 {
-        let hash = mix(fingerprint ^ 0x5ca1_ab1e_0ddb_a115);
-        match Sketch::check_len(self.cells.len()) {
-            2 => (hash & 0xffff) as u32,
-            _ => hash as u32,
-        }
-    }
+/// What tells a single element from several: a cell of several is taken for pure by mistake once in 2^16 times, and then
+/// only if the mapping puts the supposed element there, which is rare in late cells.
+fn check(fingerprint: u64) -> u16 {
+    mix(fingerprint ^ 0x5ca1_ab1e_0ddb_a115) as u16
 }

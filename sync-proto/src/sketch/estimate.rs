@@ -30,3 +30,9 @@ pub(crate) fn estimate(difference: &Sketch, net: i64) -> u64 {
     let mean = squares.sum::<f64>() / cells.len().saturating_sub(1).max(1) as f64;
     (mean.ceil() as u64).max(net.unsigned_abs()).max(1)
 }
+
+/// What to expect where so many cells were too few and showed about `estimate`: more by the standard error of that.
+pub(crate) fn more_than(estimate: u64, cell_count: usize) -> u64 {
+    let margin = (2.0 / cell_count.max(1) as f64).sqrt();
+    (estimate.max(cell_count as u64 / 2) as f64 * (1.0 + margin)) as u64
+}

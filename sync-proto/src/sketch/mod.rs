@@ -16,7 +16,7 @@ mod mapping;
 mod peel;
 
 pub(crate) use cells::{Cell, Sketch};
-pub(crate) use estimate::{cells_for, estimate};
+pub(crate) use estimate::{cells_for, estimate, more_than};
 pub(crate) use peel::Difference;
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::codec::{
     Decoded, Malformed, Reader, put_clock_after, put_key_after, put_positions, put_range, put_stamp,
     put_uint, put_varint,
 };
-use crate::limits::{CELL_COUNT_MAX, LIST_COUNT_MAX, PIECE_COUNT_MAX, SPAN_COUNT_MAX};
+use crate::limits::{CELL_COUNT_MAX, LIST_COUNT_MAX, PIECE_COUNT_MAX, PLAIN_COUNT_MAX, SPAN_COUNT_MAX};
 use crate::sketch::{Cell, Sketch};
 use crate::types::{KeyRange, Stamp};
 
@@ -20,7 +20,9 @@ use crate::types::{KeyRange, Stamp};
 /// ```text
 /// v   0 = explicit keys, n + 1 = item n of the peer's last flight
 /// ..  range, if explicit; otherwise:
-/// v   lo       v   number of pieces, at least 1
+/// v   lo       v   number of pieces; 0 = of sketched pieces those named here, lo is 0 as well:
+/// v   number of pieces named; for each, rising: 4  its fingerprint in the sketch
+/// 16  sum of the fingerprints of all other pieces of the range
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Scope {
@@ -28,6 +30,18 @@ pub(crate) enum Scope {
     Keys(KeyRange),
     /// Pieces of the peer's last flight.
     Pieces(Pieces),
+    /// Some of the pieces that an item of the peer's last flight sketched.
+    Named(Named),
+}
+
+/// The peer's sketched pieces of item `item` that differ.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Named {
+    pub(crate) item: u32,
+    /// Fingerprints of the peer's pieces, rising strictly.
+    pub(crate) fingerprints: Vec<u32>,
+    /// Sum of the fingerprints of the sender's pieces that do not differ, in full width.
+    pub(crate) rest: u128,
 }
 
 /// Pieces `lo..hi` of item `item`.
@@ -39,18 +53,40 @@ pub(crate) struct Pieces {
 }
 
 impl Pieces {
+    /// The only piece of an item.
+    pub(crate) fn whole(item: u32) -> Pieces {
+        Pieces { item, lo: 0, hi: 1 }
+    }
+
     fn encode_span(self, out: &mut Vec<u8>) {
         put_varint(out, u64::from(self.lo));
         put_varint(out, u64::from(self.hi - self.lo));
     }
 
     fn decode_span(item: u32, reader: &mut Reader<'_>) -> Decoded<Pieces> {
-        let lo = reader.varint_u32()?;
-        let count = reader.varint_u32()?;
+        let (lo, count) = (reader.varint_u32()?, reader.varint_u32()?);
+        Pieces::new(item, lo, count)
+    }
+
+    fn new(item: u32, lo: u32, count: u32) -> Decoded<Pieces> {
         match lo.checked_add(count) {
             Some(hi) if count > 0 => Ok(Pieces { item, lo, hi }),
             _ => Err(Malformed("pieces")),
         }
+    }
+}
+
+impl Named {
+    fn decode(item: u32, reader: &mut Reader<'_>) -> Decoded<Named> {
+        let count = reader.count(0, CELL_COUNT_MAX, 4)?;
+        let mut fingerprints = Vec::with_capacity(count);
+        for _ in 0..count {
+            fingerprints.push(reader.u32()?);
+        }
+        if !fingerprints.is_sorted_by(|a, b| a < b) {
+            return Err(Malformed("fingerprints do not rise"));
+        }
+        Ok(Named { item, fingerprints, rest: reader.u128()? })
     }
 }
 
@@ -65,14 +101,27 @@ impl Scope {
                 put_varint(out, u64::from(pieces.item) + 1);
                 pieces.encode_span(out);
             }
+            Scope::Named(named) => {
+                put_varint(out, u64::from(named.item) + 1);
+                out.extend_from_slice(&[0, 0]);
+                put_varint(out, named.fingerprints.len() as u64);
+                for fingerprint in &named.fingerprints {
+                    out.extend_from_slice(&fingerprint.to_le_bytes());
+                }
+                out.extend_from_slice(&named.rest.to_le_bytes());
+            }
         }
     }
 
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Decoded<Scope> {
-        Ok(match reader.varint_u32()?.checked_sub(1) {
-            None => Scope::Keys(reader.range()?),
-            Some(item) => Scope::Pieces(Pieces::decode_span(item, reader)?),
-        })
+        let Some(item) = reader.varint_u32()?.checked_sub(1) else {
+            return Ok(Scope::Keys(reader.range()?));
+        };
+        let (lo, count) = (reader.varint_u32()?, reader.varint_u32()?);
+        if (lo, count) == (0, 0) {
+            return Ok(Scope::Named(Named::decode(item, reader)?));
+        }
+        Ok(Scope::Pieces(Pieces::new(item, lo, count)?))
     }
 }
 
@@ -260,21 +309,38 @@ impl FullList {
     }
 }
 
-/// "These are my entries of the range", as a sketch of their short fingerprints (see [`crate::sketch`]).
+/// "These are my entries of the range", as a sketch of their short fingerprints (see [`crate::sketch`]), or all of these.
 ///
 /// ```text
 /// ..  scope        v   number of entries        1   length of a fingerprint: 4 to 8
-/// v   number of cells, at least 1; then for each:
-/// 4-8 exclusive or of the fingerprints
-/// 2   exclusive or of their checks; 4 bytes if there are more than 1,024 cells
-/// 1   number of entries in the cell, modulo 256
+/// v   number of cells, 0 = none, but all fingerprints; cells, or:
+/// v   for each entry, fingerprints rising: the fingerprint less the one before
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sketched {
     pub(crate) scope: Scope,
     pub(crate) entry_count: u64,
     pub(crate) fingerprint_len: u8,
-    pub(crate) sketch: Sketch,
+    pub(crate) form: Form,
+}
+
+/// How a set of fingerprints is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// By the cells of a sketch.
+    Cells(Sketch),
+    /// One by one, rising.
+    Plain(Vec<u64>),
+}
+
+impl Form {
+    /// Bytes held.
+    pub(crate) fn memory_len(&self) -> usize {
+        match self {
+            Form::Cells(sketch) => size_of_val(sketch.cells()),
+            Form::Plain(fingerprints) => size_of_val(fingerprints.as_slice()),
+        }
+    }
 }
 
 impl Sketched {
@@ -282,13 +348,16 @@ impl Sketched {
         self.scope.encode(out);
         put_varint(out, self.entry_count);
         out.push(self.fingerprint_len);
-        let cells = self.sketch.cells();
-        put_varint(out, cells.len() as u64);
-        let check_len = Sketch::check_len(cells.len());
-        for cell in cells {
-            put_uint(out, cell.sum, usize::from(self.fingerprint_len));
-            put_uint(out, u64::from(cell.check), check_len);
-            out.push(cell.count);
+        match &self.form {
+            Form::Cells(sketch) => put_cells(out, sketch, self.fingerprint_len),
+            Form::Plain(fingerprints) => {
+                out.push(0);
+                let mut previous = 0;
+                for &fingerprint in fingerprints {
+                    put_varint(out, fingerprint - previous);
+                    previous = fingerprint;
+                }
+            }
         }
     }
 
@@ -296,15 +365,90 @@ impl Sketched {
         let scope = Scope::decode(reader)?;
         let entry_count = reader.varint()?;
         let fingerprint_len = fingerprint_len(reader)?;
-        let len = usize::from(fingerprint_len);
-        let count = reader.count(1, CELL_COUNT_MAX, len + 3)?;
-        let check_len = Sketch::check_len(count);
-        let mut cells = Vec::with_capacity(count);
-        for _ in 0..count {
-            let (sum, check) = (reader.uint(len)?, reader.uint(check_len)? as u32);
-            cells.push(Cell { sum, check, count: reader.u8()? });
-        }
-        Ok(Sketched { scope, entry_count, fingerprint_len, sketch: Sketch::from_cells(cells) })
+        let form = match cells(reader, fingerprint_len)? {
+            Some(sketch) => Form::Cells(sketch),
+            None => Form::Plain(plain(reader, entry_count, fingerprint_len)?),
+        };
+        Ok(Sketched { scope, entry_count, fingerprint_len, form })
+    }
+}
+
+fn plain(reader: &mut Reader<'_>, count: u64, len: u8) -> Decoded<Vec<u64>> {
+    if count == 0 || count > PLAIN_COUNT_MAX as u64 || count > reader.remaining_len() as u64 {
+        return Err(Malformed("number of fingerprints"));
+    }
+    let max = u64::MAX >> (64 - 8 * u32::from(len));
+    let mut fingerprints = Vec::with_capacity(count as usize);
+    let mut previous = 0u64;
+    for _ in 0..count {
+        let next = previous.checked_add(reader.varint()?).filter(|&next| next <= max);
+        previous = next.ok_or(Malformed("a fingerprint too long"))?;
+        fingerprints.push(previous);
+    }
+    Ok(fingerprints)
+}
+
+/// ```text
+/// v   number of cells; then for each:
+/// 4-8 exclusive or of the fingerprints
+/// 2   exclusive or of their checks
+/// 1   number of elements in the cell, modulo 256
+/// ```
+fn put_cells(out: &mut Vec<u8>, sketch: &Sketch, fingerprint_len: u8) {
+    put_varint(out, sketch.cells().len() as u64);
+    for cell in sketch.cells() {
+        put_uint(out, cell.sum, usize::from(fingerprint_len));
+        out.extend_from_slice(&cell.check.to_le_bytes());
+        out.push(cell.count);
+    }
+}
+
+/// `None` if there are none.
+fn cells(reader: &mut Reader<'_>, fingerprint_len: u8) -> Decoded<Option<Sketch>> {
+    let len = usize::from(fingerprint_len);
+    let count = reader.count(0, CELL_COUNT_MAX, len + 3)?;
+    let mut cells = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (sum, check) = (reader.uint(len)?, u16::from_le_bytes(reader.array()?));
+        cells.push(Cell { sum, check, count: reader.u8()? });
+    }
+    Ok((count > 0).then(|| Sketch::from_cells(cells)))
+}
+
+/// "The range falls into these pieces at my fences of level `cut`", as a sketch of the pieces that hold any entry. An
+/// element is 4 bytes of xxh3-64 over `salt 16 | fingerprint 16`, as for entries, with the fingerprint of the piece.
+///
+/// ```text
+/// ..  scope        1   cut        v   number of pieces sketched        v   number of entries in them
+/// ..  cells, at least 1
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SketchedPieces {
+    pub(crate) scope: Scope,
+    pub(crate) cut: u8,
+    pub(crate) piece_count: u64,
+    pub(crate) entry_count: u64,
+    pub(crate) sketch: Sketch,
+}
+
+impl SketchedPieces {
+    /// Bytes of an element.
+    pub(crate) const FINGERPRINT_LEN: u8 = 4;
+
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        self.scope.encode(out);
+        out.push(self.cut);
+        put_varint(out, self.piece_count);
+        put_varint(out, self.entry_count);
+        put_cells(out, &self.sketch, SketchedPieces::FINGERPRINT_LEN);
+    }
+
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Decoded<SketchedPieces> {
+        let scope = Scope::decode(reader)?;
+        let cut = reader.u8()?;
+        let (piece_count, entry_count) = (reader.varint()?, reader.varint()?);
+        let sketch = cells(reader, SketchedPieces::FINGERPRINT_LEN)?.ok_or(Malformed("no cells"))?;
+        Ok(SketchedPieces { scope, cut, piece_count, entry_count, sketch })
     }
 }
 
@@ -338,7 +482,7 @@ pub(crate) struct Unmatched {
 /// Entries of the peer that the sender lacks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Lacking {
-    /// By their positions in a list.
+    /// By their positions in a list, or among the fingerprints told one by one.
     Positions(Vec<u32>),
     /// By their fingerprints in a sketch, which rise strictly, and the length of these.
     Fingerprints(u8, Vec<u64>),
@@ -375,7 +519,7 @@ impl Lacking {
 
     fn decode(reader: &mut Reader<'_>) -> Decoded<Lacking> {
         Ok(match reader.u8()? {
-            0 => Lacking::Positions(reader.positions(LIST_COUNT_MAX)?),
+            0 => Lacking::Positions(reader.positions(PLAIN_COUNT_MAX)?),
             len @ 4..=8 => {
                 let count = reader.count(0, CELL_COUNT_MAX, usize::from(len))?;
                 let mut fingerprints = Vec::with_capacity(count);

@@ -6,7 +6,7 @@
 use super::codec::{Decoded, Malformed, Reader, put_bytes, put_varint};
 use super::entry::{self, ValueBegin};
 use super::hello::{Abort, Done, Hello, HelloReply};
-use super::item::{Children, FullList, Later, List, Settle, Sketched, Split, Unmatched};
+use super::item::{Children, FullList, Later, List, Settle, Sketched, SketchedPieces, Split, Unmatched};
 use crate::limits::MEMBERS_LEN_MAX;
 use crate::types::Entry;
 
@@ -38,6 +38,7 @@ pub(crate) enum Message {
     /// the reply.
     Table(Vec<u8>),
     Sketched(Sketched),
+    SketchedPieces(SketchedPieces),
 }
 
 const HELLO: u8 = 1;
@@ -60,6 +61,7 @@ const DONE: u8 = 17;
 const ABORT: u8 = 18;
 const TABLE: u8 = 32;
 const SKETCHED: u8 = 19;
+const SKETCHED_PIECES: u8 = 20;
 
 impl Message {
     fn tag(&self) -> u8 {
@@ -84,6 +86,7 @@ impl Message {
             Message::Abort(_) => ABORT,
             Message::Table(_) => TABLE,
             Message::Sketched(_) => SKETCHED,
+            Message::SketchedPieces(_) => SKETCHED_PIECES,
         }
     }
 
@@ -110,6 +113,7 @@ impl Message {
             Message::Abort(abort) => abort.encode(out),
             Message::Table(table) => put_bytes(out, table),
             Message::Sketched(sketched) => sketched.encode(out),
+            Message::SketchedPieces(sketched) => sketched.encode(out),
         }
     }
 
@@ -141,6 +145,7 @@ impl Message {
             ABORT => Message::Abort(Abort::decode(reader)?),
             TABLE => Message::Table(reader.bytes(MEMBERS_LEN_MAX)?.to_vec()),
             SKETCHED => Message::Sketched(Sketched::decode(reader)?),
+            SKETCHED_PIECES => Message::SketchedPieces(SketchedPieces::decode(reader)?),
             _ => return Err(Malformed("unknown message")),
         })
     }

@@ -8,8 +8,8 @@ use super::entry::ValueBegin;
 use super::frame;
 use super::hello::{Abort, Done, Hello, HelloBody, HelloReply, Party};
 use super::item::{
-    Children, Extra, FullList, Lacking, Later, List, Listed, Pieces, Scope, Settle, Sketched, Split,
-    Unmatched,
+    Children, Extra, Form, FullList, Lacking, Later, List, Listed, Named, Pieces, Scope, Settle, Sketched,
+    SketchedPieces, Split, Unmatched,
 };
 use super::message::Message;
 use crate::error::PeerReason;
@@ -50,7 +50,24 @@ fn pieces(rng: &mut Rng) -> Pieces {
 }
 
 fn scope(rng: &mut Rng) -> Scope {
-    if rng.one_in(4) { Scope::Keys(range(rng)) } else { Scope::Pieces(pieces(rng)) }
+    match rng.below(4) {
+        0 => Scope::Keys(range(rng)),
+        1 => {
+            let fingerprints: BTreeSet<u32> = (0..rng.below(9)).map(|_| rng.next() as u32).collect();
+            let fingerprints = fingerprints.into_iter().collect();
+            Scope::Named(Named { item: rng.below(1 << 20) as u32, fingerprints, rest: wide_u128(rng) })
+        }
+        _ => Scope::Pieces(pieces(rng)),
+    }
+}
+
+fn cells(rng: &mut Rng, count: usize, len: u64) -> Sketch {
+    let cells = (0..count).map(|_| Cell {
+        sum: rng.next() >> (64 - 8 * len),
+        check: rng.next() as u16,
+        count: rng.next() as u8,
+    });
+    Sketch::from_cells(cells.collect())
 }
 
 fn positions(rng: &mut Rng) -> Vec<u32> {
@@ -124,7 +141,7 @@ fn hello(rng: &mut Rng) -> HelloBody {
 /// A random message of each kind in turn; never a hello, which takes the rest of its frame.
 fn message(rng: &mut Rng, kind: u64) -> Message {
     let count = 2 + rng.below(12) as usize;
-    match kind % 18 {
+    match kind % 19 {
         0 => Message::HelloReply(HelloReply {
             version: rng.next() as u8,
             set_proof: rng.next(),
@@ -190,19 +207,28 @@ fn message(rng: &mut Rng, kind: u64) -> Message {
         }),
         16 => {
             let len = 4 + rng.below(5);
-            let cells = (0..count).map(|_| Cell {
-                sum: rng.next() >> (64 - 8 * len),
-                check: rng.next() as u32 & 0xffff,
-                count: rng.next() as u8,
-            });
-            let sketch = Sketch::from_cells(cells.collect());
+            let is_plain = rng.one_in(2);
+            let form = if is_plain {
+                let mut fingerprints: Vec<u64> = (0..count).map(|_| rng.next() >> (64 - 8 * len)).collect();
+                fingerprints.sort_unstable();
+                Form::Plain(fingerprints)
+            } else {
+                Form::Cells(cells(rng, count, len))
+            };
             Message::Sketched(Sketched {
                 scope: scope(rng),
-                entry_count: wide(rng),
+                entry_count: if is_plain { count as u64 } else { wide(rng) },
                 fingerprint_len: len as u8,
-                sketch,
+                form,
             })
         }
+        17 => Message::SketchedPieces(SketchedPieces {
+            scope: scope(rng),
+            cut: rng.next() as u8,
+            piece_count: wide(rng),
+            entry_count: wide(rng),
+            sketch: cells(rng, count, 4),
+        }),
         _ => Message::Abort(match rng.below(2) {
             0 => Abort::Version(Versions { min: rng.next() as u8, max: rng.next() as u8 }),
             _ => Abort::Reason(PeerReason::from_code(2 + rng.below(200) as u8)),
@@ -212,9 +238,9 @@ fn message(rng: &mut Rng, kind: u64) -> Message {
 
 #[test]
 fn every_message_comes_back_and_leaves_what_follows_alone() {
-    for seed in 0..18 * 200 {
+    for seed in 0..19 * 200 {
         let rng = &mut Rng(seed);
-        let (first, second) = (message(rng, seed), message(rng, seed / 18));
+        let (first, second) = (message(rng, seed), message(rng, seed / 19));
         let mut bytes = Vec::new();
         first.encode(&mut bytes);
         let first_len = bytes.len();
@@ -229,7 +255,7 @@ fn every_message_comes_back_and_leaves_what_follows_alone() {
 
 #[test]
 fn a_message_cut_short_anywhere_is_refused() {
-    for seed in 0..18 * 20 {
+    for seed in 0..19 * 20 {
         let mut bytes = Vec::new();
         message(&mut Rng(seed), seed).encode(&mut bytes);
         for len in 0..bytes.len() {
@@ -240,7 +266,7 @@ fn a_message_cut_short_anywhere_is_refused() {
 
 #[test]
 fn what_decodes_from_damaged_bytes_is_a_message_of_the_same_bytes_again() {
-    for seed in 0..18 * 300 {
+    for seed in 0..19 * 300 {
         let rng = &mut Rng(seed);
         let mut bytes = Vec::new();
         message(rng, seed).encode(&mut bytes);

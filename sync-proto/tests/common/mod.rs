@@ -183,6 +183,7 @@ fn head(held: &Held) -> Head {
         expires_at: held.entry.expires_at,
         hash: held.hash,
         value_len: held.entry.value.len() as u64,
+        is_merged: false,
     }
 }
 
@@ -263,7 +264,7 @@ impl Replica for Model {
             horizon: self.config.horizon,
             root: sum(&state.entries, &replicated()),
             replicated: replicated(),
-            members_checksum: 0x1122_3344_5566_7788,
+            members_checksum: 0,
             keyspaces_checksum: 0x99aa_bbcc_ddee_ff00,
             read_only: self.config.read_only,
         })

@@ -1,8 +1,10 @@
 //! [`Through`]: a replica with somebody between it and its session, who may change what is asked and answered. Planted bugs of
 //! replicas are each a few lines of [`ReplicaHook`].
 
+use std::sync::Arc;
+
 use sync_proto::{
-    Applied, Children, Cut, Entries, Entry, Heads, KeyRange, Origin, Piece, RangeEntries, RangeSum,
+    Applied, Children, Cut, Entries, Entry, Heads, KeyRange, Meeting, Origin, Piece, RangeEntries, RangeSum,
     ReadLimit, Replica, ReplicaError, ReplicaInfo, Stamp, ValueWriter,
 };
 use syncline::Db;
@@ -34,6 +36,12 @@ pub trait ReplicaHook: Send + Sync {
         heads
     }
 
+    /// Told what a meeting came to, before anything is compared.
+    fn met(&self, replica: &dyn Replica, peer: Origin, meeting: &Meeting) -> Result<(), ReplicaError> {
+        let _ = (replica, peer, meeting);
+        Ok(())
+    }
+
     /// Entries that came; those that are returned are merged into the store.
     fn apply(&self, entries: Vec<Entry>) -> Vec<Entry> {
         entries
@@ -41,20 +49,19 @@ pub trait ReplicaHook: Send + Sync {
 }
 
 /// A replica behind a hook.
-#[derive(Debug)]
 pub struct Through<H> {
-    replica: DbReplica,
-    hook: H,
+    replica: Box<dyn Replica>,
+    hook: Arc<H>,
 }
 
 impl<H> Through<H> {
     /// Puts `hook` before the store.
     pub fn new(db: &Db, hook: H) -> Through<H> {
-        Through { replica: DbReplica::new(db), hook }
+        Through { replica: plain(db), hook: Arc::new(hook) }
     }
 }
 
-impl<H: ReplicaHook> Replica for Through<H> {
+impl<H: ReplicaHook + 'static> Replica for Through<H> {
     fn info(&self, horizon: Option<u64>) -> Result<ReplicaInfo, ReplicaError> {
         self.replica.info(horizon).map(|info| self.hook.info(info))
     }
@@ -110,6 +117,25 @@ impl<H: ReplicaHook> Replica for Through<H> {
         origin: Origin,
     ) -> Result<Box<dyn ValueWriter>, ReplicaError> {
         self.replica.begin_value(entry, value_len, origin)
+    }
+
+    fn table(&self) -> Result<Vec<u8>, ReplicaError> {
+        self.replica.table()
+    }
+
+    fn meet(&self, peer: Origin, table: Option<&[u8]>, closes: bool) -> Result<Meeting, ReplicaError> {
+        let meeting = self.replica.meet(peer, table, closes)?;
+        self.hook.met(&*self.replica, peer, &meeting)?;
+        Ok(meeting)
+    }
+
+    fn at_cut(&self, cut: u64) -> Option<Box<dyn Replica>> {
+        let replica = self.replica.at_cut(cut)?;
+        Some(Box::new(Through { replica, hook: self.hook.clone() }))
+    }
+
+    fn complete(&self, node: u64, proof: &[u8]) -> Result<(), ReplicaError> {
+        self.replica.complete(node, proof)
     }
 
     fn persist(&self) -> Result<(), ReplicaError> {

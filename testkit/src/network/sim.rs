@@ -8,7 +8,6 @@ use std::collections::BinaryHeap;
 
 use sync_proto::{AbortReason, End as Ending, Input};
 
-use super::layer::ReplicaLayer;
 use super::link::{End, Link};
 use super::node::Node;
 use super::witness::{self, Witness};
@@ -73,7 +72,6 @@ pub struct Sim<'r, 'a> {
     queued: u64,
     time: u64,
     faults: Faults,
-    layer: ReplicaLayer,
     witness: Witness,
     completed: u64,
 }
@@ -83,12 +81,7 @@ impl<'r, 'a> Sim<'r, 'a> {
     ///
     /// # Errors
     /// A sentence, if one cannot be made.
-    pub fn new(
-        run: &'r mut Run<'a>,
-        seed: u64,
-        faults: Faults,
-        layer: ReplicaLayer,
-    ) -> Result<Sim<'r, 'a>, String> {
+    pub fn new(run: &'r mut Run<'a>, seed: u64, faults: Faults) -> Result<Sim<'r, 'a>, String> {
         let mut random = Random::new(seed);
         let count = [2, 2, 3, 4][random.below(4) as usize];
         let first = Node::new(run.world(seed.wrapping_mul(8)), None)?;
@@ -106,7 +99,6 @@ impl<'r, 'a> Sim<'r, 'a> {
             queued: 0,
             time: 0,
             faults,
-            layer,
             witness: Witness::default(),
             completed: 0,
         })
@@ -225,7 +217,7 @@ impl<'r, 'a> Sim<'r, 'a> {
         let nonce = self.random.next();
         let end = |index: usize, node: usize| -> Result<End, String> {
             let Node { db, life, .. } = &self.nodes[node];
-            let (replica, held) = ((self.layer)(db), witness::held(db)?);
+            let (replica, held) = ((self.run.sessions)(db), witness::held(db)?);
             let nonce = nonce.rotate_left(index as u32 * 32);
             Ok(End::new(index == 0, nonce, self.time, (node, *life), replica, held))
         };

@@ -31,7 +31,7 @@ pub struct Planted {
 pub enum Bug {
     /// Between a store and its files.
     Files(Layer),
-    /// Between a session and its store. Only the rows of the network have sessions.
+    /// Between a session and its store. Only some rows have sessions.
     Sessions(ReplicaLayer),
 }
 
@@ -63,15 +63,12 @@ impl Planted {
         };
         let states_max = self.states_max;
         let goes_on = |states| states < states_max;
-        let mut run = Run::new(row.name, &goes_on).until_first_failure();
-        match self.bug {
-            Bug::Files(layer) => {
-                run = run.with_layer(layer);
-                (row.run)(&mut run);
-            }
-            // A row of the network knows where to put it.
-            Bug::Sessions(layer) => rows::network::through(&mut run, layer),
-        }
+        let run = Run::new(row.name, &goes_on).until_first_failure();
+        let mut run = match self.bug {
+            Bug::Files(layer) => run.with_layer(layer),
+            Bug::Sessions(layer) => run.with_sessions(layer),
+        };
+        (row.run)(&mut run);
         let by = run.failures.first().map(|failure| failure.what.clone());
         Caught { row: row.name, states: run.runs, by }
     }

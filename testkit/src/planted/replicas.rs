@@ -1,14 +1,14 @@
 //! Bugs between a session and its store: sums that are not brought up to date, lists that leave something out, entries that are
 //! merged wrongly, durability that is claimed.
 
-use sync_proto::{Entry, Heads, Kind, RangeSum, ReplicaInfo};
+use sync_proto::{Entry, Heads, Kind, Meeting, Origin, RangeSum, Replica, ReplicaError, ReplicaInfo};
 use syncline::Db;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Bug, Planted};
 use crate::network::{ReplicaHook, Through};
 
-/// States are events of the simulated network.
+/// States are events of the simulated network, and for F17 seeds.
 pub(super) const PLANTED: &[Planted] = &[
     Planted {
         name: "the root is not brought up to date by writes",
@@ -45,6 +45,12 @@ pub(super) const PLANTED: &[Planted] = &[
         bug: Bug::Sessions(|db| Box::new(Through::new(db, Forgetful))),
         rows: &["F18"],
         states_max: 50_000,
+    },
+    Planted {
+        name: "a session proves what both hold before it is over",
+        bug: Bug::Sessions(|db| Box::new(Through::new(db, Hasty))),
+        rows: &["F17"],
+        states_max: 2_000,
     },
 ];
 
@@ -110,5 +116,17 @@ impl ReplicaHook for Forgetful {
     fn apply(&self, mut entries: Vec<Entry>) -> Vec<Entry> {
         entries.pop();
         entries
+    }
+}
+
+/// Notes a session as complete when it begins.
+struct Hasty;
+
+impl ReplicaHook for Hasty {
+    fn met(&self, replica: &dyn Replica, peer: Origin, meeting: &Meeting) -> Result<(), ReplicaError> {
+        match meeting.proof.is_empty() {
+            true => Ok(()),
+            false => replica.complete(peer.node, &meeting.proof),
+        }
     }
 }

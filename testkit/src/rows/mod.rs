@@ -4,6 +4,7 @@
 
 pub mod clocks;
 pub mod damage;
+pub mod deletes;
 pub mod device;
 pub mod failing;
 pub mod hostile;
@@ -49,6 +50,7 @@ pub const ROWS: &[Row] = &[
     Row { name: "F14", what: "huge lengths and counts in files", run: lengths::huge },
     Row { name: "F15", what: "another format version", run: opening::of_another_version },
     Row { name: "F16", what: "clock jumps, a peer far ahead", run: clocks::that_jump },
+    Row { name: "F17", what: "deletes against repair, one-sided purges", run: deletes::against_repair },
     Row { name: "F18", what: "loss, doubling, reordering, cuts, restarts", run: network::that_fails },
     Row { name: "F19", what: "malformed and out-of-order messages", run: hostile::malformed_messages },
     Row { name: "F21", what: "hostile walk: lying sums and lists", run: hostile::a_lying_peer },

@@ -3,23 +3,18 @@
 //!
 //! Easy to get wrong: a frame arrives whole or not at all, so a cut at any byte of it is one cut.
 
-use crate::network::{Faults, ReplicaLayer, Sim, plain};
+use crate::network::{Faults, Sim};
 use crate::random::Random;
 use crate::run::Run;
 
 /// F18.
 pub fn that_fails(run: &mut Run<'_>) {
-    through(run, plain);
+    run.each_seed(|run, seed| {
+        let faults = Faults::any(&mut Random::new(!seed));
+        Sim::new(run, seed, faults)?.live()
+    });
     let rare =
         ["sessions complete among faults", "sessions aborted", "a connection cut", "a replica stopped"];
     run.must_reach(20_000, &rare);
     run.must_reach(20_000, &["tombstones"]);
-}
-
-/// F18 with something between sessions and stores.
-pub fn through(run: &mut Run<'_>, layer: ReplicaLayer) {
-    run.each_seed(|run, seed| {
-        let faults = Faults::any(&mut Random::new(!seed));
-        Sim::new(run, seed, faults, layer)?.live()
-    });
 }

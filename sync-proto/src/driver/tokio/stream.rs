@@ -66,7 +66,7 @@ pub(super) async fn initiate_with<S: AsyncRead + AsyncWrite + Unpin>(
     observer: impl FnMut(Progress),
 ) -> (Outcome, Option<io::Error>) {
     let session = Session::initiator(setup.options.clone(), Duration::ZERO);
-    run(stream, session, replica, setup, observer).await
+    traced(run(stream, session, replica, setup, observer), "initiator").await
 }
 
 /// [`respond`].
@@ -76,7 +76,18 @@ pub(super) async fn respond_with<S: AsyncRead + AsyncWrite + Unpin>(
     setup: Setup,
 ) -> Outcome {
     let session = Session::responder(setup.options.clone(), Duration::ZERO);
-    run(stream, session, replica, setup, |_| ()).await.0
+    traced(run(stream, session, replica, setup, |_| ()), "responder").await.0
+}
+
+/// `session` in a span of its own, for programs that listen to `tracing`.
+#[cfg(feature = "tracing")]
+fn traced<F: Future>(session: F, role: &'static str) -> impl Future<Output = F::Output> {
+    tracing::Instrument::instrument(session, tracing::info_span!(target: "syncline", "session", role))
+}
+
+#[cfg(not(feature = "tracing"))]
+fn traced<F: Future>(session: F, _role: &'static str) -> F {
+    session
 }
 
 async fn run<S: AsyncRead + AsyncWrite + Unpin>(

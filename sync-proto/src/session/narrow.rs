@@ -1,0 +1,477 @@
+//! A range that differs is narrowed to those of its pieces that do, without reading an entry: the replica's buckets and
+//! their sums are themselves a set that both sides share nearly all of.
+//!
+//! ```text
+//!   one side: pass over pieces, sketch of them ---->  the other: the same pass, takes its own pieces off and peels;
+//!                                                     finds its own pieces that differ, reads these,
+//!   finds those named, reads them,               <----  names those of the peer, and sketches its entries
+//!   unmatched ------------------------------------->
+//! ```
+//!
+//! Entries in equal pieces are the same on both sides, so the entries that differ are those of which the two unions of
+//! differing pieces do: as sets, wherever the bounds lie. A sketch of pieces that does not decode is answered by one from
+//! the other side that is large enough.
+//!
+//! Easy to get wrong: equal short fingerprints do not make pieces equal. Whoever names pieces tells what all others sum up
+//! to, in full width; where that is not the peer's sum of its others, the whole range is cut instead.
+
+use std::sync::Arc;
+
+use super::guess;
+use super::machine::Session;
+use super::marks::Marks;
+use super::parts::{Course, Parts};
+use super::table::{Body, Item};
+use super::walk::{Place, Span, Walking};
+use crate::error::AbortReason;
+use crate::limits::{
+    ALL_SEEN_LEN_MAX, CELL_COUNT_MAX, FIRST_CELL_COUNT, KEYS_LEN_MAX, MARKS_LEN_MAX, PARTS_LEN_MAX,
+    PIECE_TRY_COUNT_MAX, SURE_CELL_COUNT, SURVEYED_COUNT,
+};
+use crate::replica::{Children, Cut, Piece, ReadLimit, ReadRequest};
+use crate::sketch::{Difference, cells_for, estimate, more_than};
+use crate::types::{Fingerprint, KeyRange, RangeSum};
+use crate::wire::item::{Named, Scope, Sketched, SketchedPieces};
+use crate::wire::message::Message;
+
+/// How many pieces are read at a time.
+const CHUNK: ReadLimit = ReadLimit { count: 4096, bytes: KEYS_LEN_MAX as u32 };
+/// Fewer pieces tell too little.
+const PIECE_COUNT_MIN: u64 = 8;
+/// Where more than one piece in so many differs, telling which costs more than it saves.
+const NARROWED_SHARE: u64 = 3;
+/// Where pieces hold more entries than this on the average, those that differ are cut into finer ones.
+const FINE_ENTRY_COUNT: u64 = 512;
+
+/// What a side remembers of the pieces that it has sketched.
+#[derive(Debug)]
+pub(crate) struct Outline {
+    pub(crate) cut: u8,
+    pub(crate) marks: Marks,
+    /// How often the range was sketched before, by either side.
+    pub(crate) tries: u8,
+}
+
+/// Which of the pieces of a range an item speaks of.
+#[derive(Debug, Default)]
+pub(crate) enum Choice {
+    /// All of it.
+    #[default]
+    All,
+    /// These.
+    Of(Box<Chosen>),
+    /// Pieces that are not there, or not all that differ.
+    Mistaken,
+}
+
+/// Pieces of a range that are taken out of it.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    cut: u8,
+    marks: Marks,
+    /// Their numbers, rising.
+    numbers: Vec<u32>,
+}
+
+/// A pass over the pieces of a range.
+#[derive(Debug)]
+pub(crate) struct Survey {
+    area: Arc<Parts>,
+    course: Course,
+    cut: Cut,
+    marks: Marks,
+    /// Whether the next piece is the first of its part.
+    begins_part: bool,
+    goal: Goal,
+}
+
+/// What a pass over pieces is for.
+#[derive(Debug)]
+enum Goal {
+    /// To sketch them.
+    Say(Span),
+    /// To take them off the peer's sketch.
+    Compare(Place, SketchedPieces),
+}
+
+/// A look for the keys of chosen pieces, group by group.
+#[derive(Debug)]
+pub(crate) struct Locating {
+    place: Place,
+    chosen: Box<Chosen>,
+    /// The chosen pieces that come next.
+    next: usize,
+    /// The group that is being read, what is left of it to read, and what was read of it.
+    group: usize,
+    rest: KeyRange,
+    pieces: Vec<Piece>,
+    /// Where the chosen pieces lie, so far, and how many entries they hold.
+    parts: Parts,
+    entry_count: u64,
+    then: Then,
+}
+
+/// What follows when the keys of chosen pieces are known.
+#[derive(Debug)]
+pub(crate) enum Then {
+    /// The peer has sketched its entries in its own.
+    Entries(Sketched),
+    /// The peer has sketched finer pieces of its own.
+    Pieces(SketchedPieces),
+    /// The peer holds nothing in its own.
+    Nothing,
+    /// This side names the peer's and sketches its entries.
+    Narrow(Narrowing),
+}
+
+/// What a sketch of the peer's pieces showed.
+#[derive(Debug)]
+pub(crate) struct Narrowing {
+    /// The peer's pieces that differ, by their fingerprints.
+    fingerprints: Vec<u32>,
+    /// What all other pieces sum up to.
+    rest: Fingerprint,
+    /// Number of entries that the peer holds less what this side does.
+    net: i64,
+    /// How many pieces of a side differ, of how many.
+    hit: u64,
+    all: u64,
+    /// The level at which they were cut.
+    cut: u8,
+}
+
+impl Outline {
+    /// Bytes held.
+    pub(crate) fn memory_len(&self) -> usize {
+        self.marks.memory_len()
+    }
+}
+
+impl Survey {
+    /// Bytes held.
+    pub(crate) fn memory_len(&self) -> usize {
+        let sketch_len = match &self.goal {
+            Goal::Say(_) => 0,
+            Goal::Compare(_, said) => size_of_val(said.sketch.cells()),
+        };
+        self.marks.memory_len() + self.area.memory_len() + sketch_len
+    }
+}
+
+impl Locating {
+    /// Bytes held.
+    pub(crate) fn memory_len(&self) -> usize {
+        let cells_len = match &self.then {
+            Then::Entries(sketched) => sketched.form.memory_len(),
+            Then::Pieces(said) => size_of_val(said.sketch.cells()),
+            Then::Nothing | Then::Narrow(_) => 0,
+        };
+        let numbers_len = 2 * size_of_val(self.chosen.numbers.as_slice());
+        self.chosen.marks.memory_len() + self.parts.memory_len() + cells_len + numbers_len
+    }
+}
+
+impl Session {
+    /// Sets out to sketch the pieces of a range.
+    pub(crate) fn ask_pieces(&mut self, span: Span) {
+        // Where much is remembered already, coarser pieces have to do.
+        let room = ALL_SEEN_LEN_MAX.saturating_sub(self.sent.seen_len() + self.draft.seen_len());
+        let count = (room / 64).clamp(PIECE_COUNT_MIN as usize, SURVEYED_COUNT);
+        let cut = span.cut.map_or(Cut::Pieces(count as u32), Cut::Level);
+        self.survey(span.parts(), cut, Goal::Say(span));
+    }
+
+    pub(crate) fn on_sketched_pieces(&mut self, said: SketchedPieces) -> Result<(), AbortReason> {
+        let place = self.enter(&said.scope)?;
+        if !self.has_room() {
+            self.put_off(place.pieces(1), place.range, place.depth);
+        } else {
+            self.locate(place, Then::Pieces(said));
+        }
+        Ok(())
+    }
+
+    fn survey(&mut self, area: Arc<Parts>, cut: Cut, goal: Goal) {
+        let course = Course::new(area.clone());
+        let marks = Marks::default();
+        self.go_on_surveying(Survey { area, course, cut, marks, begins_part: true, goal });
+    }
+
+    fn go_on_surveying(&mut self, survey: Survey) {
+        match survey.course.range() {
+            Some(range) => {
+                let request = ReadRequest::Children { range: range.clone(), cut: survey.cut, limit: CHUNK };
+                self.ask_walking(request, Walking::Survey(survey));
+            }
+            None => self.surveyed(survey),
+        }
+    }
+
+    /// Goes on when the next pieces are there.
+    pub(crate) fn pieces_read(&mut self, mut survey: Survey, own: Children) -> Result<(), AbortReason> {
+        survey.cut = Cut::Level(own.cut);
+        let (pieces, next) = whole_pieces(own);
+        for piece in pieces {
+            survey.marks.push(&piece.start, &piece.sum, survey.begins_part);
+            survey.begins_part = false;
+        }
+        survey.begins_part = next.is_none();
+        if !survey.course.advance(next) {
+            return Err(AbortReason::Inconsistent("an answer that answers nothing"));
+        }
+        if survey.marks.memory_len() > MARKS_LEN_MAX {
+            self.ask_cut(match survey.goal {
+                Goal::Say(span) => span,
+                Goal::Compare(place, _) => place.into_span(RangeSum::ZERO, 0),
+            });
+        } else {
+            self.go_on_surveying(survey);
+        }
+        Ok(())
+    }
+
+    fn surveyed(&mut self, survey: Survey) {
+        let Survey { cut, marks, goal, .. } = survey;
+        let Cut::Level(cut) = cut else { return };
+        match goal {
+            Goal::Compare(place, said) => self.compare_pieces(place, said, cut, marks),
+            Goal::Say(span) if span.differing == 0 => self.say_pieces(span, cut, marks, FIRST_CELL_COUNT),
+            Goal::Say(span) => {
+                let hit = guess::differing_pieces(span.differing, marks.piece_count);
+                let cell_count = cells_for(2 * hit + (2 * hit).isqrt());
+                if NARROWED_SHARE * hit > marks.piece_count {
+                    self.answer_entries(span);
+                } else {
+                    self.say_pieces(span, cut, marks, cell_count);
+                }
+            }
+        }
+    }
+
+    fn say_pieces(&mut self, span: Span, cut: u8, marks: Marks, cell_count: usize) {
+        if marks.piece_count < PIECE_COUNT_MIN && span.area.is_none() {
+            return self.answer_entries(span);
+        }
+        let held_len = self.sent.seen_len() + self.draft.seen_len();
+        if cell_count > CELL_COUNT_MAX || held_len + marks.memory_len() > ALL_SEEN_LEN_MAX {
+            return self.ask_cut(span);
+        }
+        let sketch = marks.sketch(&self.spoken_salt, cell_count);
+        let Span { scope, range, area, tries, depth, .. } = span;
+        let (piece_count, entry_count) = (marks.piece_count, marks.entry_count);
+        let said = SketchedPieces { scope, cut, piece_count, entry_count, sketch };
+        self.outbox.push(&Message::SketchedPieces(said));
+        let outline = Outline { cut, marks, tries };
+        self.draft.push(Item::whole(&range, depth, Body::SketchedPieces(outline)).within(area));
+    }
+
+    fn compare_pieces(&mut self, place: Place, said: SketchedPieces, cut: u8, marks: Marks) {
+        let mut sketch = said.sketch;
+        marks.take_off(&self.heard_salt, &mut sketch);
+        let cell_count = sketch.cells().len();
+        let net = said.piece_count.wrapping_sub(marks.piece_count) as i64;
+        let estimate = estimate(&sketch, net);
+        match sketch.peel() {
+            Some(Difference { added, removed }) => {
+                let Some(numbers) = marks.find(&self.heard_salt, &removed) else {
+                    return self.ask_cut(place.into_span(RangeSum::ZERO, 0));
+                };
+                self.settled = self.settled.saturating_add(marks.entry_count);
+                let narrowing = Narrowing {
+                    rest: marks.total() - marks.sum_of(&numbers),
+                    net: said.entry_count.wrapping_sub(marks.entry_count) as i64,
+                    hit: added.len().max(numbers.len()) as u64,
+                    all: said.piece_count.max(marks.piece_count),
+                    cut,
+                    fingerprints: added.into_iter().map(|fingerprint| fingerprint as u32).collect(),
+                };
+                let choice = Choice::Of(Box::new(Chosen { cut, marks, numbers }));
+                self.locate(Place { choice, ..place }, Then::Narrow(narrowing));
+            }
+            None => {
+                let all = said.piece_count.saturating_add(marks.piece_count);
+                self.compare_again(place, cut, marks, (estimate.min(all), all), cell_count);
+            }
+        }
+    }
+
+    /// Answers a sketch of pieces that did not decode; it showed that of `all` pieces about so many differ.
+    fn compare_again(
+        &mut self,
+        place: Place,
+        cut: u8,
+        marks: Marks,
+        (differing, all): (u64, u64),
+        cell_count: usize,
+    ) {
+        let entries = guess::differing_entries(differing / 2, all / 2);
+        let sum = RangeSum { live: marks.entry_count, ..RangeSum::ZERO };
+        let tries = place.tries;
+        let span = place.into_span(sum, entries);
+        let is_narrow = NARROWED_SHARE * differing <= all;
+        if tries >= PIECE_TRY_COUNT_MAX {
+            self.ask_cut(span);
+        } else if is_narrow {
+            self.say_pieces(span, cut, marks, cells_for(more_than(differing, cell_count)));
+        } else if cell_count < SURE_CELL_COUNT {
+            // So few cells tell too little of so many.
+            self.say_pieces(span, cut, marks, cells_for(all).min(2 * SURE_CELL_COUNT));
+        } else {
+            self.answer_entries(span);
+        }
+    }
+
+    /// The pieces that the peer names of those that this side sketched, if they are there and all others are the same on
+    /// both sides.
+    pub(crate) fn choose_named(&self, outline: Outline, named: &Named) -> Choice {
+        let Outline { cut, marks, .. } = outline;
+        let fingerprints: Vec<u64> = named.fingerprints.iter().map(|&short| u64::from(short)).collect();
+        match marks.find(&self.said_salt(), &fingerprints) {
+            Some(numbers) if (marks.total() - marks.sum_of(&numbers)).0 == named.rest => {
+                Choice::Of(Box::new(Chosen { cut, marks, numbers }))
+            }
+            _ => Choice::Mistaken,
+        }
+    }
+
+    /// Finds the keys of the pieces chosen of a place, if any were, and goes on.
+    pub(crate) fn locate(&mut self, mut place: Place, then: Then) {
+        let chosen = match std::mem::take(&mut place.choice) {
+            Choice::All => return self.located(place, 0, then),
+            Choice::Mistaken => return self.ask_cut(place.into_span(RangeSum::ZERO, 0)),
+            Choice::Of(chosen) => chosen,
+        };
+        self.go_on_locating(Locating {
+            place,
+            chosen,
+            next: 0,
+            group: 0,
+            rest: KeyRange::all(),
+            pieces: Vec::new(),
+            parts: Parts::default(),
+            entry_count: 0,
+            then,
+        });
+    }
+
+    /// Reads the pieces of the next group that a chosen piece lies in.
+    fn go_on_locating(&mut self, mut locating: Locating) {
+        let Locating { place, chosen, next, .. } = &locating;
+        let Some(&number) = chosen.numbers.get(*next) else {
+            let Locating { mut place, parts, entry_count, then, .. } = locating;
+            place.area = Some(Arc::new(parts));
+            return self.located(place, entry_count, then);
+        };
+        let group = chosen.marks.group_of(number);
+        let Some(range) = chosen.marks.range_of(group, &place.parts()) else {
+            return self.ask_cut(locating.place.into_span(RangeSum::ZERO, 0));
+        };
+        (locating.group, locating.rest) = (group, range);
+        self.ask_group(locating);
+    }
+
+    fn ask_group(&mut self, locating: Locating) {
+        let cut = Cut::Level(locating.chosen.cut);
+        let request = ReadRequest::Children { range: locating.rest.clone(), cut, limit: CHUNK };
+        self.ask_walking(request, Walking::Locate(locating));
+    }
+
+    /// Goes on when the pieces of a group are there.
+    pub(crate) fn group_read(&mut self, mut locating: Locating, own: Children) -> Result<(), AbortReason> {
+        let (pieces, next) = whole_pieces(own);
+        locating.pieces.extend(pieces);
+        if let Some(next) = next {
+            if next <= locating.rest.start {
+                return Err(AbortReason::Inconsistent("an answer that answers nothing"));
+            }
+            locating.rest.start = next;
+            self.ask_group(locating);
+            return Ok(());
+        }
+        locating.take_group();
+        if locating.parts.memory_len() > PARTS_LEN_MAX {
+            self.ask_cut(locating.place.into_span(RangeSum::ZERO, 0));
+        } else {
+            self.go_on_locating(locating);
+        }
+        Ok(())
+    }
+
+    /// Goes on when it is known where the chosen pieces lie.
+    fn located(&mut self, place: Place, entry_count: u64, then: Then) {
+        match then {
+            Then::Entries(sketched) => self.compare_sketched(place, sketched),
+            Then::Pieces(said) => {
+                let cut = Cut::Level(said.cut);
+                self.survey(place.parts(), cut, Goal::Compare(place, said));
+            }
+            Then::Nothing => place.parts().iter().for_each(|part| self.stream(part)),
+            Then::Narrow(narrowing) => self.narrow(place, entry_count, narrowing),
+        }
+    }
+
+    /// Goes on with the pieces that differ: this side's are the area of `place` and hold `count` entries.
+    fn narrow(&mut self, place: Place, count: u64, narrowing: Narrowing) {
+        let Narrowing { fingerprints, rest, net, hit, all, cut } = narrowing;
+        self.settled = self.settled.saturating_sub(count);
+        let Place { item, range, area, depth, .. } = place;
+        let is_empty = fingerprints.is_empty();
+        let scope = Scope::Named(Named { item, fingerprints, rest: rest.0 });
+        // Pieces that differ side by side, as hardly ever happens by chance, differ in most of their entries.
+        let run_count = area.as_ref().map_or(0, |parts| parts.len() as u64);
+        let lie_together = hit > 2 && 2 * run_count <= hit;
+        let differing = match lie_together || is_empty {
+            true => count,
+            false => guess::differing_entries(hit, all).max(net.unsigned_abs()),
+        };
+        let sum = RangeSum { live: count, ..RangeSum::ZERO };
+        let span = Span {
+            scope,
+            range,
+            area,
+            sum,
+            cut: None,
+            peer_empty: false,
+            explicit: false,
+            differing,
+            tries: 0,
+            depth,
+        };
+        if count == 0 {
+            self.say_nothing_held(span);
+        } else if cut > 0 && count / hit.max(1) > FINE_ENTRY_COUNT && !lie_together {
+            let finer = (SURVEYED_COUNT as u64 / hit.max(1)).max(2).ilog2();
+            self.ask_pieces(Span { cut: Some(cut.saturating_sub(finer as u8)), ..span });
+        } else {
+            self.answer_entries(span);
+        }
+    }
+}
+
+impl Locating {
+    /// Takes the chosen pieces of the group that was read.
+    fn take_group(&mut self) {
+        let numbers = self.chosen.marks.pieces_of(self.group);
+        let pieces = std::mem::take(&mut self.pieces);
+        let is_as_before = pieces.len() == numbers.len();
+        for (index, piece) in pieces.iter().enumerate() {
+            let number = self.chosen.numbers.get(self.next).copied();
+            let is_chosen = number == Some(numbers.start + index as u32);
+            if is_chosen || !is_as_before {
+                let end = pieces.get(index + 1).map(|piece| piece.start.as_slice());
+                self.parts.push(&piece.start, end.or(self.rest.end.as_deref()));
+                self.entry_count = self.entry_count.saturating_add(piece.sum.count());
+            }
+            self.next += usize::from(is_chosen);
+        }
+        let rest = self.chosen.numbers.get(self.next..).unwrap_or_default();
+        self.next += rest.partition_point(|number| *number < numbers.end);
+    }
+}
+
+/// The pieces of an answer that are whole, and where to go on. The last one may hold further fences.
+fn whole_pieces(own: Children) -> (Vec<Piece>, Option<Vec<u8>>) {
+    let Children { mut pieces, more, .. } = own;
+    let next = if more && pieces.len() > 1 { pieces.pop().map(|piece| piece.start) } else { None };
+    (pieces, next)
+}
