@@ -15,7 +15,7 @@ use crate::hash::KeyHash;
 use crate::types::{Compression, FileId, Kind, SeqNo};
 use crate::vfs::{Vfs, WritableFile};
 
-use super::block::{BlockBuilder, Compressor};
+use super::block::{BLOCK_LEN, BlockBuilder, Compressor};
 use super::entry::{HeadRef, RunValue};
 use super::fences::{FencesBuilder, separator};
 use super::filter::FilterBuilder;
@@ -24,10 +24,11 @@ use super::layout::{Part, Properties, Trailer, checksum};
 /// Bytes that are collected before they are written.
 const WRITE_LEN: usize = 256 << 10;
 
-/// As much is written at a time of a run that has become longer than [`LARGE_FROM`]: where the system can, it keeps whole
-/// writes of this length in large pages, and reads from there find memory a tenth sooner.
+/// As much is written at a time of a run of [`LARGE_ENTRIES`] and more: where the system can, it keeps whole writes of this
+/// length in large pages, and reads from there find memory a tenth sooner. Shorter runs are soon merged, and writing from a
+/// buffer that is no longer in the processor's caches costs them a tenth of a merge.
 const LARGE_WRITE_LEN: usize = 2 << 20;
-const LARGE_FROM: u64 = 16 << 20;
+const LARGE_ENTRIES: usize = 1 << 19;
 
 /// A run while it is being written.
 #[derive(Debug)]
@@ -38,6 +39,7 @@ pub(crate) struct RunWriter {
     /// Bytes not yet written, which begin at `written` in the file.
     buffer: Vec<u8>,
     written: u64,
+    write_len: usize,
     block: BlockBuilder,
     compressor: Compressor,
     /// Fence of the block that is being collected.
@@ -62,12 +64,17 @@ impl RunWriter {
     ) -> Result<RunWriter> {
         let path = dir.join(FileKind::Run.name(id.0));
         let file = vfs.create(&path, 0).map_err(|source| Error::io("create", &path, source))?;
+        let write_len = if entries_max < LARGE_ENTRIES { WRITE_LEN } else { LARGE_WRITE_LEN };
+        // With room for what a usual block adds to a buffer that is nearly full, or it would become twice as long.
+        let mut buffer = Vec::with_capacity(write_len + 2 * BLOCK_LEN);
+        buffer.extend_from_slice(&FileKind::Run.header());
         Ok(RunWriter {
             id,
             path,
             file,
-            buffer: FileKind::Run.header().to_vec(),
+            buffer,
             written: 0,
+            write_len,
             block: BlockBuilder::default(),
             compressor: Compressor::new(compression),
             fence: Vec::new(),
@@ -117,14 +124,11 @@ impl RunWriter {
         let checksum = checksum(self.id, offset, self.buffer.get(start..).unwrap_or_default());
         self.buffer.extend_from_slice(&checksum.to_le_bytes());
         self.fences.push(&self.fence, self.len() - offset);
-        loop {
-            // Every write begins at a multiple of its length.
-            let len = if self.written < LARGE_FROM { WRITE_LEN } else { LARGE_WRITE_LEN };
-            if self.buffer.len() < len {
-                return Ok(());
-            }
-            self.write(len)?;
+        // Every write begins at a multiple of its length.
+        while self.buffer.len() >= self.write_len {
+            self.write(self.write_len)?;
         }
+        Ok(())
     }
 
     /// Writes the first `len` bytes of the buffer.

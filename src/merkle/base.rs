@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::COVERED_END;
 use super::bounds::{Bound, Bounds, Place, first_bound};
 use super::buckets::{Bucket, Buckets};
+use super::cut::{Cut, CutMismatch, PendingCut};
 use crate::types::{EntrySum, EpochSums, KeyRange, RangeSum};
 
 /// The sum of every bucket, in key order, over all replicated keys.
@@ -26,30 +27,6 @@ pub(crate) struct Fold {
     /// The bucket that the last key lay in, and where it ends.
     place: Place,
     end: Vec<u8>,
-}
-
-/// A bucket that should be cut, and at what.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PendingCut {
-    /// The bucket. Its entries in the runs, and nowhere else, are what has to be read.
-    pub(crate) range: KeyRange,
-    /// New bounds in it, in key order; its own if that is to get a higher level.
-    pub(crate) bounds: Vec<Bound>,
-}
-
-/// A bucket's parts: the first one begins where the bucket does, the others at new bounds, in key order.
-#[derive(Debug, Clone)]
-pub(crate) struct Cut {
-    pub(crate) parts: Vec<Bucket>,
-}
-
-/// The parts of a bucket do not lie in it in order or do not add up to it: sums or entries are damaged, and the
-/// Merkle index has to be rebuilt.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the parts of a Merkle bucket do not add up to it")]
-pub(crate) struct CutMismatch {
-    /// The bucket.
-    pub(crate) range: KeyRange,
 }
 
 impl Default for Base {
@@ -159,21 +136,11 @@ impl Base {
     /// [`CutMismatch`] if the parts of a bucket do not add up to it.
     pub(crate) fn cut(&self, cuts: impl IntoIterator<Item = Cut>) -> Result<Base, CutMismatch> {
         let mut replacements = BTreeMap::new();
-        for mut cut in cuts {
-            let Some(first) = cut.parts.first_mut() else { continue };
+        for cut in cuts {
+            let Some(first) = cut.parts.first() else { continue };
             let place = self.bounds().locate(&first.bound.key);
-            let bucket = self.buckets.bucket(place);
             let range = self.bounds().bucket_range(&first.bound.key);
-            let is_first = first.bound.key == bucket.bound.key;
-            first.bound.level = first.bound.level.max(bucket.bound.level);
-            let is_ordered = cut.parts.is_sorted_by(|a, b| a.bound.key < b.bound.key);
-            let is_inside = cut.parts.last().is_some_and(|last| range.contains(&last.bound.key));
-            let mut sums = EpochSums::default();
-            cut.parts.iter().for_each(|part| sums.add(&part.sums));
-            if !is_first || !is_ordered || !is_inside || sums != bucket.sums {
-                return Err(CutMismatch { range });
-            }
-            replacements.insert(place, cut.parts);
+            replacements.insert(place, cut.parts_of(&self.buckets.bucket(place), &range)?);
         }
         Ok(Base::of(self.buckets.replace(replacements)))
     }

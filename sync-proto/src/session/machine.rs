@@ -159,8 +159,6 @@ pub struct Session {
     pub(crate) reopened_idle: bool,
 
     pub(crate) sends: Sends,
-    /// Entries of this side in the ranges that its flight sketches.
-    pub(crate) sketched_count: u64,
     /// Whether this side's flight says something beside its items that the peer goes on from.
     pub(crate) expects_more: bool,
     /// Deletions that this side still takes.
@@ -234,7 +232,6 @@ impl Session {
             reopened_to: None,
             reopened_idle: false,
             sends: Sends::default(),
-            sketched_count: 0,
             expects_more: false,
             deletes_left,
             deletes_left_to_send,
