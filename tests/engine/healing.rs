@@ -154,7 +154,7 @@ fn a_stop_while_healing_leaves_the_span_unknown_or_all_of_it_healed() {
             assert_eq!(db.verify(|_| true).expect("verify").problems, Vec::<String>::new(), "{what}");
         } else {
             unknown += 1;
-            assert_eq!(spans, [span.clone()], "{what}");
+            assert_eq!(spans, std::slice::from_ref(&span), "{what}");
         }
     };
     for (step, vfs) in steps.into_iter().enumerate() {
