@@ -4,6 +4,7 @@
 mod child;
 mod data;
 mod engine;
+mod foreground;
 mod index;
 mod measure;
 mod parent;
@@ -55,6 +56,8 @@ enum Command {
     Index(Index),
     /// What repairs cost, by Syncline and by other protocols.
     Sync(Repairs),
+    /// What a repair costs those who use a store meanwhile.
+    Foreground(Foreground),
     /// What `engines` starts; not for people.
     #[command(hide = true)]
     Child {
@@ -100,6 +103,31 @@ struct Engines {
     /// Print a table at the end; also if `--json` is not given.
     #[arg(long)]
     table: bool,
+}
+
+#[derive(Debug, Args)]
+struct Foreground {
+    /// Entries of each store.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    entries: u64,
+    /// Keys in which the replicas differ when a session begins.
+    #[arg(long, default_value_t = 10_000)]
+    differing: u64,
+    /// Operations of the foreground in a second: half reads, half overwrites.
+    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..))]
+    rate: u64,
+    /// Sessions, each with as much time without one.
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u64).range(1..))]
+    windows: u64,
+    /// Bytes of a value.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(16..))]
+    value: u32,
+    /// Where the stores are made. Default: a temporary folder.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Seed of keys and choices.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
 }
 
 #[derive(Debug, Args)]
@@ -197,6 +225,14 @@ fn main() -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Sync(arguments) => run_sync(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Foreground(Foreground { entries, differing, rate, windows, value, dir, seed }) => {
+            let root = folder(dir.as_deref())?;
+            let value_bytes = value as usize;
+            let plan = foreground::Plan { entries, differing, rate, windows, value_bytes, seed };
+            let report = foreground::run(root.path(), &plan)?;
+            println!("{}", serde_json::to_string(&report).expect("a report is plain data"));
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Child { job } => {
             let job: Job = serde_json::from_str(&job)?;
             run_child(&job)?;
