@@ -66,7 +66,7 @@ pub(crate) enum Error {
     #[error("{0}. Make new ones with `syncline cert`")]
     Tls(#[from] sync_proto::tls::ConfigError),
     /// The operating system refused.
-    #[error("{what}: {source}")]
+    #[error("{what}: {source}{hint}", hint = sentence(io_hint(.source)))]
     Io {
         /// What was being done to what.
         what: String,
@@ -106,7 +106,7 @@ impl Error {
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self.kind() {
             "usage" => 2,
-            "corruption" | "stream" | "demo" => 1,
+            "corruption" | "unknown" | "value_lost" | "stream" | "demo" => 1,
             _ => 3,
         })
     }
@@ -116,6 +116,7 @@ impl Error {
         match self {
             Error::Store(error) => (error.to_string(), hint(error)),
             Error::Peer { peer, what, next } => (format!("{peer}: {what}"), next),
+            Error::Io { what, source } => (format!("{what}: {source}"), io_hint(source)),
             error => (error.to_string(), ""),
         }
     }
@@ -137,6 +138,8 @@ fn store_kind(error: &syncline::Error) -> &'static str {
     use syncline::Error as E;
     match error {
         E::Corruption { .. } => "corruption",
+        E::Unknown { .. } => "unknown",
+        E::ValueLost { .. } => "value_lost",
         E::Stream { .. } => "stream",
         E::Locked { .. } => "locked",
         E::NotFound { .. } => "not_found",
@@ -172,6 +175,20 @@ fn hint(error: &syncline::Error) -> &'static str {
             "Read everything anew, and keep more of the log with `syncline init --retain-log`"
         }
         E::Io { .. } => "Check the path and its permissions",
+        _ => "",
+    }
+}
+
+/// What to do about an error of the operating system.
+fn io_hint(error: &io::Error) -> &'static str {
+    use io::ErrorKind as K;
+    match error.kind() {
+        K::NotFound => "Check the path",
+        K::PermissionDenied => "Check its permissions",
+        K::AlreadyExists => "Choose another name, or remove it",
+        K::StorageFull | K::QuotaExceeded => "Make room, then run the command again",
+        K::InvalidInput => "Write an address as host:port",
+        K::AddrInUse => "Choose another port, or end what listens there",
         _ => "",
     }
 }

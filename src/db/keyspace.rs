@@ -47,7 +47,7 @@ impl Keyspace {
         Keyspace { db, name, prefix, resolver }
     }
 
-    pub(super) fn prefix(&self) -> &Prefix {
+    pub(crate) fn prefix(&self) -> &Prefix {
         &self.prefix
     }
 

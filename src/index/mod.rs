@@ -8,12 +8,14 @@
 //! merged, or an old version would shadow a newer one.
 
 mod block;
+mod chunks;
 mod cursor;
 mod decoded;
 mod entry;
 mod fences;
 mod filter;
 mod found;
+mod holes;
 mod layout;
 mod levels;
 mod memtable;

@@ -164,17 +164,20 @@ fn horizon(status: &HorizonStatus, stats: &Stats, now_ms: u64) -> Vec<Finding> {
     let owners = || status.members.iter().filter(|member| !member.is_joining && !member.is_expelled);
     let closed = owners().map(|member| member.closed).min().unwrap_or(0);
     let lag_ms = (closed >> 16).saturating_sub(status.proven >> 16);
-    let reached = ago(status.horizon, now_ms);
+    let reached = match status.horizon {
+        0 => "nothing was deleted for good yet".to_owned(),
+        horizon => format!("it is at {}", ago(horizon, now_ms)),
+    };
     if lag_ms > ABSENCE_MAX_MS {
         let pairs = status.held_by.iter().take(4).map(|(own, peer)| format!("{own} with {peer}"));
         findings.push(Finding::new(
             Severity::Warning,
             "horizon",
-            format!("it is at {reached}, held back by {}", pairs.collect::<Vec<_>>().join(", ")),
+            format!("{reached}; held back by {}", pairs.collect::<Vec<_>>().join(", ")),
             "Let these have complete sessions; take a member that is gone for good out with `syncline horizon DIR --expel NODE`",
         ));
     } else if status.proven > status.horizon {
-        let what = format!("it is at {reached}, and {} is proven", ago(status.proven, now_ms));
+        let what = format!("{reached}, and {} is proven", ago(status.proven, now_ms));
         findings.push(Finding::new(
             Severity::Note,
             "horizon",
@@ -183,8 +186,7 @@ fn horizon(status: &HorizonStatus, stats: &Stats, now_ms: u64) -> Vec<Finding> {
         ));
     } else if stats.tombstones >= TOMBSTONES_MIN && now_ms.saturating_sub(closed >> 16) > ABSENCE_MAX_MS {
         let slowest = owners().filter(|member| member.closed == closed).map(|member| member.node.to_string());
-        let what =
-            format!("it is at {reached}; {} closed nothing for long", slowest.collect::<Vec<_>>().join(", "));
+        let what = format!("{reached}; {} closed nothing for long", slowest.collect::<Vec<_>>().join(", "));
         findings.push(Finding::new(
             Severity::Note,
             "horizon",
@@ -192,7 +194,7 @@ fn horizon(status: &HorizonStatus, stats: &Stats, now_ms: u64) -> Vec<Finding> {
             "Close on every member, with `syncline horizon DIR --close SECONDS`",
         ));
     } else {
-        findings.push(Finding::fine("horizon", format!("it is at {reached}")));
+        findings.push(Finding::fine("horizon", reached));
     }
     findings
 }

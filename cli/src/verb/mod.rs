@@ -4,6 +4,7 @@ mod cert;
 mod changes;
 mod checkpoint;
 mod compact;
+mod completions;
 mod del;
 mod demo;
 mod diff;
@@ -55,6 +56,8 @@ pub(crate) fn run(verb: &Verb, output: Output) -> Result<Verdict> {
         Verb::Doctor(args) => doctor::run(args, output),
         Verb::Watch(args) => watch::run(args, output),
         Verb::Plot(args) => plot::run(args, output),
+        Verb::Completions(args) => completions::completions(args, output),
+        Verb::Man(args) => completions::manual(args, output),
         Verb::Demo(args) => demo::run(args, output),
         Verb::DemoWriter(args) => demo::writer::run(args),
     }
