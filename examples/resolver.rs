@@ -1,5 +1,5 @@
-//! Values that replicas merge by a rule of one's own, instead of keeping the newer of two: sets of words that grow, and
-//! counters that any replica may add to.
+//! Values that replicas merge by a rule of one's own, instead of keeping the newer of two: sets of words that come and go,
+//! and counters that any replica may add to.
 //!
 //! A resolver joins two states of a key. Replicas meet in any order and again and again, so what it comes to may depend on
 //! neither. Run it with `cargo run --release --example resolver`; `counters.rs` does it without resolvers, by keys.
@@ -7,7 +7,7 @@
 //! Easy to get wrong: what a replica does has to be in the state. "Add 3" is no state; "node 7 has added 10 so far" is one,
 //! and of two of those the greater is the later.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use sync_proto::driver::run_pair;
 use sync_proto::{End, Options};
@@ -15,24 +15,59 @@ use syncline::clock::{Entropy, SystemEntropy};
 use syncline::replica::DbReplica;
 use syncline::{Builder, Db, Keyspace, Resolver, Result};
 
-/// A set of words, one a line and in order, so that equal sets are equal bytes.
+/// A set of words that come and go. Each word has a *causal length*, which is odd while it is there: adding it and removing
+/// it make it longer by one, and of two lengths the greater one is the later (Yu and Rostad, "A low-cost set CRDT based on
+/// causal lengths", 2020). The state is a line for each word (which has no line break in it), in order, so that equal sets are
+/// equal bytes.
 #[derive(Debug)]
-struct Union;
+struct Words;
 
-impl Resolver for Union {
+type Lengths = BTreeMap<String, u64>;
+
+impl Resolver for Words {
     fn name(&self) -> &str {
-        "union of lines"
+        "words by causal length"
     }
 
     fn merge(&self, _key: &[u8], older: &[u8], newer: &[u8]) -> Vec<u8> {
-        let lines = |state: &[u8]| lines(state).map(<[u8]>::to_vec).collect::<BTreeSet<_>>();
-        let union: Vec<Vec<u8>> = lines(older).union(&lines(newer)).cloned().collect();
-        union.join(&b'\n')
+        let mut merged = lengths(older);
+        for (word, length) in lengths(newer) {
+            let held = merged.entry(word).or_default();
+            *held = length.max(*held);
+        }
+        lines(&merged)
     }
 }
 
-fn lines(state: &[u8]) -> impl Iterator<Item = &[u8]> {
-    state.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
+/// Lines that are none come to nothing: a resolver never fails.
+fn lengths(state: &[u8]) -> Lengths {
+    let state = String::from_utf8_lossy(state);
+    let line = |line: &str| {
+        line.split_once(' ').and_then(|(length, word)| Some((word.to_owned(), length.parse().ok()?)))
+    };
+    state.lines().filter_map(line).collect()
+}
+
+fn lines(lengths: &Lengths) -> Vec<u8> {
+    lengths.iter().map(|(word, length)| format!("{length} {word}\n")).collect::<String>().into_bytes()
+}
+
+/// Has a word be there, or not.
+fn set(tags: &Keyspace, key: &str, word: &str, is_there: bool) -> Result<()> {
+    tags.fetch_update(key, |old| {
+        let mut lengths = lengths(old.unwrap_or_default());
+        let length = lengths.entry(word.to_owned()).or_default();
+        if (*length % 2 == 1) != is_there {
+            *length += 1;
+        }
+        Some(lines(&lengths))
+    })?;
+    Ok(())
+}
+
+fn words(tags: &Keyspace, key: &str) -> Result<Vec<String>> {
+    let lengths = lengths(&tags.get(key)?.map_or_else(Vec::new, |state| state.to_vec()));
+    Ok(lengths.into_iter().filter(|(_, length)| length % 2 == 1).map(|(word, _)| word).collect())
 }
 
 /// What each node has added and taken away so far: `node 8 | added 8 | taken 8`, by node.
@@ -91,17 +126,24 @@ fn value(counters: &Keyspace, key: &str) -> Result<i128> {
 
 /// Resolvers are brought at every opening; what they merge is written by their names.
 fn resolvers(builder: Builder) -> Builder {
-    builder.resolver(Union).resolver(Counter)
+    builder.resolver(Words).resolver(Counter)
 }
 
 fn keyspaces(db: &Db) -> Result<(Keyspace, Keyspace)> {
-    Ok((db.keyspace_with("tags", "union of lines")?, db.keyspace_with("visits", "counter of nodes")?))
+    Ok((db.keyspace_with("tags", "words by causal length")?, db.keyspace_with("visits", "counter of nodes")?))
 }
 
 fn draw() -> u64 {
     let mut bytes = [0; 8];
     SystemEntropy.fill(&mut bytes).expect("the operating system has randomness");
     u64::from_ne_bytes(bytes)
+}
+
+fn repair(left: &Db, right: &Db) {
+    let (outcome, _) =
+        run_pair(&DbReplica::new(left), &DbReplica::new(right), Options::new(draw()), &mut |_| ());
+    assert_eq!(outcome.end, End::Complete);
+    println!("repaired: {} entries differed", outcome.report.entries_differing);
 }
 
 fn main() -> Result<()> {
@@ -111,30 +153,28 @@ fn main() -> Result<()> {
     let (left_tags, left_visits) = keyspaces(&left)?;
     let (right_tags, right_visits) = keyspaces(&right)?;
 
-    // Both write the same keys, apart from each other. A put merges as well.
-    left_tags.put("note 1", "garden")?;
-    left_tags.put("note 1", "autumn")?;
-    right_tags.put("note 1", "plums")?;
+    set(&left_tags, "note 1", "garden", true)?;
+    set(&left_tags, "note 1", "draft", true)?;
+    repair(&left, &right);
+
+    // Both write the same keys, apart from each other.
+    set(&left_tags, "note 1", "autumn", true)?;
+    set(&left_tags, "note 1", "draft", false)?;
+    set(&right_tags, "note 1", "plums", true)?;
     for _ in 0..100 {
         add(&left_visits, "page", 1)?;
         add(&right_visits, "page", 2)?;
     }
     add(&right_visits, "page", -50)?;
-    for _ in 0..2 {
-        let (outcome, _) =
-            run_pair(&DbReplica::new(&left), &DbReplica::new(&right), Options::new(draw()), &mut |_| ());
-        assert_eq!(outcome.end, End::Complete);
-        println!("repaired: {} entries differed", outcome.report.entries_differing);
-    }
+    repair(&left, &right);
 
     for (tags, visits) in [(left_tags, left_visits), (right_tags, right_visits)] {
-        let found = tags.get("note 1")?.expect("both wrote it");
         println!(
             "note 1 is about {:?}, page has {} visits",
-            String::from_utf8_lossy(&found),
+            words(&tags, "note 1")?,
             value(&visits, "page")?
         );
-        assert_eq!(&found[..], b"autumn\ngarden\nplums");
+        assert_eq!(words(&tags, "note 1")?, ["autumn", "garden", "plums"]);
         assert_eq!(value(&visits, "page")?, 250);
     }
     assert_eq!(left.root()?, right.root()?);

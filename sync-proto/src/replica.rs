@@ -204,7 +204,7 @@ pub trait Replica: Send + Sync {
     ) -> Result<Box<dyn ValueWriter>, ReplicaError>;
 
     /// The table of members and of what is proven of them, as bytes that only replicas read; its checksum is
-    /// [`ReplicaInfo::members_checksum`]. Empty, with checksum 0, where there is none.
+    /// [`ReplicaInfo::members_checksum`], which is 0 where there are no members, whatever the bytes.
     fn table(&self) -> Result<Vec<u8>, ReplicaError> {
         Ok(Vec::new())
     }
