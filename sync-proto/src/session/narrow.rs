@@ -43,7 +43,7 @@ const PIECE_COUNT_MIN: u64 = 8;
 const CELL_LEN: u64 = 7;
 const LISTED_LEN: u64 = 2;
 /// Beyond so many pieces that differ their hashes have a byte more: two of different pieces are equal too often.
-const SHORT_HASHES_MAX: u64 = 1000;
+const SHORT_HASHES_MAX: u64 = 2500;
 /// Where pieces hold more entries than this on the average, those that differ are cut into finer ones.
 const FINE_ENTRY_COUNT: u64 = 512;
 
