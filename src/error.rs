@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::types::{NodeId, SeqNo};
+use crate::types::{KeyRange, NodeId, SeqNo, Stamp, ValueDigest};
 
 /// What the engine's fallible calls return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -34,6 +34,26 @@ pub enum Error {
         offset: u64,
         /// What did not hold.
         what: &'static str,
+    },
+    /// Keys that the question touches lie in spans of which a file is damaged, so what they hold is unknown: neither that they
+    /// are there nor that they are not. Heal the spans from a replica. Writes to them are taken meanwhile, and what was written
+    /// since can be read.
+    #[error("unknown for damage, until it is healed from a replica: {}", spans_text(spans))]
+    Unknown {
+        /// The spans, in order, of keys as they are stored: nine bytes of their keyspace's prefix, then the user's key.
+        spans: Vec<KeyRange>,
+    },
+    /// The value is damaged, while stamp and digest of its entry are intact. Heal it from a replica, or write it anew.
+    #[error("the value of a key of {} bytes is lost, though its entry is intact: {source}", key.len())]
+    ValueLost {
+        /// The key as it is stored: nine bytes of its keyspace's prefix, then the user's key.
+        key: Vec<u8>,
+        /// Stamp of the entry.
+        stamp: Stamp,
+        /// Digest of the value.
+        digest: ValueDigest,
+        /// Where the damage is.
+        source: Box<Error>,
     },
     /// Another process, or another handle of this one, has the store open for writing. Close that one first.
     #[error("{} is open elsewhere", path.display())]
@@ -155,4 +175,15 @@ impl Error {
     pub(crate) fn invalid(what: impl Into<String>) -> Error {
         Error::InvalidArgument { what: what.into() }
     }
+}
+
+/// The spans as a sentence has room for them.
+fn spans_text(spans: &[KeyRange]) -> String {
+    let end = |end: &Option<Vec<u8>>| {
+        end.as_ref().map_or("the end".to_owned(), |end| format!("\"{}\"", end.escape_ascii()))
+    };
+    let text = |span: &KeyRange| format!("\"{}\" to {}", span.start.escape_ascii(), end(&span.end));
+    let more = spans.len().saturating_sub(1);
+    let rest = if more > 0 { format!(" and {more} more spans") } else { String::new() };
+    spans.first().map(text).unwrap_or_default() + &rest
 }

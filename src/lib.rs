@@ -22,6 +22,7 @@ mod log;
 mod maintenance;
 mod manifest;
 mod merkle;
+mod quarantine;
 mod recovery;
 #[cfg(feature = "sync")]
 pub mod replica;
@@ -33,10 +34,10 @@ pub mod vfs;
 
 pub use db::{
     Builder, Change, Changes, CommittedBatch, CompareAndSwapError, Db, DeleteProgress, Entry, EntryDigest,
-    ExportReport, Health, HorizonStatus, ImportReport, Iter, Keys, Keyspace, Layout, MemberStatus,
-    MerkleLevel, Origin, RunLayout, Scrub, ScrubOptions, ScrubPosition, ScrubReport, ScrubStep,
-    SegmentLayout, Snapshot, Stats, TransferProgress, VerifyProgress, VerifyReport, Watch, WatchEvent,
-    WriteBatch,
+    ExportReport, HealReport, Health, HorizonStatus, ImportReport, Iter, Keys, Keyspace, Layout, LostValue,
+    MemberStatus, MerkleLevel, Origin, RunLayout, Scrub, ScrubOptions, ScrubPosition, ScrubReport, ScrubStep,
+    SegmentLayout, Snapshot, Stats, TransferProgress, UnknownSpan, VerifyProgress, VerifyReport, Watch,
+    WatchEvent, WriteBatch,
 };
 pub use error::{Error, Result};
 pub use maintenance::CompactProgress;

@@ -328,7 +328,7 @@ pub(crate) struct Part {
     #[arg(long = "keyspace", value_name = "NAME")]
     pub(crate) keyspace: Option<String>,
     /// Only keys that begin with this, of the default keyspace or the one that is named; may be given several times
-    #[arg(long = "prefix", value_parser = bytes(), conflicts_with_all = ["from", "to"])]
+    #[arg(long = "prefix", value_name = "PREFIX", value_parser = bytes(), conflicts_with_all = ["from", "to"])]
     pub(crate) prefixes: Vec<Bytes>,
     /// Only keys from this one on
     #[arg(long, value_name = "KEY", value_parser = bytes())]

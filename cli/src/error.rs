@@ -106,7 +106,7 @@ impl Error {
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self.kind() {
             "usage" => 2,
-            "corruption" | "stream" | "demo" => 1,
+            "corruption" | "unknown" | "value_lost" | "stream" | "demo" => 1,
             _ => 3,
         })
     }
@@ -138,6 +138,8 @@ fn store_kind(error: &syncline::Error) -> &'static str {
     use syncline::Error as E;
     match error {
         E::Corruption { .. } => "corruption",
+        E::Unknown { .. } => "unknown",
+        E::ValueLost { .. } => "value_lost",
         E::Stream { .. } => "stream",
         E::Locked { .. } => "locked",
         E::NotFound { .. } => "not_found",

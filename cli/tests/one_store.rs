@@ -320,8 +320,14 @@ fn damage_is_found_by_verify_and_never_read_as_absence() {
     assert_eq!(found["sound"], false);
     assert_ne!(found["problems"], json!([]));
     assert_eq!(folder.json("scrub s --rate 0", 1)["sound"], false);
-    assert_eq!(folder.json("get s bee", 1)["kind"], "corruption");
+    assert_eq!(folder.json("get s bee", 1)["kind"], "unknown");
     assert_eq!(folder.run("scan s").code, Some(1));
+    // Whoever writes gets past it, and remembers.
+    folder.text("put s another one");
+    folder.text("compact s");
+    assert_eq!(folder.json("stats s", 0)["unknown"].as_array().map(Vec::len), Some(1));
+    assert_eq!(folder.json("get s bee", 1)["kind"], "unknown");
+    assert_eq!(folder.json("digest s", 1)["kind"], "unknown");
 }
 
 #[test]

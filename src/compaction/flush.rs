@@ -22,7 +22,7 @@ use crate::vfs::ReadMode;
 /// Flushes the oldest sealed memtable. Nothing happens if none waits.
 ///
 /// # Errors
-/// `Corruption` or `Io` of the runs: nothing has changed. `Io` of a write: the store is poisoned.
+/// `Io` of the runs: nothing has changed. `Io` of a write: the store is poisoned.
 pub(crate) fn flush_oldest(store: &Store) -> Result<()> {
     let Some(job) = store.flush_job() else { return Ok(()) };
     span!("flush", through = job.sealed.last.0);
@@ -31,14 +31,14 @@ pub(crate) fn flush_oldest(store: &Store) -> Result<()> {
     let memtable = &job.sealed.memtable;
     if store.measure.index {
         // It is the oldest one, so below it are the runs alone.
-        settle(memtable, memtable.key_count(), &[], &job.levels, &store.measure)?;
+        let settle = |levels: &Levels| settle(memtable, memtable.key_count(), &[], levels, &store.measure);
+        store.past_damage(&job.levels, |levels, _| settle(levels))?;
     }
     let id = store.next_file();
     let (base, bounds, properties) = store.note(write_run(store, &job, id))?;
     let run = Run::open(&**vfs, dir, id, store.options.read_mode, store.measure.hasher.clone());
     let run = Arc::new(store.note(run)?);
-    let levels = job.levels.with_newest(run.clone());
-    let base = cut(&base, &levels, bounds, job.ended, &store.measure)?;
+    let base = cut(store, &base, &job.levels.with_newest(run.clone()), bounds, job.ended)?;
     let merkle = store.note(write_merkle(store, &job, &base))?;
     let merkle_len = store.note(merkle::file_len(&**vfs, dir, &merkle))?;
     if !properties.referenced.is_empty() || job.state.retain_log_bytes > 0 {
@@ -89,17 +89,22 @@ fn decreed_by(key: &[u8], measure: &Measure) -> Vec<Bound> {
         .collect()
 }
 
-/// Cuts `base`, which describes what `levels` hold and has not ended, at what are no bounds of it yet.
+/// Cuts `base`, which describes what `levels` hold and has not ended, at what are no bounds of it yet. Buckets with unknown
+/// keys stay whole, for their sums are wrong.
 pub(super) fn cut(
+    store: &Store,
     base: &Base,
     levels: &Levels,
     bounds: Vec<Bound>,
     ended: Option<Epoch>,
-    measure: &Measure,
 ) -> Result<Base> {
     let pending = base.pending_cuts(bounds);
-    let cuts = pending.iter().map(|pending| parts(levels, pending, ended, measure));
-    let cuts = cuts.collect::<Result<Vec<_>>>()?;
+    let cuts = store.past_damage(levels, |levels, unknown| {
+        let is_known = |pending: &&PendingCut| unknown.check_range(&pending.range).is_ok();
+        let cuts =
+            pending.iter().filter(is_known).map(|pending| parts(levels, pending, ended, &store.measure));
+        cuts.collect::<Result<Vec<_>>>()
+    })?;
     base.cut(cuts).map_err(|_| {
         let file = levels.runs().first().map(|run| run.path().to_owned()).unwrap_or_default();
         Error::corruption(&file, 0, "the entries of a bucket do not add up to its sum; run `verify`")

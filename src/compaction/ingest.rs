@@ -133,7 +133,11 @@ impl<'a> Ingest<'a> {
         };
         let IngestJob { seqno, stamp, .. } = *job;
         let head = HeadRef { seqno, stamp, kind: Kind::Put, expires_at: 0, meta: &[], value };
-        let replaced = job.levels.get(key, hash)?.map(|head| measure.entry(key, hash, &head));
+        let replaced = match job.levels.get(key, hash) {
+            Ok(replaced) => replaced,
+            Err(_) => store.past_damage(&job.levels, |levels, _| levels.get(key, hash))?,
+        };
+        let replaced = replaced.map(|head| measure.entry(key, hash, &head));
         let replaced = replaced.map(|replaced| replaced.after(job.ended));
         self.fold.add(key, Some(measure.stored(key, hash, &head)), replaced);
         if let Some(level) = measure.fence_level(hash) {
@@ -155,7 +159,7 @@ impl<'a> Ingest<'a> {
         let values = store.note(values.finish())?;
         let run = Run::open(vfs, dir, id, store.options.read_mode, measure.hasher.clone());
         let run = Arc::new(store.note(run)?);
-        let base = cut(&fold.finish(), &job.levels.with_newest(run.clone()), bounds, job.ended, measure)?;
+        let base = cut(store, &fold.finish(), &job.levels.with_newest(run.clone()), bounds, job.ended)?;
         let merkle = store.note(write_merkle(store, job, &base))?;
         let merkle_len = store.note(merkle::file_len(vfs, dir, &merkle))?;
         store.sync_dir()?;

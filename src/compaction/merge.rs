@@ -4,6 +4,8 @@
 //! horizon as well, for then no older version is left that it hides. Easy to get
 //! wrong: the merged run takes the place of its inputs among the ages, wherever flushes have moved it meanwhile.
 //!
+//! A damaged block of an input is left out, and its span is unknown from then on; of what is unknown nothing is dropped.
+//!
 //! Where its inputs point into segments that may be mostly garbage, a merge first walks all heads to count what is left of
 //! each, and then moves what is left of some (`relocate`).
 
@@ -15,7 +17,7 @@ use crate::format::FileKind;
 use crate::horizon::rule;
 use crate::index::{MergeCursor, Run, RunValue, RunWriter};
 use crate::store::{Store, View};
-use crate::types::{FileId, KeyRange};
+use crate::types::{FileId, KeyRange, successor};
 
 /// A merge under way.
 #[derive(Debug)]
@@ -31,6 +33,16 @@ pub(crate) struct Merge {
     /// What ended at or before this goes.
     horizon: u64,
     relocation: Option<Relocation>,
+    /// What was healed since it began: there a newer run holds what its inputs held.
+    healed: Vec<KeyRange>,
+}
+
+/// A walk over the present runs among `inputs`, behind the key `after`.
+fn cursor(store: &Store, inputs: &[FileId], after: Option<&[u8]>) -> MergeCursor {
+    let (view, _) = store.read_point();
+    let runs = view.levels.runs().iter().filter(|run| inputs.contains(&run.id()));
+    let start = after.map(successor).unwrap_or_default();
+    MergeCursor::new(std::iter::empty(), runs, &KeyRange::new(start, None))
 }
 
 /// Entries that a step counts for each KiB that it might write instead; that takes about as long.
@@ -70,13 +82,23 @@ impl Merge {
         let vfs = &*store.options.environment.vfs;
         let compression = store.identity().compression;
         let writer = store.note(RunWriter::create(vfs, &store.dir, id, entries, compression))?;
-        let cursor = MergeCursor::new(std::iter::empty(), runs.iter(), &KeyRange::all());
-        let inputs = runs.iter().map(|run| run.id()).collect();
+        let inputs: Vec<FileId> = runs.iter().map(|run| run.id()).collect();
+        let cursor = cursor(store, &inputs, None);
         let input_bytes = runs.iter().map(|run| run.len()).sum();
         let count = Count::begin(view.clone(), runs);
         let reaches_oldest = runs.last().map(|run| run.id()) == view.levels.runs().last().map(|run| run.id());
         let horizon = if reaches_oldest { store.horizon() } else { 0 };
-        Ok(Merge { inputs, input_bytes, cursor, id, writer: Some(writer), count, horizon, relocation: None })
+        Ok(Merge {
+            inputs,
+            input_bytes,
+            cursor,
+            id,
+            writer: Some(writer),
+            count,
+            horizon,
+            relocation: None,
+            healed: Vec::new(),
+        })
     }
 
     /// The number of the run that it makes.
@@ -92,22 +114,39 @@ impl Merge {
     /// Writes about `bytes` more; `true` when the merged run has taken its inputs' place.
     ///
     /// # Errors
-    /// `Corruption` or `Io` of an input: nothing has changed. `Io` of a write: the store is poisoned.
+    /// `Io` of an input: nothing has changed. `Io` of a write: the store is poisoned.
     pub(crate) fn step(&mut self, store: &Store, bytes: u64) -> Result<bool> {
         span!("merge", run = self.id.0, inputs = self.inputs.len());
         if let Some(count) = &mut self.count {
-            let is_counted = !count.step((bytes / 1024 * COUNTED_PER_KIB).max(1))?;
-            if is_counted {
-                self.relocation = self.count.take().and_then(Count::finish);
+            match count.step((bytes / 1024 * COUNTED_PER_KIB).max(1)) {
+                Ok(true) => {}
+                Ok(false) => self.relocation = self.count.take().and_then(Count::finish),
+                // What cannot be counted stays where it is.
+                Err(error) if store.quarantine(&error)?.is_some() => self.count = None,
+                Err(error) => return Err(error),
             }
             return Ok(false);
         }
         let Some(writer) = &mut self.writer else { return Ok(true) };
         let moved = |relocation: &Option<Relocation>| relocation.as_ref().map_or(0, Relocation::len);
         let until = writer.len() + moved(&self.relocation) + bytes;
+        let unknown = store.unknown();
         while writer.len() + moved(&self.relocation) < until {
-            let Some((key, mut head)) = self.cursor.step()? else { return self.finish(store).map(|()| true) };
-            if rule::may_drop(head.kind.end(head.stamp, head.expires_at), self.horizon, false, false) {
+            let (key, mut head) = match self.cursor.step() {
+                Ok(Some(next)) => next,
+                Ok(None) => return self.finish(store).map(|()| true),
+                Err(error) => {
+                    if store.quarantine(&error)?.is_none() {
+                        return Err(error);
+                    }
+                    // The next step goes on with what is left.
+                    self.cursor = cursor(store, &self.inputs, Some(writer.last_key()));
+                    return Ok(false);
+                }
+            };
+            let is_unknown = || !unknown.is_empty() && unknown.contains(key);
+            let end = head.kind.end(head.stamp, head.expires_at);
+            if rule::may_drop(end, self.horizon, false, false) && !is_unknown() {
                 continue;
             }
             if let (Some(relocation), RunValue::Log(location, digest)) = (&mut self.relocation, head.value) {
@@ -128,9 +167,15 @@ impl Merge {
         let vfs = &store.options.environment.vfs;
         let run =
             Run::open(&**vfs, &store.dir, self.id, store.options.read_mode, store.measure.hasher.clone());
-        store.install_merge(&self.inputs, Arc::new(store.note(run)?), &moved)?;
+        let run = store.note(run)?.with_holes(&self.healed);
+        store.install_merge(&self.inputs, Arc::new(run), &moved)?;
         let paths: Vec<_> = self.inputs.iter().map(|id| store.dir.join(FileKind::Run.name(id.0))).collect();
         store.remove_files(&paths)
+    }
+
+    /// Notes that `range` was healed, so that whatever the merged run has of it is passed over.
+    pub(crate) fn healed(&mut self, range: &KeyRange) {
+        self.healed.push(range.clone());
     }
 
     /// Gives the merge up; its inputs stay.

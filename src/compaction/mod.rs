@@ -6,11 +6,13 @@
 //! at a time, and two merges have no input in common; so a merge's inputs stay neighbours whatever comes in before them.
 
 mod flush;
+mod heal;
 mod ingest;
 mod merge;
 mod relocate;
 mod value_files;
 
 pub(crate) use flush::flush_oldest;
+pub(crate) use heal::{Healed, heal};
 pub(crate) use ingest::ingest;
 pub(crate) use merge::Merge;

@@ -23,8 +23,8 @@ use crate::manifest::ReplicaSet;
 use crate::recovery::{self, Checkpoint, CheckpointProgress, Opened, RecoveryReport};
 use crate::resolver::LAST_WRITER_WINS;
 use crate::store::{
-    Admission, DEFAULT_KEYSPACE, Durability, Prefix, Store, VisibleEntry, Write, Writes, catalogue_key,
-    check_name, default_prefix, replicated,
+    Admission, AtUnknown, DEFAULT_KEYSPACE, Durability, Prefix, Store, VisibleEntry, Write, Writes,
+    catalogue_key, check_name, default_prefix, replicated,
 };
 use crate::types::{Head, NodeId, RangeSum, Slice};
 
@@ -208,8 +208,13 @@ impl Db {
     /// # Errors
     /// `Corruption` or `Io` while reading the catalogue.
     pub fn keyspaces(&self) -> Result<Vec<String>> {
+        self.keyspaces_by(AtUnknown::Stop)
+    }
+
+    /// As [`Db::keyspaces`], told what to do where the catalogue is unknown.
+    pub(super) fn keyspaces_by(&self, at_unknown: AtUnknown) -> Result<Vec<String>> {
         let mut names = vec![DEFAULT_KEYSPACE.to_owned()];
-        for (name, _) in self.inner.store.catalogue()? {
+        for (name, _) in self.inner.store.catalogue(at_unknown)? {
             if names.last() != Some(&name) {
                 names.push(name);
             }
@@ -218,14 +223,14 @@ impl Db {
     }
 
     fn resolvers_of(&self, name: &str) -> Result<Vec<String>> {
-        let catalogue = self.inner.store.catalogue()?.into_iter();
+        let catalogue = self.inner.store.catalogue(AtUnknown::Stop)?.into_iter();
         Ok(catalogue.filter(|(other, _)| other == name).map(|(_, resolver)| resolver).collect())
     }
 
     /// Names by the prefixes of inner keys.
     pub(crate) fn keyspace_names(&self) -> Result<BTreeMap<Prefix, Arc<str>>> {
         let hasher = &self.inner.store.measure.hasher;
-        let catalogue = self.inner.store.catalogue()?;
+        let catalogue = self.inner.store.catalogue(AtUnknown::Skip)?;
         let named =
             |(name, resolver): &(String, String)| (Prefix::of(hasher, name, resolver), name.as_str().into());
         let mut names: BTreeMap<_, _> = catalogue.iter().map(named).collect();
@@ -357,7 +362,10 @@ impl Db {
         match self.inner.store.poison_reason() {
             Some(reason) => Health::Poisoned { reason },
             None if self.is_read_only() => Health::ReadOnly,
-            None => Health::Good,
+            None => match (self.unknown_spans().len() as u64, self.lost_values().len() as u64) {
+                (0, 0) => Health::Good,
+                (unknown_spans, lost_values) => Health::Damaged { unknown_spans, lost_values },
+            },
         }
     }
 
@@ -452,6 +460,10 @@ impl Db {
         let store = &self.inner.store;
         let (view, at) = store.newest();
         ask(Point { store, view: &view, at, prefix })
+    }
+
+    pub(super) fn maintenance(&self) -> &Maintenance {
+        &self.inner.maintenance
     }
 
     pub(crate) fn store(&self) -> &Arc<Store> {

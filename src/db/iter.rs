@@ -1,15 +1,15 @@
 //! Iterators over a keyspace: owned, double-ended, `Send`, each a frozen view of the moment it was made.
 //!
-//! Easy to get wrong: after an error an iterator goes on returning it; it never skips what it could not read.
+//! Easy to get wrong: after an error an iterator goes on returning it; it never skips what it could not read, unless it is told to
+//! go on behind keys that are unknown.
 
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 use super::Db;
-use crate::error::Result;
-use crate::index::MergeCursor;
-use crate::store::{View, user_key};
-use crate::types::{KeyRange, Slice};
+use crate::error::{Error, Result};
+use crate::store::{View, Walk, user_key};
+use crate::types::{KeyRange, Slice, ValueDigest};
 
 /// One entry: a key and its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,12 +46,12 @@ pub struct Iter {
 }
 
 /// One step of a cursor, from either end.
-type Step = fn(&mut MergeCursor) -> Result<bool>;
+type Step = fn(&mut Walk) -> Result<bool>;
 
 /// Keys in order, without reading values.
 #[derive(Debug)]
 pub struct Keys {
-    cursor: MergeCursor,
+    walk: Walk,
     /// Keeps the store open.
     db: Db,
     view: Arc<View>,
@@ -60,16 +60,17 @@ pub struct Keys {
 }
 
 impl Keys {
-    pub(super) fn new(cursor: MergeCursor, db: Db, view: Arc<View>) -> Keys {
-        Keys { now_ms: db.now_ms(), cursor, db, view }
+    pub(super) fn new(walk: Walk, db: Db, view: Arc<View>) -> Keys {
+        Keys { now_ms: db.now_ms(), walk, db, view }
     }
 
     /// Moves to the least key that is left. `false` if there is none.
     ///
     /// # Errors
-    /// `Corruption` or `Io` of a run, from then on always.
+    /// `Unknown` where keys are unknown for damage, and everything before them was shown, `Corruption` or `Io` of a run where
+    /// damage is met for the first time; from then on always.
     pub fn advance(&mut self) -> Result<bool> {
-        self.step(MergeCursor::advance)
+        self.step(Walk::advance)
     }
 
     /// Moves to the greatest key that is left. `false` if there is none.
@@ -77,22 +78,39 @@ impl Keys {
     /// # Errors
     /// As [`Keys::advance`].
     pub fn advance_back(&mut self) -> Result<bool> {
-        self.step(MergeCursor::advance_back)
+        self.step(Walk::advance_back)
     }
 
     /// The key that the last advance moved to; empty before it and at the end.
     pub fn key(&self) -> &[u8] {
-        user_key(self.cursor.key())
+        user_key(self.walk.key())
     }
 
     /// Moves to the next entry that is shown.
     fn step(&mut self, step: Step) -> Result<bool> {
-        while step(&mut self.cursor)? {
-            if self.cursor.is_visible(self.now_ms) {
+        while step(&mut self.walk).map_err(|error| self.db.store().met(error))? {
+            if self.walk.is_visible(self.now_ms) {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// What is told of the value where the walk stands if reading it has failed with `error`.
+    #[cold]
+    fn lost(&self, digest: ValueDigest, error: Error) -> Error {
+        match self.walk.stamp() {
+            Some(stamp) => self.db.store().met_value(self.walk.key(), (stamp, digest), error),
+            None => error,
+        }
+    }
+
+    /// Goes on behind keys that are unknown, where the walk would otherwise end with [`Error::Unknown`]. Damage that nobody
+    /// has met yet still is an error.
+    #[must_use]
+    pub fn skip_unknown(mut self) -> Keys {
+        self.walk.skip_unknown();
+        self
     }
 
     fn next_key(&mut self, step: Step) -> Option<Result<Vec<u8>>> {
@@ -107,19 +125,25 @@ impl Iterator for Keys {
     type Item = Result<Vec<u8>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.next_key(MergeCursor::advance)
+        self.next_key(Walk::advance)
     }
 }
 
 impl DoubleEndedIterator for Keys {
     fn next_back(&mut self) -> Option<Self::Item> {
-        self.next_key(MergeCursor::advance_back)
+        self.next_key(Walk::advance_back)
     }
 }
 
 impl Iter {
     pub(super) fn new(keys: Keys) -> Iter {
         Iter { keys, from_log: None }
+    }
+
+    /// As [`Keys::skip_unknown`].
+    #[must_use]
+    pub fn skip_unknown(self) -> Iter {
+        Iter { keys: self.keys.skip_unknown(), ..self }
     }
 
     /// The same walk over keys alone, which reads no value from the log.
@@ -130,9 +154,9 @@ impl Iter {
     /// Moves to the least entry that is left. `false` if there is none.
     ///
     /// # Errors
-    /// `Corruption` or `Io`; of a run, from then on always.
+    /// As [`Keys::advance`], and `ValueLost`.
     pub fn advance(&mut self) -> Result<bool> {
-        self.step(MergeCursor::advance)
+        self.step(Walk::advance)
     }
 
     /// Moves to the greatest entry that is left. `false` if there is none.
@@ -140,7 +164,7 @@ impl Iter {
     /// # Errors
     /// As [`Iter::advance`].
     pub fn advance_back(&mut self) -> Result<bool> {
-        self.step(MergeCursor::advance_back)
+        self.step(Walk::advance_back)
     }
 
     /// The key that the last advance moved to; empty before it and at the end.
@@ -151,15 +175,16 @@ impl Iter {
     /// The value that the last advance moved to; empty before it and at the end.
     pub fn value(&self) -> &[u8] {
         // A value that is elsewhere was read when the walk moved to it.
-        self.from_log.as_deref().unwrap_or_else(|| self.keys.cursor.value())
+        self.from_log.as_deref().unwrap_or_else(|| self.keys.walk.value())
     }
 
     fn step(&mut self, step: Step) -> Result<bool> {
         self.from_log = None;
         let is_found = self.keys.step(step)?;
-        if let Some((location, digest)) = self.keys.cursor.log_value() {
+        if let Some((location, digest)) = self.keys.walk.log_value() {
             let hasher = &self.keys.db.store().measure.hasher;
-            self.from_log = Some(self.keys.view.log_value(location, digest, hasher)?);
+            let value = self.keys.view.log_value(location, digest, hasher);
+            self.from_log = Some(value.map_err(|error| self.keys.lost(digest, error))?);
         }
         Ok(is_found)
     }
@@ -169,7 +194,7 @@ impl Iter {
             Ok(true) => {
                 let value = match self.from_log.take() {
                     Some(value) => value,
-                    None => self.keys.cursor.value_slice()?,
+                    None => self.keys.walk.value_slice()?,
                 };
                 Some(Ok(Entry { key: self.key().to_vec(), value }))
             }
@@ -183,13 +208,13 @@ impl Iterator for Iter {
     type Item = Result<Entry>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.entry(MergeCursor::advance)
+        self.entry(Walk::advance)
     }
 }
 
 impl DoubleEndedIterator for Iter {
     fn next_back(&mut self) -> Option<Self::Item> {
-        self.entry(MergeCursor::advance_back)
+        self.entry(Walk::advance_back)
     }
 }
 

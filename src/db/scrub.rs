@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use super::Db;
 use crate::error::Error;
-use crate::index::Run;
+use crate::index::{HeadRef, Run, RunValue};
 use crate::maintenance::TokenBucket;
+use crate::quarantine::LostValue;
 use crate::store::View;
 
 /// Bytes after which a step ends.
@@ -191,22 +192,34 @@ impl Scrub {
     }
 
     fn block(&mut self, view: &View, run: &Run, block: u64) {
+        let store = self.db.store().clone();
         let mut values = Vec::new();
         self.report.blocks += 1;
-        match run.recheck(block, |location, digest| values.push((location, digest))) {
+        let each = |key: &[u8], head: HeadRef<'_>| {
+            if let RunValue::Log(location, digest) = head.value {
+                values.push((key.to_vec(), head.stamp, location, digest));
+            }
+        };
+        match run.recheck(block, each) {
             Ok(len) => self.report.bytes += len,
             Err(error) => {
                 self.report.bytes += 1;
+                // Should that fail, the store is poisoned, and the damage is met again.
+                let _ = store.quarantine(&error);
                 self.note(Some(error));
             }
         }
-        for (location, digest) in values {
+        let mut lost = Vec::new();
+        for (key, stamp, location, digest) in values {
             self.report.values += 1;
             self.report.bytes += u64::from(location.len);
-            let hasher = &self.db.store().measure.hasher;
-            let damage = view.log_value(location, digest, hasher).err();
+            let damage = view.log_value(location, digest, &store.measure.hasher).err();
+            if matches!(damage, Some(Error::Corruption { .. })) {
+                lost.push((key, LostValue { stamp, digest }));
+            }
             self.note(damage);
         }
+        let _ = store.lose_values(lost);
     }
 
     fn note(&mut self, damage: Option<Error>) {

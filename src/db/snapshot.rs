@@ -64,8 +64,8 @@ impl Snapshot {
     }
 
     pub(super) fn walk(&self, keyspace: &Keyspace, range: &KeyRange) -> Iter {
-        let cursor = self.view.cursor(&keyspace.prefix().range(range), self.seqno);
-        Iter::new(Keys::new(cursor, self.db.clone(), self.view.clone()))
+        let walk = self.view.walk(&keyspace.prefix().range(range), self.seqno);
+        Iter::new(Keys::new(walk, self.db.clone(), self.view.clone()))
     }
 
     fn point<'a>(&'a self, keyspace: &'a Keyspace) -> Point<'a> {

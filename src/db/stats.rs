@@ -2,6 +2,7 @@
 
 use super::Db;
 use crate::error::Result;
+use crate::store::AtUnknown;
 use crate::types::{Compression, Fingerprint, SeqNo, Written};
 
 /// Whether a store takes writes.
@@ -10,6 +11,13 @@ use crate::types::{Compression, Fingerprint, SeqNo, Written};
 pub enum Health {
     /// It does.
     Good,
+    /// It does, but what it held of some keys is lost until it is healed from a replica.
+    Damaged {
+        /// Number of spans whose keys are unknown; [`Db::unknown_spans`] names them.
+        unknown_spans: u64,
+        /// Number of large values that are lost while their entries are intact; [`Db::lost_values`] names them.
+        lost_values: u64,
+    },
     /// It was opened for reading.
     ReadOnly,
     /// A write failed; the store reads at its durable state until it is reopened.
@@ -19,7 +27,7 @@ pub enum Health {
     },
 }
 
-/// Sizes and counts of a store. Everything is as of the call and costs no walk over entries.
+/// Sizes and counts of a store. While keys are unknown for damage, what is counted is the rest. Everything is as of the call and costs no walk over entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -29,7 +37,7 @@ pub struct Stats {
     pub tombstones: u64,
     /// Bytes of keys and values of both.
     pub live_bytes: u64,
-    /// Fingerprint of everything replicated.
+    /// Fingerprint of everything replicated. While keys are unknown it is good for nothing; [`Db::root`] refuses it then.
     pub root: Fingerprint,
     /// Number of keyspaces.
     pub keyspaces: u64,
@@ -69,6 +77,10 @@ pub struct Stats {
     pub buckets: u64,
     /// Stamp (clock part) below which tombstones may go.
     pub horizon: u64,
+    /// Spans whose keys are unknown for damage; [`Db::unknown_spans`] names them.
+    pub unknown_spans: u64,
+    /// Large values that are lost while their entries are intact; [`Db::lost_values`] names them.
+    pub lost_values: u64,
     /// Whether writes are taken.
     pub health: Health,
 }
@@ -95,8 +107,8 @@ impl Stats {
 
     pub(super) fn of(db: &Db) -> Result<Stats> {
         let store = db.store();
-        let root = store.fingerprint(&crate::store::replicated())?;
-        let catalogue = store.fingerprint(&crate::store::Prefix::CATALOGUE.whole())?;
+        let root = store.known_sum(&crate::store::replicated())?;
+        let catalogue = store.known_sum(&crate::store::Prefix::CATALOGUE.whole())?;
         let user = root - catalogue;
         let sizes = store.sizes();
         Ok(Stats {
@@ -104,7 +116,7 @@ impl Stats {
             tombstones: user.counts.tombstones,
             live_bytes: user.counts.bytes,
             root: root.fingerprint,
-            keyspaces: db.keyspaces()?.len() as u64,
+            keyspaces: db.keyspaces_by(AtUnknown::Skip)?.len() as u64,
             visible: sizes.visible,
             durable: sizes.durable,
             flushed: sizes.flushed,
@@ -123,6 +135,8 @@ impl Stats {
             written: sizes.written,
             buckets: sizes.buckets,
             horizon: sizes.horizon,
+            unknown_spans: db.unknown_spans().len() as u64,
+            lost_values: db.lost_values().len() as u64,
             health: db.health(),
         })
     }

@@ -91,9 +91,11 @@ impl Db {
         let measure = &store.measure;
         let mut writer = StreamWriter::begin(output, &state.set, state.horizon)?;
         let (mut entries, mut root) = (0u64, RangeSum::ZERO);
-        for found in view.cursor(&replicated(), seqno) {
-            let (key, head) = found?;
-            writer.push(&key, &head, &view.value(&head, &measure.hasher)?)?;
+        for found in view.walk(&replicated(), seqno) {
+            let (key, head) = found.map_err(|error| store.met(error))?;
+            let value = view.value(&head, &measure.hasher);
+            let value = value.map_err(|error| store.met_value(&key, (head.stamp, head.digest), error))?;
+            writer.push(&key, &head, &value)?;
             root += measure.entry(&key, measure.hasher.key(&key), &head).sum;
             entries += 1;
             let so_far = TransferProgress { entries, bytes: writer.len() };

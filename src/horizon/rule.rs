@@ -18,6 +18,18 @@ pub(crate) enum Source {
     },
 }
 
+impl Source {
+    /// The same, of an entry whose key the store does not know if `is_unknown`.
+    pub(crate) fn of_key(self, is_unknown: bool) -> Source {
+        match self {
+            Source::Session { in_good_standing, wanted } => {
+                Source::Session { in_good_standing, wanted: wanted || is_unknown }
+            }
+            Source::Outside => Source::Outside,
+        }
+    }
+}
+
 /// Whether an entry stamped `hlc` from `source`, which the store neither holds nor covers, is refused.
 ///
 /// Everything with a stamp up to the horizon is proven to be known, so what is not known was dropped and must not come
@@ -48,7 +60,6 @@ pub(crate) fn cut(own: u64, peer: u64) -> u64 {
 }
 
 /// Whether an entry stamped `hlc` survives where a span is replaced by a peer's entries at `cut` and the peer lacks it.
-#[cfg_attr(not(test), expect(dead_code, reason = "no span is replaced yet"))]
 pub(crate) fn survives(hlc: u64, cut: u64) -> bool {
     hlc > cut
 }

@@ -71,14 +71,24 @@ impl RunCursor {
     pub(super) fn new(run: Arc<Run>, range: Arc<KeyRange>) -> RunCursor {
         let beginning = Position { block: 0, index: Some(0) };
         let find = |key: &[u8]| {
-            let block = run.find_block(key);
+            let block = run.block_at(key);
             block.map_or(beginning, |block| Position { block, index: None })
+        };
+        // At either end there may be a block that is passed over, has nothing of the range, and must not be read.
+        let is_passed_over = |at: &Position| at.index.is_none() && run.is_passed_over(at.block);
+        let first = |key: &[u8]| match find(key) {
+            at if is_passed_over(&at) => Position { block: at.block + 1, index: Some(0) },
+            at => at,
+        };
+        let last = |key: &[u8]| match find(key) {
+            at if is_passed_over(&at) => Position { index: Some(0), ..at },
+            at => at,
         };
         let past_the_last = Position { block: run.block_count(), index: Some(0) };
         let (low, high) = match &range.end {
             _ if range.is_empty() => (beginning, beginning),
-            Some(end) => (find(&range.start), find(end)),
-            None => (find(&range.start), past_the_last),
+            Some(end) => (first(&range.start), last(end)),
+            None => (first(&range.start), past_the_last),
         };
         RunCursor { run, range, low, high, front: Stand::default(), back: Stand::default() }
     }

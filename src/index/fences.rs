@@ -89,7 +89,7 @@ impl<'a> FencesReader<'a> {
 }
 
 /// The block index of a run, open for searching. Takes about 30 bytes of memory for each block.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Fences {
     blocks: Vec<BlockFence>,
     /// Where the last block ends.
@@ -101,7 +101,7 @@ pub(super) struct Fences {
 }
 
 /// A block, and its fence but for the prefix of its section.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct BlockFence {
     /// The first bytes as a number that orders as they do, filled up with zeros.
     head: u64,
@@ -115,7 +115,7 @@ struct BlockFence {
 
 /// Neighbouring blocks whose fences begin with as many equal bytes as the keys of a keyspace, or more. The range of their
 /// heads is cut into equal *buckets*, about one for each block.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Section {
     first_fence: Vec<u8>,
     prefix_len: usize,
@@ -202,6 +202,12 @@ impl Fences {
     pub(super) fn place(&self, number: usize) -> Option<Range<u64>> {
         let start = self.blocks.get(number)?.start;
         Some(start..self.blocks.get(number + 1).map_or(self.end, |next| next.start))
+    }
+
+    /// The number of the block that byte `offset` of the file lies in, if it lies in one.
+    pub(super) fn number_at(&self, offset: u64) -> Option<usize> {
+        let after = self.blocks.partition_point(|block| block.start <= offset);
+        after.checked_sub(1).filter(|_| offset < self.end)
     }
 
     /// The fence of block `number`, if there is one.

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hash::KeyHash;
-use crate::types::{FileId, Head, SegmentId};
+use crate::types::{FileId, Head, KeyRange, SegmentId};
 
 use super::entry::HeadRef;
 use super::found::Found;
@@ -125,6 +125,37 @@ impl Levels {
         let replace =
             |run: &Arc<Run>| if inputs.contains(&run.id()) { merged.take() } else { Some(run.clone()) };
         Levels { runs: self.runs.iter().filter_map(replace).collect() }
+    }
+
+    /// The run that `error` tells a damaged block of, and the keys that are lost with it.
+    pub(crate) fn damaged_by(&self, error: &Error) -> Option<(Arc<Run>, KeyRange)> {
+        let Error::Corruption { file, offset, .. } = error else { return None };
+        let run = self.runs.iter().find(|run| run.path() == file)?;
+        Some((run.clone(), run.damaged_at(*offset)?))
+    }
+
+    /// The runs whose keys reach into `range`.
+    pub(crate) fn reaching_into<'a>(&'a self, range: &'a KeyRange) -> impl Iterator<Item = &'a Arc<Run>> {
+        self.runs.iter().filter(|run| {
+            let (first, last) = &run.properties().keys;
+            range.start <= *last && range.end.as_ref().is_none_or(|end| end > first)
+        })
+    }
+
+    /// These runs, of each of which a hole in `range` is passed over if `is_meant`.
+    pub(crate) fn with_hole(&self, range: &KeyRange, is_meant: impl Fn(&Run) -> bool) -> Levels {
+        let holed = |run: &Arc<Run>| match is_meant(run) {
+            true => Arc::new(run.with_holes([range])),
+            false => run.clone(),
+        };
+        Levels { runs: self.runs.iter().map(holed).collect() }
+    }
+
+    /// These runs with the holes that they have in `newer`, as far as they are there.
+    pub(crate) fn refreshed(&self, newer: &Levels) -> Levels {
+        let same =
+            |run: &Arc<Run>| newer.runs.iter().find(|other| other.id() == run.id()).unwrap_or(run).clone();
+        Levels { runs: self.runs.iter().map(same).collect() }
     }
 
     /// Bytes of values in the log that any run points to, by segment.

@@ -10,7 +10,6 @@
 //! Easy to get wrong: versions are never taken out, because the durable sequence number may come to rest on any commit;
 //! memory is bounded by sealing the memtable when it is full. And [`Memtable::insert`] is for one thread at a time.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
@@ -125,15 +124,14 @@ impl Memtable {
     /// The same versions over layers that count what `below` says for some keys, and for the others what they counted before.
     pub(crate) fn over(
         &self,
-        below: &BTreeMap<Vec<u8>, EntrySum>,
+        below: impl Fn(&[u8]) -> Option<Below>,
         hash: impl Fn(&[u8]) -> KeyHash,
     ) -> Memtable {
         let memtable = Memtable::new();
         for Version { head, cell, .. } in self.versions.iter() {
             if let Some(cell) = self.cell(*cell) {
                 let key = &cell.key;
-                let below = below.get(&key[..]).map(|below| Below::Known(Some(*below)));
-                let below = below.unwrap_or_else(|| self.known_below(cell));
+                let below = below(key).unwrap_or_else(|| self.known_below(cell));
                 memtable.insert(key.clone(), hash(key), head.clone(), below);
             }
         }

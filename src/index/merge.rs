@@ -48,7 +48,13 @@ impl MergeCursor {
             let (first, last) = &run.properties().keys;
             if range.start <= *last && range.end.as_ref().is_none_or(|end| end > first) {
                 hasher = Some(run.hasher().clone());
-                sources.push(Source::new(Walk::Run(RunCursor::new(run.clone(), shared.clone()))));
+                let mut walk =
+                    |range| sources.push(Source::new(Walk::Run(RunCursor::new(run.clone(), range))));
+                match run.holes().is_empty() {
+                    true => walk(shared.clone()),
+                    // What lies between holes is as good as a run of its own.
+                    false => run.holes().between(range).into_iter().map(Arc::new).for_each(walk),
+                }
             }
         }
         for source in &sources {
@@ -155,16 +161,11 @@ impl MergeCursor {
         Ok(best.is_some())
     }
 
-    fn yielded(&mut self, advanced: Result<bool>) -> Option<Result<(Vec<u8>, Head)>> {
-        match advanced {
-            Ok(_) => {
-                let head = self.head()?;
-                let hasher = || self.hasher.as_ref().expect("only a run leaves digests out");
-                let head = head.into_head(|value| hasher().value(value));
-                Some(Ok((self.key().to_vec(), head)))
-            }
-            Err(error) => Some(Err(error)),
-        }
+    /// Key and head that the last advance moved to, owned and digested. `None` before it and at the end.
+    pub(crate) fn entry(&self) -> Option<(Vec<u8>, Head)> {
+        let hasher = || self.hasher.as_ref().expect("only a run leaves digests out");
+        let head = self.head()?.into_head(|value| hasher().value(value));
+        Some((self.key().to_vec(), head))
     }
 }
 
@@ -172,15 +173,13 @@ impl Iterator for MergeCursor {
     type Item = Result<(Vec<u8>, Head)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let advanced = self.advance();
-        self.yielded(advanced)
+        self.advance().map(|_| self.entry()).transpose()
     }
 }
 
 impl DoubleEndedIterator for MergeCursor {
     fn next_back(&mut self) -> Option<Self::Item> {
-        let advanced = self.advance_back();
-        self.yielded(advanced)
+        self.advance_back().map(|_| self.entry()).transpose()
     }
 }
 

@@ -15,6 +15,7 @@ mod entry;
 mod fences;
 mod filter;
 mod found;
+mod holes;
 mod layout;
 mod levels;
 mod memtable;

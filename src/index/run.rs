@@ -17,7 +17,7 @@ use crate::codec::Malformed;
 use crate::error::{Error, Result};
 use crate::format::{FileKind, HEADER_LEN};
 use crate::hash::{KeyHash, SetHasher};
-use crate::types::{FileId, Slice};
+use crate::types::{FileId, Ranges, Slice};
 use crate::vfs::{ReadMode, ReadableFile, Vfs};
 
 use super::block::{Block, Layout, Undecoded, decompress, is_compressed};
@@ -31,19 +31,21 @@ use super::read_ahead::ReadAhead;
 /// One immutable sorted file of the index, open for reading.
 #[derive(Debug)]
 pub(crate) struct Run {
-    id: FileId,
-    path: PathBuf,
-    file: Arc<dyn ReadableFile>,
-    hasher: Arc<SetHasher>,
-    filter: Slice,
-    fences: Fences,
-    properties: Properties,
+    pub(super) id: FileId,
+    pub(super) path: PathBuf,
+    pub(super) file: Arc<dyn ReadableFile>,
+    pub(super) hasher: Arc<SetHasher>,
+    pub(super) filter: Slice,
+    pub(super) fences: Fences,
+    pub(super) properties: Properties,
     /// One bit for each block whose checksum was right.
-    checked: Box<[AtomicU64]>,
+    pub(super) checked: Box<[AtomicU64]>,
     /// Plain forms of compressed blocks.
-    decoded: DecodedBlocks,
+    pub(super) decoded: DecodedBlocks,
     /// Why the filter is not used, if it is damaged.
-    filter_damage: Option<Error>,
+    pub(super) filter_damage: Option<Error>,
+    /// Where lookups and walks find nothing.
+    pub(super) holes: Ranges<()>,
 }
 
 impl Run {
@@ -95,8 +97,8 @@ impl Run {
         })?;
         let words = properties.blocks.div_ceil(64);
         let checked = (0..words).map(|_| AtomicU64::new(0)).collect();
-        let decoded = DecodedBlocks::default();
-        Ok(Run { id, path, file, hasher, filter, fences, properties, checked, decoded, filter_damage })
+        let (decoded, holes) = (DecodedBlocks::default(), Ranges::default());
+        Ok(Run { id, path, file, hasher, filter, fences, properties, checked, decoded, filter_damage, holes })
     }
 
     /// The run's number.
@@ -164,8 +166,13 @@ impl Run {
         self.properties.blocks as usize
     }
 
-    /// The number of the block that holds `key` if any does.
+    /// The number of the block that holds `key` if any does that is not passed over.
     pub(super) fn find_block(&self, key: &[u8]) -> Option<usize> {
+        if self.is_hole(key) { None } else { self.fences.find(key) }
+    }
+
+    /// The number of the block that a walk to or from `key` comes to.
+    pub(super) fn block_at(&self, key: &[u8]) -> Option<usize> {
         self.fences.find(key)
     }
 
@@ -300,7 +307,7 @@ impl Run {
     /// Damage to a block's inner structure although its checksum was right.
     pub(super) fn malformed_block(&self, number: usize, malformed: Malformed) -> Error {
         // Where in a compressed block it was is not known.
-        let at = (malformed.at as u64).min(self.block_len(number));
+        let at = (malformed.at as u64).min(self.block_len(number).saturating_sub(1));
         let offset = self.block_offset(number).saturating_add(at);
         self.corruption(offset, "a block with a valid checksum makes no sense")
     }
@@ -322,6 +329,11 @@ impl Run {
     /// Length of block `number` in the file, checksum included.
     pub(super) fn block_len(&self, number: usize) -> u64 {
         self.fences.place(number).map_or(0, |place| place.end - place.start)
+    }
+
+    /// The number of the block that byte `offset` of the file lies in.
+    pub(super) fn block_number_at(&self, offset: u64) -> Option<usize> {
+        self.fences.number_at(offset)
     }
 
     /// Reads the word where the filter is asked for the key.

@@ -109,6 +109,11 @@ impl RunWriter {
         Ok(())
     }
 
+    /// The last key that was added; empty before the first.
+    pub(crate) fn last_key(&self) -> &[u8] {
+        &self.last_key
+    }
+
     /// Bytes of the file so far.
     pub(crate) fn len(&self) -> u64 {
         self.written + self.buffer.len() as u64

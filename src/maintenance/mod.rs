@@ -18,12 +18,12 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::compaction::{self, Merge, flush_oldest};
+use crate::compaction::{self, Healed, Merge, flush_oldest};
 use crate::error::{Error, Result};
 use crate::gc;
 use crate::index::RUNS_MAX;
-use crate::store::{Backlog, Prefix, Store};
-use crate::types::FileId;
+use crate::store::{Backlog, Prefix, Store, Write, one_of_each};
+use crate::types::{FileId, KeyRange};
 use pressure::Pressure;
 pub(crate) use tokens::TokenBucket;
 use worker::Worker;
@@ -263,7 +263,7 @@ impl Maintenance {
         entries: impl Iterator<Item = Result<(K, V)>>,
     ) -> Result<u64> {
         let _flushing = self.flushing.lock();
-        let started = self.store.start_ingest()?;
+        let started = self.store.start_ingest(0)?;
         for _ in 0..started.sealed_before() {
             flush_oldest(&self.store)?;
         }
@@ -272,6 +272,38 @@ impl Maintenance {
         self.flusher.wake();
         self.merger.wake();
         Ok(count)
+    }
+
+    /// Replaces what is left of `range`, all of which is unknown, by `entries`, which are all that a replica has of it that
+    /// ends after `cut` (clock units); then it is known. Flushes and merges wait meanwhile.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if `range` is not unknown or an entry lies outside; what the work met.
+    pub(crate) fn heal(&self, range: &KeyRange, entries: Vec<Write>, cut: u64) -> Result<Healed> {
+        let _flushing = self.flushing.lock();
+        let mut merging = self.merging.lock();
+        self.store.check_poison()?;
+        if !self.store.unknown().ranges().covers(range) {
+            return Err(Error::invalid("only keys that are unknown can be healed"));
+        }
+        if entries.iter().any(|write| !range.contains(&write.key)) {
+            return Err(Error::invalid("an entry lies outside of what it should heal"));
+        }
+        let resolving = self.store.resolving(&entries)?;
+        let entries = one_of_each(entries, &resolving, &self.store.measure);
+        let clocks = entries.iter().filter_map(|write| write.stamp).map(|stamp| stamp.hlc);
+        self.store.take_horizon(cut)?;
+        let started = self.store.start_ingest(clocks.max().unwrap_or_default())?;
+        for _ in 0..started.sealed_before() {
+            flush_oldest(&self.store)?;
+        }
+        let healed =
+            compaction::heal(&self.store, self.store.ingest_job(started), range, &entries, cut, &resolving)?;
+        merging.iter_mut().for_each(|merge| merge.healed(range));
+        gc::remove_superseded(&self.store)?;
+        self.flusher.wake();
+        self.merger.wake();
+        Ok(healed)
     }
 
     /// Leaves nothing to replay and nothing half done. For the end, when no thread works and no commit comes any more.

@@ -19,7 +19,13 @@
 //!  14 RetainedFrom   segment varint
 //!  15 FeedFrom       seqno varint
 //!  16 Table          length varint | what the horizon's table knows more
+//!  17 Hole           file number varint | key range: what of a run is passed over
+//!  18 Unknown        key range | floor u64
+//!  19 Known          key range
+//!  20 LostValue      key: length varint, bytes | hlc u64 | node u64 | digest u128
+//!  21 FoundValue     key: length varint, bytes
 //!  32 Compression    codec u8: 0 none, 1 LZ4, 2 Zstandard | level u8, 0 unless the codec is 2
+//! key range = start: length varint, bytes | 0, or 1 and the end: length varint, bytes
 //! ```
 //!
 //! A tag that is not listed makes the edit malformed: a reader must not guess what it skipped.
@@ -27,7 +33,8 @@
 use super::state::Retained;
 use crate::codec::{Malformed, Reader, put_len_bytes, put_varint};
 use crate::horizon::Table;
-use crate::types::{Compression, FileId, NodeId, SegmentId, SeqNo, Written};
+use crate::quarantine::LostValue;
+use crate::types::{Compression, FileId, KeyRange, NodeId, SegmentId, SeqNo, Stamp, ValueDigest, Written};
 
 /// Bytes of the greatest table.
 const TABLE_LEN_MAX: usize = 64 << 20;
@@ -65,6 +72,16 @@ pub(crate) enum Change {
     FeedFrom(SeqNo),
     /// The horizon's table knows this as well.
     Table(Table),
+    /// What a run has in this range is passed over: it is damaged, or was replaced when its span was healed.
+    Hole { run: FileId, range: KeyRange },
+    /// Entries of this span that are stamped `floor` (clock units) or lower are unknown.
+    Unknown { span: KeyRange, floor: u64 },
+    /// The keys of this range are known again.
+    Known(KeyRange),
+    /// The large value of a key's entry is damaged.
+    LostValue { key: Vec<u8>, value: LostValue },
+    /// It is there again, or of no interest any more.
+    FoundValue(Vec<u8>),
     /// How blocks of new runs are stored.
     Compression(Compression),
     /// Bytes written until now, for statistics.
@@ -117,6 +134,31 @@ pub(crate) fn encode(changes: &[Change]) -> Vec<u8> {
             Change::Table(table) => {
                 out.push(16);
                 put_len_bytes(&mut out, &table.to_bytes());
+            }
+            Change::Hole { run, range } => {
+                out.push(17);
+                put_varint(&mut out, run.0);
+                put_range(&mut out, range);
+            }
+            Change::Unknown { span, floor } => {
+                out.push(18);
+                put_range(&mut out, span);
+                out.extend_from_slice(&floor.to_le_bytes());
+            }
+            Change::Known(range) => {
+                out.push(19);
+                put_range(&mut out, range);
+            }
+            Change::LostValue { key, value: LostValue { stamp, digest } } => {
+                out.push(20);
+                put_len_bytes(&mut out, key);
+                out.extend_from_slice(&stamp.hlc.to_le_bytes());
+                out.extend_from_slice(&stamp.node.to_le_bytes());
+                out.extend_from_slice(&digest.0.to_le_bytes());
+            }
+            Change::FoundValue(key) => {
+                out.push(21);
+                put_len_bytes(&mut out, key);
             }
             Change::Compression(compression) => {
                 let (codec, level) = compression.code();
@@ -171,6 +213,15 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<Change>, Malformed> {
                 flushed: reader.varint()?,
                 merged: reader.varint()?,
             }),
+            17 => Change::Hole { run: FileId(reader.varint()?), range: range(&mut reader)? },
+            18 => Change::Unknown { span: range(&mut reader)?, floor: reader.u64()? },
+            19 => Change::Known(range(&mut reader)?),
+            20 => {
+                let key = reader.len_bytes(reader.remaining())?.to_vec();
+                let stamp = Stamp { hlc: reader.u64()?, node: reader.u64()? };
+                Change::LostValue { key, value: LostValue { stamp, digest: ValueDigest(reader.u128()?) } }
+            }
+            21 => Change::FoundValue(reader.len_bytes(reader.remaining())?.to_vec()),
             32 => {
                 let compression = Compression::of_code(reader.u8()?, reader.u8()?);
                 Change::Compression(compression.ok_or_else(|| reader.malformed())?)
@@ -206,4 +257,48 @@ fn files(reader: &mut Reader<'_>) -> Result<Vec<FileId>, Malformed> {
     // Each number takes a byte at least, so the count cannot make us allocate more than the edit is long.
     let count = reader.len(reader.remaining())?;
     (0..count).map(|_| reader.varint().map(FileId)).collect()
+}
+
+fn put_range(out: &mut Vec<u8>, range: &KeyRange) {
+    put_len_bytes(out, &range.start);
+    out.push(u8::from(range.end.is_some()));
+    range.end.iter().for_each(|end| put_len_bytes(out, end));
+}
+
+fn range(reader: &mut Reader<'_>) -> Result<KeyRange, Malformed> {
+    let start = reader.len_bytes(reader.remaining())?.to_vec();
+    let end = match reader.u8()? {
+        0 => None,
+        1 => Some(reader.len_bytes(reader.remaining())?.to_vec()),
+        _ => return Err(reader.malformed()),
+    };
+    Ok(KeyRange { start, end })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bytes as they are on disk: whoever changes them needs a new version of the format.
+    #[test]
+    fn changes_of_the_quarantine_keep_their_bytes() {
+        let range = KeyRange::new(*b"ab", Some(b"c".to_vec()));
+        let value = LostValue { stamp: Stamp { hlc: 3, node: 4 }, digest: ValueDigest(5) };
+        let changes = [
+            Change::Hole { run: FileId(300), range: range.clone() },
+            Change::Unknown { span: range, floor: 0x0102 },
+            Change::Known(KeyRange::new(*b"x", None)),
+            Change::LostValue { key: b"k".to_vec(), value },
+            Change::FoundValue(b"k".to_vec()),
+        ];
+        let mut golden =
+            b"\x11\xac\x02\x02ab\x01\x01c\x12\x02ab\x01\x01c\x02\x01\0\0\0\0\0\0\x13\x01x\0".to_vec();
+        golden.extend_from_slice(b"\x14\x01k\x03\0\0\0\0\0\0\0\x04\0\0\0\0\0\0\0\x05");
+        golden.extend_from_slice(&[0; 15]);
+        golden.extend_from_slice(b"\x15\x01k");
+        assert_eq!(encode(&changes), golden);
+        assert_eq!(decode(&golden).expect("just encoded"), changes);
+        let whole = |len: usize| decode(&golden[..len]).is_ok();
+        assert_eq!((0..=golden.len()).filter(|len| whole(*len)).count(), 6, "cut between changes alone");
+    }
 }

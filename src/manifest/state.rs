@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::edit::Change;
 use crate::horizon::Table;
-use crate::types::{Compression, FileId, NodeId, SegmentId, SeqNo, Written};
+use crate::quarantine::Quarantine;
+use crate::types::{Compression, FileId, NodeId, Ranges, SegmentId, SeqNo, Written};
 
 /// Length of a replica set's hash key in bytes.
 pub const SET_KEY_LEN: usize = 32;
@@ -82,6 +83,10 @@ pub(crate) struct State {
     pub(crate) feed_from: SeqNo,
     /// Runs, newest first.
     pub(crate) runs: Vec<FileId>,
+    /// What of them is passed over.
+    pub(crate) holes: BTreeMap<FileId, Ranges<()>>,
+    /// What is unknown for damage.
+    pub(crate) quarantine: Quarantine,
     /// Merkle files as of `flushed`: one full file, then deltas, oldest first.
     pub(crate) merkle: Vec<FileId>,
     /// The least number not yet given to a run or Merkle file.
@@ -111,6 +116,8 @@ impl State {
             retained: BTreeMap::new(),
             feed_from: SeqNo::ZERO,
             runs: Vec::new(),
+            holes: BTreeMap::new(),
+            quarantine: Quarantine::default(),
             merkle: Vec::new(),
             next_file: FileId(1),
             compression: Compression::None,
@@ -149,7 +156,17 @@ impl State {
             Change::RemoveValueSegment(segment) => {
                 self.value_segments.remove(segment);
             }
-            Change::Runs(runs) => self.runs.clone_from(runs),
+            Change::Runs(runs) => {
+                self.runs.clone_from(runs);
+                self.holes.retain(|run, _| runs.contains(run));
+            }
+            Change::Hole { run, range } => self.holes.entry(*run).or_default().insert(range.clone(), ()),
+            Change::Unknown { span, floor } => self.quarantine.spans.add(span.clone(), *floor),
+            Change::Known(range) => self.quarantine.spans.heal(range),
+            Change::LostValue { key, value } => self.quarantine.lose(key.clone(), *value),
+            Change::FoundValue(key) => {
+                self.quarantine.lost.remove(key);
+            }
             Change::Merkle(files) => self.merkle.clone_from(files),
             Change::NextFile(next) => self.next_file = self.next_file.max(*next),
             Change::RetainLog(bytes) => self.retain_log_bytes = *bytes,
@@ -190,6 +207,13 @@ impl State {
         changes.extend(self.log_ends.iter().map(|(&segment, &end)| Change::LogEnd { segment, end }));
         changes
             .extend(self.value_segments.iter().map(|(&segment, &len)| Change::ValueSegment { segment, len }));
+        for (&run, holes) in &self.holes {
+            changes.extend(holes.iter().map(|(range, ())| Change::Hole { run, range: range.clone() }));
+        }
+        let spans = self.quarantine.spans.ranges().iter();
+        changes.extend(spans.map(|(span, floor)| Change::Unknown { span: span.clone(), floor: *floor }));
+        let lost = self.quarantine.lost.iter();
+        changes.extend(lost.map(|(key, &value)| Change::LostValue { key: key.clone(), value }));
         let retained = self.retained.iter();
         changes.extend(retained.map(|(&segment, &retained)| Change::Retained { segment, retained }));
         changes

@@ -8,10 +8,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::COVERED_END;
 use super::bounds::{Bound, Bounds, Place, first_bound};
 use super::buckets::{Bucket, Buckets};
 use super::cut::{Cut, CutMismatch, PendingCut};
+use super::{COVERED_END, DECREED};
 use crate::types::{EntrySum, EpochSums, KeyRange, RangeSum};
 
 /// The sum of every bucket, in key order, over all replicated keys.
@@ -127,6 +127,37 @@ impl Base {
             }
         }
         pending
+    }
+
+    /// The buckets that `range` has keys in, as one range. `None` if none of its keys count.
+    pub(crate) fn touched(&self, range: &KeyRange) -> Option<KeyRange> {
+        let covered = super::covered();
+        if !range.overlaps(&covered) {
+            return None;
+        }
+        let end = range.end.as_deref().unwrap_or(COVERED_END).min(COVERED_END);
+        let start = range.start.as_slice().max(&covered.start);
+        Some(KeyRange::new(self.bounds().floor(start), Some(self.bounds().ceil(end).to_vec())))
+    }
+
+    /// The bounds inside `range` that stand by decree.
+    pub(crate) fn decreed(&self, range: &KeyRange) -> Vec<Bound> {
+        let bounds = self.bounds().fences(range, DECREED);
+        bounds.map(|(key, level)| Bound { key: key.to_vec(), level }).collect()
+    }
+
+    /// This base with all buckets of `range`, whose ends are bounds, replaced by `parts`, whatever they add up to. The first of them begins where the range does, and keeps the level of its bound.
+    pub(crate) fn replaced(&self, range: &KeyRange, mut parts: Vec<Bucket>) -> Base {
+        let first = self.bounds().locate(&range.start);
+        let last = range.end.as_deref().map_or(self.bounds().end(), |end| self.bounds().locate(end));
+        if let Some(part) = parts.first_mut() {
+            part.bound.level = part.bound.level.max(self.buckets.bucket(first).bound.level);
+        }
+        let places = std::iter::successors(Some(first), |place| Some(self.bounds().after(*place)));
+        let mut replacements: BTreeMap<Place, Vec<Bucket>> =
+            places.take_while(|place| *place < last).map(|place| (place, Vec::new())).collect();
+        replacements.insert(first, parts);
+        Base::of(self.buckets.replace(replacements))
     }
 
     /// This base with some buckets replaced by their parts. A bucket's own bound keeps its level, unless the first

@@ -29,7 +29,7 @@ impl BucketBuilder {
     }
 
     /// Builds the parts of the bucket that `pending` cuts.
-    pub(super) fn of_cut(bucket_bits: u8, pending: &PendingCut) -> BucketBuilder {
+    pub(crate) fn of_cut(bucket_bits: u8, pending: &PendingCut) -> BucketBuilder {
         // Level 0, for the base knows this bound's; a decree is among the pending bounds.
         let first = Bound { key: pending.range.start.clone(), level: 0 };
         let decreed = pending.bounds.iter().filter(|bound| bound.level == DECREED);
@@ -65,7 +65,7 @@ impl BucketBuilder {
     }
 
     /// The buckets, or parts of one.
-    pub(super) fn into_buckets(mut self) -> Vec<Bucket> {
+    pub(crate) fn into_buckets(mut self) -> Vec<Bucket> {
         self.pass_decreed(None);
         self.buckets
     }

@@ -21,7 +21,7 @@ pub(super) fn load_base(
     vfs: &Arc<dyn Vfs>,
     dir: &Path,
     state: &mut State,
-    levels: &Levels,
+    levels: &mut Levels,
     measure: &Measure,
     report: &mut RecoveryReport,
 ) -> Result<Base> {
@@ -29,7 +29,7 @@ pub(super) fn load_base(
         return Ok(Base::default());
     }
     if state.merkle.is_empty() {
-        return rebuild(levels, measure);
+        return rebuild_known(state, levels, measure);
     }
     match merkle::load(&**vfs, dir, &state.merkle, state.flushed) {
         Ok(base) => Ok(base),
@@ -37,8 +37,28 @@ pub(super) fn load_base(
         Err(_) => {
             report.merkle_rebuilt = true;
             state.apply(&Change::Merkle(Vec::new()));
-            rebuild(levels, measure)
+            rebuild_known(state, levels, measure)
         }
+    }
+}
+
+/// A base from scratch. Where a block of a run is damaged the keys become unknown, with the manifest that the opening writes.
+///
+/// # Errors
+/// `Corruption` of other kinds, `Io`.
+fn rebuild_known(state: &mut State, levels: &mut Levels, measure: &Measure) -> Result<Base> {
+    loop {
+        let error = match rebuild(levels, measure) {
+            Err(error @ Error::Corruption { .. }) => error,
+            rebuilt => return rebuilt,
+        };
+        let Some((run, span)) = levels.damaged_by(&error) else { return Err(error) };
+        *levels = levels.with_hole(&span, |other| other.id() == run.id());
+        let mut table = state.table.clone();
+        table.lost(state.node);
+        state.apply(&Change::Table(table));
+        state.apply(&Change::Unknown { span: span.clone(), floor: run.properties().clock_max });
+        state.apply(&Change::Hole { run: run.id(), range: span });
     }
 }
 

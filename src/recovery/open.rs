@@ -80,15 +80,24 @@ pub(super) fn open_beside(dir: &Path, options: Options, beside: Beside) -> Resul
         index: options.index,
         inline_value_max: options.inline_value_max,
     };
-    let run = |id| Run::open(&**vfs, dir, id, options.read_mode, hasher.clone()).map(Arc::new);
-    let levels = Levels::new(state.runs.iter().map(|&id| run(id)).collect::<Result<_>>()?);
-    let base = load_base(vfs, dir, &mut state, &levels, &measure, &mut report)?;
+    let run = |id| {
+        let run = Run::open(&**vfs, dir, id, options.read_mode, hasher.clone())?;
+        let holes = state.holes.get(&id).map(|holes| holes.iter().map(|(range, ())| range));
+        Ok(Arc::new(if let Some(holes) = holes { run.with_holes(holes) } else { run }))
+    };
+    let mut levels = Levels::new(state.runs.iter().map(|&id| run(id)).collect::<Result<_>>()?);
+    let base = load_base(vfs, dir, &mut state, &mut levels, &measure, &mut report)?;
     let values = ValueSegments::new(vfs.clone(), dir.to_owned(), options.read_mode, &state.value_segments);
     if options.read_only {
         values.open_all()?;
     }
-    let view =
-        View { active: Arc::new(Memtable::new()), sealed: Vec::new(), levels, values: Arc::new(values) };
+    let view = View {
+        active: Arc::new(Memtable::new()),
+        sealed: Vec::new(),
+        levels,
+        values: Arc::new(values),
+        unknown: Arc::new(state.quarantine.spans.clone()),
+    };
 
     let path = dir.join(RING);
     let ring = vfs.staging(&path, RING_LEN).map_err(|source| Error::io("open", &path, source))?;

@@ -8,6 +8,7 @@
 //! heads and their sum must be of one snapshot.
 
 mod convert;
+mod heal;
 mod horizon;
 mod names;
 mod staged;
@@ -59,7 +60,7 @@ impl DbReplica {
     /// Runs a read and makes durable what it may have shown.
     fn durably<T>(&self, read: impl FnOnce() -> Result<T>) -> Result<T, ReplicaError> {
         let read = || {
-            let answer = read()?;
+            let answer = read().map_err(|error| self.db.store().met(error))?;
             self.db.store().persist()?;
             Ok(answer)
         };
@@ -73,8 +74,10 @@ impl DbReplica {
             return Ok(Fetched::Large { entry: to_entry(key, head, Vec::new()), value_len });
         }
         let (view, _) = self.db.store().read_point();
-        let value = view.value(head, &self.db.store().measure.hasher)?;
-        Ok(Fetched::Whole(to_entry(key, head, value.to_vec())))
+        let value = view.value(head, &self.db.store().measure.hasher);
+        let lost = |error| self.db.store().met_value(&key, (head.stamp, head.digest), error);
+        let value = value.map_err(lost)?.to_vec();
+        Ok(Fetched::Whole(to_entry(key, head, value)))
     }
 
     /// The sum of a range at the higher of `cut` and the cut of this replica.
@@ -154,10 +157,10 @@ impl DbReplica {
         let range = to_range(range);
         let (view, seqno) = store.read_point();
         let (ended, measure) = (self.ended(), &store.measure);
-        let counted = view.cursor(&range, seqno).try_fold(0u64, |count, found| found.map(|_| count + 1))?;
+        let counted = view.walk(&range, seqno).try_fold(0u64, |count, found| found.map(|_| count + 1))?;
         let per_piece = counted.div_ceil(u64::from(pieces.max(1))).max(1);
         let mut split = vec![Piece { start: range.start.clone(), sum: RangeSum::ZERO }];
-        for (index, found) in (0u64..).zip(view.cursor(&range, seqno)) {
+        for (index, found) in (0u64..).zip(view.walk(&range, seqno)) {
             let (key, head) = found?;
             if index > 0 && index.is_multiple_of(per_piece) {
                 split.push(Piece { start: key.clone(), sum: RangeSum::ZERO });
@@ -176,7 +179,7 @@ impl DbReplica {
         let ended = self.ended();
         let mut answer = Heads { heads: Vec::new(), next: None };
         let mut bytes = 0;
-        for found in view.cursor(&to_range(range), seqno) {
+        for found in view.walk(&to_range(range), seqno) {
             let (key, head) = found?;
             if store.measure.has_ended(&head, ended) {
                 continue;
@@ -219,7 +222,7 @@ impl DbReplica {
         let ended = self.ended();
         let mut answer = RangeEntries { entries: Vec::new(), next: None };
         let mut room = Room::new(limit);
-        for found in view.cursor(&to_range(range), seqno) {
+        for found in view.walk(&to_range(range), seqno) {
             let (key, head) = found?;
             if store.measure.has_ended(&head, ended) {
                 continue;
@@ -239,7 +242,8 @@ impl DbReplica {
         let (view, seqno) = store.read_point();
         let head = view.head(key, store.measure.hasher.key(key), seqno)?;
         let Some(head) = head.filter(|head| from_stamp(head.stamp) == stamp) else { return Ok(None) };
-        let value = view.value(&head, &store.measure.hasher)?;
+        let value = view.value(&head, &store.measure.hasher);
+        let value = value.map_err(|error| store.met_value(key, (head.stamp, head.digest), error))?;
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(value.len());
         let end = start.saturating_add(len as usize).min(value.len());
         Ok(Some(value.get(start..end).unwrap_or_default().to_vec()))
@@ -361,7 +365,9 @@ impl Replica for DbReplica {
 fn replica_error(error: Error) -> ReplicaError {
     let kind = match &error {
         Error::Poisoned { .. } => ReplicaErrorKind::Poisoned,
-        Error::Corruption { .. } => ReplicaErrorKind::Unknown,
+        Error::Corruption { .. } | Error::Unknown { .. } | Error::ValueLost { .. } => {
+            ReplicaErrorKind::Unknown
+        }
         _ => ReplicaErrorKind::Storage,
     };
     ReplicaError::new(kind, error)

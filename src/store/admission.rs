@@ -4,7 +4,7 @@
 //! deferred (its stamp lies too far ahead), or refused (the horizon has passed it, or its resolver is missing), and the sender is told which.
 
 use crate::clock::HybridClock;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hash::KeyHash;
 use crate::horizon::rule::{self, Source};
 use crate::resolver::{Merge, Rank, last_writer_wins};
@@ -39,14 +39,28 @@ enum Verdict {
     Refused,
 }
 
-/// Decides which of `writes` (each with a stamp of its own, no key twice) are to be committed.
+/// How what is held of the keys of `writes` ranks, one for one; and prepares them. Where keys are unknown that is what is
+/// left there.
 ///
 /// # Errors
-/// As reading the held heads. Nothing has changed.
+/// As reading the held heads. Nothing else has changed.
+pub(super) fn held(
+    front: &Front,
+    view: &View,
+    writes: &mut [Write],
+    measure: &Measure,
+) -> Result<Vec<Option<(Rank, Head)>>> {
+    writes.iter_mut().map(|write| front.prepare(view, write, measure)).collect()
+}
+
+/// Decides which of `writes` (each with a stamp of its own, no key twice, and what is held of it) are to be committed.
+///
+/// # Errors
+/// As reading the values that a resolver merges. Nothing has changed.
 pub(super) fn admit(
     front: &Front,
     view: &View,
-    writes: Vec<Write>,
+    writes: impl Iterator<Item = (Write, Option<(Rank, Head)>)>,
     resolving: &Resolving,
     measure: &Measure,
     now_ms: u64,
@@ -54,8 +68,8 @@ pub(super) fn admit(
 ) -> Result<(Writes, Admission)> {
     let mut admission = Admission::default();
     let mut admitted = Writes::new();
-    for mut write in writes {
-        let held = front.prepare(view, &mut write, measure)?;
+    for (mut write, held) in writes {
+        let source = source.of_key(view.unknown.contains(&write.key));
         let foreign = rank(&write, write.prepared.hash, measure);
         let verdict = if HybridClock::excess_drift_ms(foreign.stamp.hlc, now_ms).is_some() {
             Verdict::Deferred
@@ -81,6 +95,34 @@ pub(super) fn admit(
         }
     }
     Ok((admitted, admission))
+}
+
+/// What `entry`, a replica's, and `head`, which is left of its key where that is unknown, come to in a keyspace with a resolver:
+/// an entry, or `None` for what is left.
+///
+/// # Errors
+/// `InvalidArgument` if the resolver is not at hand; `Io`.
+pub(crate) fn merge_healed(
+    resolving: &Resolving,
+    view: &View,
+    entry: &Write,
+    head: &Head,
+    measure: &Measure,
+) -> Result<Option<Write>> {
+    let (mut write, hash) = (entry.clone(), measure.hasher.key(&entry.key));
+    let held = Rank { stamp: head.stamp, kind: head.kind, hash: measure.hasher.head(hash, head) };
+    let foreign = rank(entry, hash, measure);
+    if held == foreign {
+        // The same entry, and the replica's has its value for sure.
+        return Ok(Some(write));
+    }
+    match merge(resolving, view, &mut write, foreign, Some((held, head.clone())), measure) {
+        Ok(Verdict::Covered) => Ok(None),
+        Ok(Verdict::Refused) => Err(Error::invalid("a resolver is not at hand that healing has to merge by")),
+        // What is left has lost its value.
+        Err(Error::Corruption { .. }) => Ok(Some(entry.clone())),
+        merged => merged.map(|_| Some(write)),
+    }
 }
 
 /// Merges `write`, which ranks as `foreign`, into what is held. Nothing is ever dropped from such a keyspace, so the horizon
@@ -127,7 +169,7 @@ fn put(write: &mut Write, version: Version) {
 }
 
 /// How a foreign entry ranks among others of its key.
-fn rank(write: &Write, key: KeyHash, measure: &Measure) -> Rank {
+pub(crate) fn rank(write: &Write, key: KeyHash, measure: &Measure) -> Rank {
     let stamp = write.stamp.unwrap_or_default();
     let digest = measure.hasher.value(&write.value);
     let hash = measure.hasher.entry(key, stamp, write.kind, write.expires_at, &write.meta, digest);
@@ -136,7 +178,7 @@ fn rank(write: &Write, key: KeyHash, measure: &Measure) -> Rank {
 
 /// Of several foreign entries of one key, what merging them all would leave: the greatest in merge order, or what a resolver
 /// makes of them.
-pub(super) fn one_of_each(mut writes: Vec<Write>, resolving: &Resolving, measure: &Measure) -> Vec<Write> {
+pub(crate) fn one_of_each(mut writes: Vec<Write>, resolving: &Resolving, measure: &Measure) -> Vec<Write> {
     let rank = |write: &Write| rank(write, measure.hasher.key(&write.key), measure);
     writes.sort_by(|a, b| a.key[..].cmp(&b.key));
     writes.dedup_by(|next, kept| {

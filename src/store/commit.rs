@@ -132,7 +132,7 @@ impl Front {
     ) -> Result<Option<(Rank, Head)>> {
         let key = &write.key;
         let hash = measure.hasher.key(key);
-        let held = view.head(key, hash, self.last)?.map(|head| {
+        let held = view.left(key, hash, self.last)?.map(|head| {
             let sum = measure.entry(key, hash, &head);
             let rank = Rank { stamp: head.stamp, kind: head.kind, hash: EntryHash(sum.sum.fingerprint.0) };
             (sum, (rank, head))

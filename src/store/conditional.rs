@@ -18,6 +18,7 @@ use super::{Durability, Store, View};
 /// What a reader sees of a key: an entry that is neither a tombstone nor expired, and the view that it was found in.
 #[derive(Debug, Clone)]
 pub(crate) struct VisibleEntry {
+    key: Vec<u8>,
     head: Head,
     view: Arc<View>,
 }
@@ -34,7 +35,8 @@ impl VisibleEntry {
     /// # Errors
     /// `Corruption`, `Io`.
     pub(crate) fn value(&self, store: &Store) -> Result<Slice> {
-        self.view.value(&self.head, &store.measure.hasher)
+        let value = self.view.value(&self.head, &store.measure.hasher);
+        value.map_err(|error| store.met_value(&self.key, (self.head.stamp, self.head.digest), error))
     }
 }
 
@@ -45,9 +47,9 @@ impl Store {
     /// As reading a head.
     pub(crate) fn visible_entry(&self, key: &[u8]) -> Result<Option<VisibleEntry>> {
         let (view, seqno) = self.read_point();
-        let head = view.head(key, self.measure.hasher.key(key), seqno)?;
+        let head = view.head(key, self.measure.hasher.key(key), seqno).map_err(|error| self.met(error))?;
         let visible = head.filter(|head| head.is_visible(self.now_ms()));
-        Ok(visible.map(|head| VisibleEntry { head, view }))
+        Ok(visible.map(|head| VisibleEntry { key: key.to_vec(), head, view }))
     }
 
     /// Commits the local change `write` if `condition` holds for the entry that readers see at that moment, else returns
@@ -55,7 +57,7 @@ impl Store {
     /// is not there is done already, and adds no tombstone.
     ///
     /// # Errors
-    /// As [`Store::commit`]; `Corruption` or `Io` of reading the head: nothing changed.
+    /// As [`Store::commit`]; `Unknown` or `Io` of reading the head: nothing changed.
     pub(crate) fn commit_if(
         &self,
         write: Write,
@@ -68,12 +70,19 @@ impl Store {
         let view = self.views.current();
         let write = writes.first_mut().expect("one change stays one");
         let hash = self.measure.hasher.key(&write.key);
-        let head = view.head(&write.key, hash, writer.front.last)?;
+        let head = match view.head(&write.key, hash, writer.front.last) {
+            Ok(head) => head,
+            Err(error) => {
+                drop(writer);
+                return Err(self.met(error));
+            }
+        };
         write.prepared = Prepared::over(&write.key, hash, head.as_ref(), &self.measure);
         let visible = head.filter(|head| head.is_visible(self.now_ms()));
         if !condition(visible.as_ref()) {
             drop(writer);
-            return Ok(Err(visible.map(|head| VisibleEntry { head, view })));
+            let key = write.key.to_vec();
+            return Ok(Err(visible.map(|head| VisibleEntry { key, head, view })));
         }
         let is_change = kind == Kind::Put || visible.is_some();
         let seqno = match is_change {

@@ -4,10 +4,10 @@
 //! Base, view and visible sequence number are taken together under the commit lock, so that they speak of one moment;
 //! all work is done outside of it.
 //!
-//! Easy to get wrong: an answer that leaves the store must be durable first, which is the caller's business
+//! Easy to get wrong: where an unknown span touches a bucket its sum is wrong, so a range that touches the span has none; and an answer that leaves the store must be durable first, which is the caller's business
 //! (`Store::persist`), and a poisoned store must not answer at all, for its sums include what may be lost.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::merkle::{align, covered, cut_level};
 use crate::types::{KeyRange, RangeSum};
 
@@ -19,7 +19,7 @@ impl Store {
     /// the number of buckets over 64, and a scan of at most two of them; of everything it costs nothing.
     ///
     /// # Errors
-    /// `Poisoned`; `Corruption` or `Io` from the scan.
+    /// `Poisoned`; `Unknown` if the range touches an unknown span; `Corruption` or `Io` from the scan.
     pub(crate) fn fingerprint(&self, range: &KeyRange) -> Result<RangeSum> {
         let sums = self.fingerprints(std::slice::from_ref(range))?;
         Ok(sums.into_iter().sum())
@@ -38,16 +38,40 @@ impl Store {
     /// # Errors
     /// As [`Store::fingerprint`].
     pub(crate) fn fingerprints_at(&self, ranges: &[KeyRange], cut: u64) -> Result<Vec<RangeSum>> {
-        let point = self.merkle_point_at(cut)?;
         let everything = covered();
-        let sum = |range: &KeyRange| match *range == everything {
-            true => Ok(point.total),
-            false => point.sum(range, &self.measure),
-        };
-        ranges.iter().map(sum).collect()
+        loop {
+            let point = self.merkle_point_at(cut)?;
+            let sum = |range: &KeyRange| {
+                point.view.unknown.check_range(range)?;
+                match *range == everything {
+                    true => Ok(point.total),
+                    false => point.sum(range, &self.measure),
+                }
+            };
+            match ranges.iter().map(sum).collect() {
+                Err(error) if self.quarantine(&error)?.is_some() => {}
+                sums => return sums,
+            }
+        }
     }
 
-    /// Base, memtables and runs of one moment. Looks up what was replaced by writes since somebody last asked.
+    /// The sum of those entries in `range` that are known.
+    ///
+    /// # Errors
+    /// `Poisoned`; `Io`.
+    pub(crate) fn known_sum(&self, range: &KeyRange) -> Result<RangeSum> {
+        loop {
+            let mut known = self.unknown().ranges().between(range);
+            known.retain(|part| !part.is_empty());
+            match self.fingerprints(&known) {
+                // More has become unknown since.
+                Err(Error::Unknown { .. }) => {}
+                sums => return Ok(sums?.into_iter().sum()),
+            }
+        }
+    }
+
+    /// Base, memtables and runs of one moment. Buckets that an unknown span touches count anything. Looks up what was replaced by writes since somebody last asked.
     ///
     /// # Errors
     /// `Poisoned`; `Corruption` or `Io` from what was replaced.
@@ -69,7 +93,10 @@ impl Store {
                 let active = view.active.key_count();
                 (writer.front.merkle.clone(), view, seqno, active)
             };
-            let below = view.settle(active, &self.measure)?;
+            let below = match view.settle(active, &self.measure) {
+                Err(error) if self.quarantine(&error)?.is_some() => continue,
+                below => below?,
+            };
             // What is below a key may go once the horizon has passed it, and must not be missed by a sum of before.
             if self.writer.lock().front.merkle.ended == merkle.ended {
                 let ended = merkle.ended.max(self.measure.ended(cut));

@@ -134,6 +134,20 @@ impl Store {
         self.use_horizon(&mut manifest, horizon, |_, _| ())
     }
 
+    /// Uses the horizon `cut` of a replica whose entries are taken for complete at it, if it is higher than the present one.
+    ///
+    /// # Errors
+    /// `Poisoned`, `Io`.
+    pub(crate) fn take_horizon(&self, cut: u64) -> Result<()> {
+        self.persist()?;
+        let mut manifest = self.structure.lock();
+        self.poison.check()?;
+        match cut > manifest.state().horizon {
+            true => self.use_horizon(&mut manifest, cut, |_, _| ()).map(drop),
+            false => Ok(()),
+        }
+    }
+
     /// Uses `horizon`, and changes the table by `change` in the same edit. Everything that the store holds is durable.
     pub(super) fn use_horizon(
         &self,

@@ -16,11 +16,11 @@ use std::sync::Arc;
 use parking_lot::RwLockWriteGuard;
 
 use crate::error::Result;
-use crate::index::{Levels, Memtable, Run};
+use crate::index::{Below, Levels, Memtable, Run};
 use crate::log::Commit;
 use crate::manifest::{Change, State};
 use crate::merkle::Base;
-use crate::types::{Epoch, FileId, SegmentId, SeqNo, Stamp, Written};
+use crate::types::{Epoch, FileId, KeyRange, SegmentId, SeqNo, Stamp, Written};
 
 use super::{Store, View};
 
@@ -75,13 +75,15 @@ pub(crate) struct Ingested {
 
 impl Store {
     /// Settles which commits an ingest comes after: all that are visible now. The memtables that are sealed then have to be
-    /// flushed, and no others, before [`Store::ingest_job`].
+    /// flushed, and no others, before [`Store::ingest_job`]. Its stamp, and all that are made later, lie above `above` (clock
+    /// units).
     ///
     /// # Errors
     /// `Poisoned`; `Io`: the store is poisoned.
-    pub(crate) fn start_ingest(&self) -> Result<StartedIngest<'_>> {
+    pub(crate) fn start_ingest(&self, above: u64) -> Result<StartedIngest<'_>> {
         let applying = self.applying.write();
         let mut writer = self.lock_sealed(|_, _| true)?;
+        writer.front.clock.observe(above);
         let stamp = writer.front.clock.tick(self.now_ms());
         Ok(StartedIngest { stamp, last: writer.front.last, sealed: writer.sealed.len(), applying })
     }
@@ -102,12 +104,28 @@ impl Store {
     /// # Errors
     /// `Corruption`, `Io` of reading the new run: nothing has changed. `Io` of a write: the store is poisoned.
     pub(crate) fn install_ingest(&self, job: IngestJob<'_>, ingested: Ingested) -> Result<()> {
+        self.install(job, ingested, None)
+    }
+
+    /// Takes in what healing `healed` made: a run that replaces whatever others have of these keys, which are known with the
+    /// same edit.
+    ///
+    /// # Errors
+    /// As [`Store::install_ingest`].
+    pub(crate) fn install_heal(&self, job: IngestJob<'_>, made: Ingested, healed: &KeyRange) -> Result<()> {
+        self.install(job, made, Some(healed))
+    }
+
+    fn install(&self, job: IngestJob<'_>, ingested: Ingested, healed: Option<&KeyRange>) -> Result<()> {
         let Ingested { run, base, merkle, merkle_len, values, bytes } = ingested;
         let mut manifest = self.structure.lock();
         let mut writer = self.writer.lock();
         self.poison.check()?;
         let view = self.views.current();
-        let mut memtables = self.over_run(&view, &run)?;
+        let mut memtables = match healed {
+            None => self.over_run(&view, &run)?,
+            Some(healed) => self.over_range(&view, healed),
+        };
 
         let seqno = writer.front.last.next();
         let marker =
@@ -119,7 +137,15 @@ impl Store {
         self.durable.raise(seqno);
 
         let state = manifest.state();
-        let levels = view.levels.with_newest(run.clone());
+        let replaced: Vec<FileId> = match healed {
+            None => Vec::new(),
+            Some(healed) => view.levels.reaching_into(healed).map(|run| run.id()).collect(),
+        };
+        let mut levels = view.levels.clone();
+        if let Some(healed) = healed {
+            levels = levels.with_hole(healed, |run| replaced.contains(&run.id()));
+        }
+        let levels = levels.with_newest(run.clone());
         let Written { committed, flushed, .. } = state.written;
         let flushed = flushed + run.len() + merkle_len + values.values().sum::<u64>();
         let mut changes = vec![
@@ -132,6 +158,11 @@ impl Store {
             Change::FeedFrom(seqno),
         ];
         changes.extend(values.iter().map(|(&segment, &len)| Change::ValueSegment { segment, len }));
+        if let Some(healed) = healed {
+            let hole = |run| Change::Hole { run, range: healed.clone() };
+            changes.extend(replaced.into_iter().map(hole));
+            changes.push(Change::Known(healed.clone()));
+        }
         self.poison.note(manifest.commit(&changes))?;
 
         writer.front.last = seqno;
@@ -145,12 +176,24 @@ impl Store {
         let active = memtables.pop().expect("the active memtable is the last");
         let sealed = memtables.into_iter().rev().collect();
         let segments = Arc::new(view.values.with(&values));
+        let unknown = Arc::new(manifest.state().quarantine.spans.clone());
         // The number last: who reads in between sees the entries at a cursor that is too old, which is no harm.
-        drop(self.views.replace(View { active, sealed, levels, values: segments }));
+        drop(self.views.replace(View { active, sealed, levels, values: segments, unknown }));
         self.views.publish(seqno);
         let (first, last) = &run.properties().keys;
         writer.watchers.leave_out(seqno, (first, last));
         Ok(())
+    }
+
+    /// The memtables of `view` over other entries of `range`, oldest first and the active one last: what is below their keys
+    /// there is to be looked up anew.
+    fn over_range(&self, view: &View, range: &KeyRange) -> Vec<Arc<Memtable>> {
+        let below = |key: &[u8]| range.contains(key).then_some(Below::Unknown);
+        let over_range = |memtable: &Arc<Memtable>| match memtable.is_empty() {
+            true => memtable.clone(),
+            false => Arc::new(memtable.over(below, |key| self.measure.hasher.key(key))),
+        };
+        view.sealed.iter().rev().chain([&view.active]).map(over_range).collect()
     }
 
     /// The memtables of `view` over `run`, oldest first and the active one last. Those without a key of the run stay as they
@@ -175,7 +218,8 @@ impl Store {
             if below.is_empty() {
                 return Ok(memtable.clone());
             }
-            let over = memtable.over(&below, |key| measure.hasher.key(key));
+            let counted = |key: &[u8]| below.get(key).map(|below| Below::Known(Some(*below)));
+            let over = memtable.over(counted, |key| measure.hasher.key(key));
             known.append(&mut below);
             Ok(Arc::new(over))
         };

@@ -124,7 +124,7 @@ impl Store {
             let mut sealed = view.sealed.clone();
             sealed.pop();
             let values = Arc::new(view.values.with(&flushed.value_segments));
-            self.views.replace(View { active: view.active.clone(), sealed, levels, values })
+            self.views.replace(View { sealed, levels, values, ..(*view).clone() })
         };
         retire(old);
         Ok(())
@@ -142,6 +142,9 @@ impl Store {
         moved: &BTreeMap<SegmentId, u64>,
     ) -> Result<()> {
         let mut manifest = self.structure.lock();
+        let holes =
+            merged.holes().iter().map(|(range, ())| Change::Hole { run: merged.id(), range: range.clone() });
+        let holes: Vec<_> = holes.collect();
         let mut written = manifest.state().written;
         written.merged += merged.len() + moved.values().sum::<u64>();
         let levels = self.views.current().levels.with_merged(inputs, merged);
@@ -151,6 +154,7 @@ impl Store {
             Change::Written(written),
         ];
         changes.extend(moved.iter().map(|(&segment, &len)| Change::ValueSegment { segment, len }));
+        changes.extend(holes);
         self.poison.note(manifest.commit(&changes))?;
         let old = {
             let _writer = self.writer.lock();

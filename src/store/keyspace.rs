@@ -15,8 +15,8 @@ use crate::hash::{PREFIX_LEN, SetHasher};
 use crate::resolver::LAST_WRITER_WINS;
 use crate::types::{Key, KeyRange, prefix_end};
 
-use super::Store;
 use super::commit::Write;
+use super::{AtUnknown, Store};
 
 /// First byte of inner keys of which the last writer wins.
 const LAST_WRITER: u8 = 1;
@@ -135,15 +135,15 @@ impl Prefix {
 }
 
 impl Store {
-    /// Name and resolver of every keyspace in the catalogue, in order.
+    /// Name and resolver of every keyspace in the catalogue, in order, as far as `at_unknown` goes.
     ///
     /// # Errors
-    /// `Corruption`, `Io`.
-    pub(crate) fn catalogue(&self) -> Result<Vec<(String, String)>> {
+    /// `Unknown`, `Io`.
+    pub(crate) fn catalogue(&self, at_unknown: AtUnknown) -> Result<Vec<(String, String)>> {
         let (view, seqno) = self.read_point();
         let mut catalogue = Vec::new();
-        for found in view.cursor(&Prefix::CATALOGUE.whole(), seqno) {
-            let (key, head) = found?;
+        for found in view.walk_by(&Prefix::CATALOGUE.whole(), seqno, at_unknown) {
+            let (key, head) = found.map_err(|error| self.met(error))?;
             if let Some((name, resolver)) = parse_catalogue_key(user_key(&key))
                 && head.is_visible(self.now_ms())
             {

@@ -23,10 +23,12 @@ mod measure;
 mod meeting;
 mod options;
 mod poison;
+mod quarantine;
 mod resolve;
 mod retention;
 mod seal;
 mod view;
+mod walk;
 mod watch;
 
 use std::path::PathBuf;
@@ -36,7 +38,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use arc_swap::Guard;
 use parking_lot::{Mutex, RwLock};
 
-pub(crate) use admission::Admission;
+pub(crate) use admission::{Admission, merge_healed, one_of_each, rank};
 pub(crate) use below::settle;
 pub(crate) use commit::{Front, Prepared, VALUE_LEN_MAX, Write, Writer, Writes};
 use commit::{check_len, keep_last};
@@ -52,7 +54,9 @@ pub(crate) use layers::{MerkleLayers, MerklePoint};
 pub(crate) use measure::Measure;
 pub(crate) use options::Options;
 pub use options::{Durability, Environment};
+pub(crate) use resolve::Resolving;
 pub(crate) use view::{View, Views};
+pub(crate) use walk::{AtUnknown, Walk};
 pub(crate) use watch::{WatchQueue, Watched, Watchers};
 
 use crate::error::{Error, Result};
@@ -159,17 +163,29 @@ impl Store {
     pub(crate) fn apply(&self, writes: Vec<Write>, source: Source) -> Result<Admission> {
         self.check_index()?;
         let resolving = self.resolving(&writes)?;
-        let writes = admission::one_of_each(writes, &resolving, &self.measure);
+        let mut writes = admission::one_of_each(writes, &resolving, &self.measure);
         let _applying = self.applying.read();
-        let mut writer = self.lock_with_room()?;
-        let view = self.views.current();
-        let now_ms = self.now_ms();
-        let (admitted, admission) =
-            admission::admit(&writer.front, &view, writes, &resolving, &self.measure, now_ms, source)?;
-        if !admitted.is_empty() {
-            self.append(&mut writer, &view, admitted)?;
+        loop {
+            let mut writer = self.lock_with_room()?;
+            let view = self.views.current();
+            let held = match admission::held(&writer.front, &view, &mut writes, &self.measure) {
+                Ok(held) => held,
+                Err(error) => {
+                    drop(writer);
+                    match self.quarantine(&error)? {
+                        Some(_) => continue,
+                        None => return Err(error),
+                    }
+                }
+            };
+            let (writes, now_ms) = (writes.into_iter().zip(held), self.now_ms());
+            let (admitted, admission) =
+                admission::admit(&writer.front, &view, writes, &resolving, &self.measure, now_ms, source)?;
+            if !admitted.is_empty() {
+                self.append(&mut writer, &view, admitted)?;
+            }
+            return Ok(admission);
         }
-        Ok(admission)
     }
 
     /// Appends prepared changes as one record and enters them.

@@ -14,9 +14,9 @@ use crate::hash::PREFIX_LEN;
 use crate::resolver::{Rank, Resolver};
 use crate::types::{Kind, Slice};
 
-use super::Store;
 use super::commit::Write;
 use super::keyspace::{Prefix, is_merged, user_key};
+use super::{AtUnknown, Store};
 
 /// A version of a key as merging sees it.
 #[derive(Debug, Clone)]
@@ -29,17 +29,17 @@ pub(super) struct Version {
 
 /// The resolvers at hand of keyspaces that the catalogue has.
 #[derive(Debug, Default)]
-pub(super) struct Resolving(BTreeMap<Prefix, Arc<dyn Resolver>>);
+pub(crate) struct Resolving(BTreeMap<Prefix, Arc<dyn Resolver>>);
 
 impl Store {
     /// What it takes to merge `writes`.
     ///
     /// # Errors
     /// `Corruption` or `Io` of reading the catalogue, which is read if one of them is of a keyspace with a resolver.
-    pub(super) fn resolving(&self, writes: &[Write]) -> Result<Resolving> {
+    pub(crate) fn resolving(&self, writes: &[Write]) -> Result<Resolving> {
         let mut resolving = Resolving::default();
         if writes.iter().any(|write| is_merged(&write.key)) {
-            for (name, resolver) in self.catalogue()? {
+            for (name, resolver) in self.catalogue(AtUnknown::Stop)? {
                 if let Some(known) = self.options.resolvers.get(&resolver) {
                     let prefix = Prefix::of(&self.measure.hasher, &name, &resolver);
                     resolving.0.insert(prefix, known.clone());

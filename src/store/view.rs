@@ -16,7 +16,11 @@ use crate::error::{Error, Result};
 use crate::hash::{KeyHash, SetHasher};
 use crate::index::{Found, Levels, Memtable, MergeCursor};
 use crate::log::ValueSegments;
+use crate::quarantine::Spans;
 use crate::types::{Head, KeyRange, Location, SeqNo, Slice, ValueDigest, ValueRef};
+
+use super::keyspace::is_merged;
+use super::walk::{AtUnknown, Walk};
 
 /// The structures that together hold every key at one moment.
 #[derive(Debug, Clone)]
@@ -28,15 +32,38 @@ pub(crate) struct View {
     pub(crate) levels: Levels,
     /// The sealed segments that heads in the runs point into.
     pub(crate) values: Arc<ValueSegments>,
+    /// Where keys are unknown for damage.
+    pub(crate) unknown: Arc<Spans>,
 }
 
 impl View {
     /// The newest entry of `key`, tombstones included, among commits up to `at`.
+    ///
+    /// # Errors
+    /// `Unknown` if there may have been a newer one that is lost; `Corruption`, `Io`.
     pub(crate) fn head(&self, key: &[u8], hash: KeyHash, at: SeqNo) -> Result<Option<Head>> {
+        let found = self.left(key, hash, at)?;
+        if self.unknown.is_empty() {
+            return Ok(found);
+        }
+        // Where versions are merged, a newer one does not have all that was lost.
+        let found = found.filter(|_| !is_merged(key) || !self.unknown.contains(key));
+        self.unknown.check(key, found, |head| head.stamp.hlc)
+    }
+
+    /// As [`View::head`], but where keys are unknown what is left there.
+    pub(super) fn left(&self, key: &[u8], hash: KeyHash, at: SeqNo) -> Result<Option<Head>> {
         match self.in_memory(key, hash, at) {
             Some(head) => Ok(Some(head.clone())),
             None => self.levels.get(key, hash),
         }
+    }
+
+    /// # Errors
+    /// As [`View::head`].
+    #[inline]
+    fn check(&self, key: &[u8], hash: KeyHash, at: SeqNo) -> Result<()> {
+        if self.unknown.is_empty() { Ok(()) } else { self.head(key, hash, at).map(drop) }
     }
 
     /// The newest entry of `key` in a memtable, among commits up to `at`.
@@ -59,6 +86,7 @@ impl View {
         now_ms: impl Fn() -> u64,
         hasher: &SetHasher,
     ) -> Result<Option<Slice>> {
+        self.check(key, hash, at)?;
         if let Some(head) = self.in_memory(key, hash, at) {
             return if is_visible(head, now_ms) { self.value(head, hasher).map(Some) } else { Ok(None) };
         }
@@ -81,6 +109,7 @@ impl View {
         at: SeqNo,
         now_ms: impl Fn() -> u64,
     ) -> Result<bool> {
+        self.check(key, hash, at)?;
         match self.in_memory(key, hash, at) {
             Some(head) => Ok(is_visible(head, now_ms)),
             None => Ok(self.levels.find(key, hash, |found| Some(found.is_visible(&now_ms)))? == Some(true)),
@@ -114,7 +143,25 @@ impl View {
         Ok(value)
     }
 
-    /// A cursor over the newest entry of every key in `range`, tombstones included, among commits up to `at`.
+    /// A walk over the newest entry of every key in `range`, tombstones included, among commits up to `at`. It ends with an
+    /// error where keys are unknown.
+    pub(crate) fn walk(&self, range: &KeyRange, at: SeqNo) -> Walk {
+        self.walk_by(range, at, AtUnknown::Stop)
+    }
+
+    /// As [`View::walk`], told what to do where keys are unknown.
+    pub(crate) fn walk_by(&self, range: &KeyRange, at: SeqNo, at_unknown: AtUnknown) -> Walk {
+        if self.unknown.is_empty() {
+            return Walk::new(self.cursor(range, at), [], at_unknown);
+        }
+        let spans = self.unknown.ranges();
+        let mut between = spans.between(range).into_iter().map(|part| self.cursor(&part, at));
+        let front = between.next().unwrap_or_else(|| self.cursor(range, at));
+        let overlapping = spans.overlapping(range).map(|(span, _)| span.clone());
+        Walk::new(front, overlapping.zip(between), at_unknown)
+    }
+
+    /// A cursor over what is there of `range`, the remains of unknown spans included.
     pub(crate) fn cursor(&self, range: &KeyRange, at: SeqNo) -> MergeCursor {
         let memtables = std::iter::once(&self.active).chain(&self.sealed);
         MergeCursor::new(memtables.map(|memtable| (memtable.clone(), at)), self.levels.runs().iter(), range)

@@ -56,6 +56,20 @@ impl KeyRange {
         key >= self.start.as_slice() && self.end.as_deref().is_none_or(|end| key < end)
     }
 
+    /// Whether the two have a key in common, as far as their ends tell.
+    pub(crate) fn overlaps(&self, other: &KeyRange) -> bool {
+        let begins_before =
+            |range: &KeyRange, end: &Option<Vec<u8>>| end.as_ref().is_none_or(|end| range.start < *end);
+        let is_apart = !begins_before(self, &other.end) || !begins_before(other, &self.end);
+        !is_apart && !self.is_empty() && !other.is_empty()
+    }
+
+    /// From where the first of the two begins to where the last one ends.
+    pub(crate) fn united(&self, other: &KeyRange) -> KeyRange {
+        let end = self.end.as_ref().zip(other.end.as_ref()).map(|(end, other)| end.max(other).clone());
+        KeyRange { start: self.start.as_slice().min(&other.start).to_vec(), end }
+    }
+
     /// Whether no key can lie in the range.
     pub fn is_empty(&self) -> bool {
         self.end.as_deref().is_some_and(|end| end <= self.start.as_slice())

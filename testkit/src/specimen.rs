@@ -125,7 +125,10 @@ impl Specimen {
         match checked {
             Ok(last) if last == self.last => Ok(Outcome::Whole { rebuilt: report.merkle_rebuilt }),
             Ok(last) => Ok(Outcome::Cut { last, torn_bytes: report.torn_bytes }),
-            Err(Problem::Read(Error::Corruption { .. }) | Problem::Verify(_)) => Ok(Outcome::Told),
+            Err(Problem::Read(
+                Error::Corruption { .. } | Error::Unknown { .. } | Error::ValueLost { .. },
+            )) => Ok(Outcome::Told),
+            Err(Problem::Verify(_)) => Ok(Outcome::Told),
             Err(problem) => Err(problem.to_string()),
         }
     }

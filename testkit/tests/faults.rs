@@ -57,6 +57,11 @@ fn f7_damage_in_other_files_is_told_or_mended() {
 }
 
 #[test]
+fn f8_what_is_lost_is_told_and_healed_from_a_replica() {
+    check("F8", 100);
+}
+
+#[test]
 fn f9_whichever_operation_fails_nothing_acknowledged_is_lost() {
     check("F9", 300);
 }

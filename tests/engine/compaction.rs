@@ -144,7 +144,7 @@ fn a_damaged_value_stops_no_compaction_and_is_never_made_to_look_whole() {
     }
     db.compact(|_| true).expect("compact");
     for _ in 0..2 {
-        assert!(matches!(db.get([1]), Err(Error::Corruption { .. })));
+        assert!(matches!(db.get([1]), Err(Error::ValueLost { .. })));
         assert_eq!(db.get([0]).expect("get").expect("there"), [0xa0; 600]);
         assert_eq!(db.get([2]).expect("get").expect("there"), [0xb2; 600]);
         db.put([9], [1; 600]).expect("put");

@@ -105,6 +105,8 @@ fn put_store(text: &mut Text, stats: &Stats) {
         ("syncline_log_bytes", "Bytes of log that no flush has taken over.", stats.log_bytes),
         ("syncline_memtable_bytes", "Bytes in memtables.", stats.memtable_bytes),
         ("syncline_garbage_bytes", "Bytes that compaction can give back.", stats.garbage_bytes()),
+        ("syncline_unknown_spans", "Spans of keys that are unknown for damage.", stats.unknown_spans),
+        ("syncline_lost_values", "Large values that are lost for damage.", stats.lost_values),
         ("syncline_merkle_buckets", "Buckets of the Merkle index.", stats.buckets),
         ("syncline_visible_seqno", "The newest visible commit.", stats.visible.0),
         ("syncline_durable_seqno", "The newest durable commit.", stats.durable.0),

@@ -96,7 +96,7 @@ fn each_part(
 
 /// The key ranges of the sessions that `part` asks for. That of the keyspaces' names comes first where one of them counts, so
 /// that the other side knows what it has.
-fn parts(local: &Db, part: &Part) -> Result<Vec<Option<KeyRange>>> {
+pub(super) fn parts(local: &Db, part: &Part) -> Result<Vec<Option<KeyRange>>> {
     let Part { keyspace, prefixes, from, to } = part;
     if keyspace.is_none() && prefixes.is_empty() && from.is_none() && to.is_none() {
         return Ok(vec![None]);

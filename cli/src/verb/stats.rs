@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use syncline::clock::{SystemClock, WallClock};
-use syncline::{Compression, Health};
+use syncline::{Compression, Health, UnknownSpan};
 
 use crate::args;
 use crate::error::{Result, Verdict};
@@ -19,8 +19,10 @@ pub(super) fn run(args: &args::Stats, output: Output) -> Result<Verdict> {
     let root = output::root(stats.root);
     let health = match &stats.health {
         Health::Poisoned { reason } => format!("takes no writes: {reason}"),
+        _ if stats.unknown_spans + stats.lost_values > 0 => "damaged".to_owned(),
         _ => "good".to_owned(),
     };
+    let unknown: Vec<String> = db.unknown_spans().iter().map(span).collect();
     let compression = match stats.compression {
         Compression::None => "none".to_owned(),
         Compression::Lz4 => "lz4".to_owned(),
@@ -46,6 +48,7 @@ pub(super) fn run(args: &args::Stats, output: Output) -> Result<Verdict> {
     let object = json!({
         "node": node, "opens": db.opens(), "root": root, "health": health,
         "entries": stats.entries, "tombstones": stats.tombstones, "live_bytes": stats.live_bytes,
+        "unknown": unknown, "lost_values": stats.lost_values,
         "keyspaces": db.keyspaces()?, "buckets": stats.buckets, "horizon": stats.horizon,
         "visible": stats.visible.0, "durable": stats.durable.0, "flushed": stats.flushed.0,
         "runs": stats.runs, "run_bytes": stats.run_bytes, "compression": compression, "memtable_bytes": stats.memtable_bytes,
@@ -103,5 +106,21 @@ pub(super) fn run(args: &args::Stats, output: Output) -> Result<Verdict> {
             ("torn off at opening", size(recovery.torn_bytes)),
         ],
     )?;
+    for span in &unknown {
+        output.say(&format!("unknown for damage: {span}"))?;
+    }
+    if stats.lost_values > 0 {
+        output.say(&format!("large values lost for damage: {}", count(stats.lost_values)))?;
+    }
     Ok(Verdict::Fine)
+}
+
+/// The keys of an unknown span, as a sentence has room for them.
+fn span(unknown: &UnknownSpan) -> String {
+    let (place, keys) = match &unknown.keyspace {
+        Some(keyspace) => (format!("keyspace {keyspace}"), &unknown.keys),
+        None => ("stored keys".to_owned(), &unknown.span),
+    };
+    let end = keys.end.as_ref().map_or("the end".to_owned(), |end| format!("\"{}\"", end.escape_ascii()));
+    format!("{place}, from \"{}\" to {end}", keys.start.escape_ascii())
 }

@@ -80,7 +80,7 @@ impl Watcher<'_> {
                     None => {
                         let is_left = matches!(self.args.left, Address::Directory(_));
                         let lacked = if is_left { Difference::OnlyRight } else { Difference::OnlyLeft };
-                        peer::cells(&DbReplica::new(&db), self.args.cells, &report.names, lacked)?
+                        peer::cells(&db, &Part::default(), self.args.cells, &report.names, lacked)?
                     }
                 };
                 let numbers = cells.iter().map(|cell| cell.differing.iter().sum()).enumerate();

@@ -93,7 +93,7 @@ impl Folder {
 
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));
-        command.current_dir(self.0.path());
+        command.current_dir(self.0.path()).env_remove("COLUMNS");
         command
     }
 }

@@ -33,7 +33,7 @@ pub(super) const PLANTED: &[Planted] = &[
     Planted {
         name: "runs are not synced before they are named",
         bug: Bug::Files(|vfs| unsynced(vfs, |name| name.ends_with(".run"))),
-        rows: &["F2", "F3"],
+        rows: &["F2", "F3", "F8"],
         states_max: 20_000,
     },
     Planted {

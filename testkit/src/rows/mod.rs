@@ -7,6 +7,7 @@ pub mod damage;
 pub mod deletes;
 pub mod device;
 pub mod failing;
+pub mod healing;
 pub mod hostile;
 pub mod interrupted;
 pub mod kill;
@@ -38,6 +39,7 @@ pub const ROWS: &[Row] = &[
     Row { name: "F5", what: "tail of the log cut at every length", run: damage::cut_tail },
     Row { name: "F6", what: "damaged bits and ranges in the log", run: damage::in_the_log },
     Row { name: "F7", what: "damage in runs, Merkle files, manifest", run: damage::in_what_is_derived },
+    Row { name: "F8", what: "damaged blocks and values, a replica at hand", run: healing::from_a_replica },
     Row { name: "F9", what: "any operation fails with an error", run: failing::with_an_error },
     Row {
         name: "F10",

@@ -1,0 +1,43 @@
+//! Healing what a store has lost with what a replica has: spans of unknown keys, and large values.
+//!
+//! Easy to get wrong: the entries must be *all* that the replica has of the keys, read at one cut, and the replica must
+//! know all of them itself.
+
+use sync_proto::{Entry, KeyRange, Stamp};
+
+use super::DbReplica;
+use super::convert::{from_range, to_range, to_write};
+use crate::db::HealReport;
+use crate::error::Result;
+use crate::quarantine;
+use crate::types::{self, ValueDigest};
+
+impl DbReplica {
+    /// The spans of unknown keys, in order: what [`DbReplica::heal`] can be asked for.
+    pub fn unknown_spans(&self) -> Vec<KeyRange> {
+        self.db.store().unknown().ranges().iter().map(|(span, _)| from_range(span)).collect()
+    }
+
+    /// Makes `range`, all of which is unknown, known again, durably, when it returns: it holds `entries` from then on, which
+    /// are all that a replica has of it that ends after `cut`, the higher of the two stores' horizons (clock part), and what
+    /// was left of it and is news to the replica. The store takes `cut` for its own horizon. What is large can be healed in
+    /// parts.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if a key is not unknown or an entry lies outside; `ReadOnly`, `Poisoned`, `Io`.
+    pub fn heal(&self, range: &KeyRange, entries: Vec<Entry>, cut: u64) -> Result<HealReport> {
+        let writes = entries.into_iter().map(to_write).collect::<Result<Vec<_>>>()?;
+        self.db.heal(&to_range(range), writes, cut)
+    }
+
+    /// Makes `value` the one of `key`'s entry with this stamp and value digest, which has lost it, durably. `false` if the key
+    /// has another entry by now.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if the value has another digest; `ReadOnly`, `Poisoned`, `Unknown`, `Io`.
+    pub fn heal_value(&self, key: &[u8], stamp: Stamp, digest: u128, value: &[u8]) -> Result<bool> {
+        let stamp = types::Stamp { hlc: stamp.hlc, node: stamp.node };
+        let lost = quarantine::LostValue { stamp, digest: ValueDigest(digest) };
+        self.db.heal_value(key, lost, value)
+    }
+}

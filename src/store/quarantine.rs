@@ -1,0 +1,185 @@
+//! Damage that somebody has met: remembered durably, told, and passed over from then on.
+//!
+//! Whoever reads runs and meets a damaged block hands the error in here. The block becomes a hole of its run and its span
+//! unknown by one edit of the manifest, and then whatever has to go on (a flush, a merge, a look-up for a sum) does so
+//! without the block.
+//!
+//! Easy to get wrong: no lock may be held when an error is handed in but `applying`; and a block that reads well at a second
+//! look is not damaged.
+
+use std::sync::Arc;
+
+use smallvec::smallvec;
+
+use crate::error::{Error, Result};
+use crate::index::Levels;
+use crate::manifest::Change;
+use crate::quarantine::{LOST_MAX, LostValue, Spans};
+use crate::types::{KeyRange, Stamp, ValueDigest};
+
+use super::commit::{Prepared, Write};
+use super::view::retire;
+use super::{Store, View};
+
+impl Store {
+    /// If `error` tells of a damaged block of a present run, makes its span unknown, durably, unless it is already. Returns
+    /// the span.
+    ///
+    /// # Errors
+    /// `Io`: the store is poisoned.
+    pub(crate) fn quarantine(&self, error: &Error) -> Result<Option<KeyRange>> {
+        let Some((run, span)) = self.views.current().levels.damaged_by(error) else { return Ok(None) };
+        let mut manifest = self.structure.lock();
+        let present = self.views.current().levels.runs().iter().find(|other| other.id() == run.id()).cloned();
+        let Some(run) = present.filter(|_| self.poison.reason().is_none()) else { return Ok(None) };
+        if run.holes().covers(&span) {
+            return Ok(Some(span));
+        }
+        let state = manifest.state();
+        let mut table = state.table.clone();
+        table.lost(state.node);
+        let changes = [
+            Change::Hole { run: run.id(), range: span.clone() },
+            Change::Unknown { span: span.clone(), floor: run.properties().clock_max },
+            Change::Table(table.since(&state.table)),
+        ];
+        self.poison.note(manifest.commit(&changes))?;
+        let old = {
+            let _writer = self.writer.lock();
+            let view = self.views.current();
+            let levels = view.levels.with_hole(&span, |other| other.id() == run.id());
+            let unknown = Arc::new(manifest.state().quarantine.spans.clone());
+            self.views.replace(View { levels, unknown, ..(*view).clone() })
+        };
+        retire(old);
+        Ok(Some(span))
+    }
+
+    /// As [`Store::quarantine`], for a reader: returns what it should be told.
+    pub(crate) fn met(&self, error: Error) -> Error {
+        match self.quarantine(&error) {
+            Ok(Some(span)) => Error::Unknown { spans: vec![span] },
+            _ => error,
+        }
+    }
+
+    /// Does `work` over `levels`, without what is damaged: whenever it meets more of that, it is done again.
+    ///
+    /// # Errors
+    /// Those of `work` that are not of a damaged block; `Io`: the store is poisoned.
+    pub(crate) fn past_damage<T>(
+        &self,
+        levels: &Levels,
+        mut work: impl FnMut(&Levels, &Spans) -> Result<T>,
+    ) -> Result<T> {
+        loop {
+            let view = self.views.current();
+            match work(&levels.refreshed(&view.levels), &view.unknown) {
+                Err(error) if self.quarantine(&error)?.is_some() => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// The spans of unknown keys.
+    pub(crate) fn unknown(&self) -> Arc<Spans> {
+        self.views.peek().unknown.clone()
+    }
+
+    /// If `error` tells that the value of `key`'s entry is damaged, remembers that, durably. Returns what the reader should be
+    /// told.
+    pub(crate) fn met_value(&self, key: &[u8], (stamp, digest): (Stamp, ValueDigest), error: Error) -> Error {
+        if !matches!(error, Error::Corruption { .. }) {
+            return error;
+        }
+        // Who cannot remember it can still tell it.
+        let _ = self.lose_values(vec![(key.to_vec(), LostValue { stamp, digest })]);
+        Error::ValueLost { key: key.to_vec(), stamp, digest, source: Box::new(error) }
+    }
+
+    /// Remembers, durably, that these values are damaged, as far as they are those of present entries and cannot be read
+    /// now. Beyond [`LOST_MAX`] of them nothing is remembered.
+    ///
+    /// # Errors
+    /// `Io`: the store is poisoned.
+    pub(crate) fn lose_values(&self, mut values: Vec<(Vec<u8>, LostValue)>) -> Result<()> {
+        let (view, seqno) = self.read_point();
+        values.retain(|(key, lost)| {
+            let head = view.head(key, self.measure.hasher.key(key), seqno);
+            let head =
+                head.ok().flatten().filter(|head| (head.stamp, head.digest) == (lost.stamp, lost.digest));
+            head.is_some_and(|head| view.value(&head, &self.measure.hasher).is_err())
+        });
+        let mut manifest = self.structure.lock();
+        let lost = &manifest.state().quarantine.lost;
+        let is_full = lost.len() >= LOST_MAX;
+        values.retain(|(key, value)| lost.get(key) != Some(value) && (!is_full || lost.contains_key(key)));
+        if values.is_empty() || self.poison.reason().is_some() {
+            return Ok(());
+        }
+        let changes: Vec<_> =
+            values.into_iter().map(|(key, value)| Change::LostValue { key, value }).collect();
+        self.poison.note(manifest.commit(&changes))
+    }
+
+    /// The lost values that are those of present entries.
+    pub(crate) fn lost_values(&self) -> Vec<(Vec<u8>, LostValue)> {
+        let lost = self.structure.lock().state().quarantine.lost.clone();
+        let (view, seqno) = self.read_point();
+        let is_present = |key: &[u8], lost: &LostValue| {
+            let head = view.head(key, self.measure.hasher.key(key), seqno);
+            // Nobody knows better where the entry itself cannot be read.
+            head.map_or(true, |head| {
+                head.is_some_and(|head| (head.stamp, head.digest) == (lost.stamp, lost.digest))
+            })
+        };
+        lost.into_iter().filter(|(key, lost)| is_present(key, lost)).collect()
+    }
+
+    /// Takes `value` for the lost one of `key`'s entry with this stamp and digest: it is the same entry, so nothing is merged
+    /// and nothing counted. `false` if the entry is another one by now.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if the value has another digest; `Unknown`, `Poisoned`, `Io`.
+    pub(crate) fn heal_value(&self, key: &[u8], lost: LostValue, value: &[u8]) -> Result<bool> {
+        let LostValue { stamp, digest } = lost;
+        if self.measure.hasher.value(value) != digest {
+            return Err(Error::invalid("the value has another digest than the one that is lost"));
+        }
+        let applying = self.applying.read();
+        let mut writer = self.lock_with_room()?;
+        let view = self.views.current();
+        let hash = self.measure.hasher.key(key);
+        let head = match view.head(key, hash, writer.front.last) {
+            Ok(head) => head.filter(|head| (head.stamp, head.digest) == (stamp, digest)),
+            Err(error) => {
+                drop(writer);
+                return Err(self.met(error));
+            }
+        };
+        if let Some(head) = &head {
+            let prepared = Prepared::over(key, hash, Some(head), &self.measure);
+            let (expires_at, meta, stamp) = (head.expires_at, head.meta.clone(), Some(stamp));
+            let write = Write { stamp, expires_at, meta, prepared, ..Write::put(&[], key, value) };
+            self.append(&mut writer, &view, smallvec![write])?;
+        }
+        drop((writer, applying));
+        self.persist()?;
+        self.forget_lost_values(key)?;
+        Ok(head.is_some())
+    }
+
+    /// Forgets, durably, of lost values those that were overwritten since, and that of `key`.
+    ///
+    /// # Errors
+    /// `Poisoned`, `Io`.
+    pub(super) fn forget_lost_values(&self, key: &[u8]) -> Result<()> {
+        let present: Vec<_> = self.lost_values().into_iter().map(|(key, _)| key).collect();
+        let mut manifest = self.structure.lock();
+        self.poison.check()?;
+        let is_gone = |lost: &&Vec<u8>| **lost == key || present.binary_search(lost).is_err();
+        let gone = manifest.state().quarantine.lost.keys().filter(is_gone).cloned();
+        let changes: Vec<_> = gone.map(Change::FoundValue).collect();
+        if changes.is_empty() { Ok(()) } else { self.poison.note(manifest.commit(&changes)) }
+    }
+}

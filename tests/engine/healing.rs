@@ -1,0 +1,274 @@
+//! Single cases of damage and healing, each planned by hand: which version must not show, what a stop in between leaves, what
+//! the cut decides, and keyspaces with a resolver.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use sync_proto::{Entry, KeyRange, Origin, Replica};
+use syncline::replica::DbReplica;
+use syncline::vfs::{MemoryVfs, Vfs};
+use syncline::{Db, Error, Health, Resolver};
+
+use crate::common::{Random, World};
+use crate::damage::all_of;
+
+const DIR: &str = "/db";
+
+/// Flips a bit where a run has `pattern`.
+fn damage(vfs: &MemoryVfs, pattern: &[u8]) {
+    let names = vfs.list(Path::new(DIR)).expect("list");
+    let place = |name: &String| {
+        let path = Path::new(DIR).join(name);
+        let bytes = vfs.bytes(&path).expect("bytes");
+        Some((path, bytes.windows(pattern.len()).position(|window| window == pattern)?))
+    };
+    let (path, at) =
+        names.iter().filter(|name| name.ends_with(".run")).find_map(place).expect("a run has it");
+    vfs.flip(&path, at, 4).expect("flip");
+}
+
+/// Closes the store, damages its run, and opens it again.
+fn damaged(world: &World, db: Db, pattern: &[u8]) -> Db {
+    db.close().expect("flushed");
+    damage(&world.vfs, pattern);
+    world.builder(DIR).open().expect("opened")
+}
+
+fn twin_of(db: &Db) -> Db {
+    let twin = World::new(99).builder("/twin").create_replica(&db.replica_set()).expect("a twin");
+    let mut stream = Vec::new();
+    db.export(&mut stream, |_| true).expect("export");
+    twin.import(&stream[..], |_| true).expect("import");
+    twin
+}
+
+fn is_unknown<T>(result: Result<T, Error>) -> bool {
+    matches!(result, Err(Error::Unknown { .. }))
+}
+
+/// An even seed, so that nothing is compressed and patterns are found.
+fn world() -> World {
+    World::new(2)
+}
+
+#[test]
+fn an_older_version_never_shows_where_the_newer_one_is_lost() {
+    let world = world();
+    let db = world.builder(DIR).create().expect("a new store");
+    for (value, deleted) in [("older", "there once"), ("newer", "")] {
+        db.put("b", value).expect("put");
+        if deleted.is_empty() {
+            db.delete("c").expect("delete")
+        } else {
+            db.put("c", deleted).expect("put")
+        }
+        db.flush().expect("flush");
+        db.put("x", value).expect("put");
+        db.flush().expect("flush");
+    }
+    let db = damaged(&world, db, b"newer");
+    assert_eq!(db.health(), Health::Good, "nobody has met it");
+    let check = |db: &Db| {
+        for key in ["b", "c"] {
+            assert!(
+                is_unknown(db.get(key))
+                    && is_unknown(db.default_keyspace().contains_key(key))
+                    && is_unknown(db.digest(key))
+            );
+            assert!(is_unknown(db.compare_and_swap(key, None, Some(b"new"))));
+            assert!(is_unknown(db.fetch_update(key, |_| Some("new"))));
+        }
+        assert!(
+            is_unknown(db.len()) && is_unknown(db.root().map(drop)) && is_unknown(db.delete_range("a".."d"))
+        );
+        assert_eq!(db.get("a").expect("known"), None);
+        assert_eq!(db.get("x").expect("known").as_deref(), Some(&b"newer"[..]));
+        assert_eq!(db.default_keyspace().fingerprint("d"..).expect("known").counts.live, 1);
+        assert_eq!(db.health(), Health::Damaged { unknown_spans: 1, lost_values: 0 });
+    };
+    check(&db);
+    db.compact(|_| true).expect("compact");
+    check(&db);
+    drop(db);
+    let db = world.builder(DIR).open().expect("opened");
+    check(&db);
+    drop(db);
+    check_read_only(&world);
+
+    let db = world.builder(DIR).open().expect("opened");
+    let before = db.snapshot();
+    db.put("b", "written since").expect("a put looks at nothing");
+    for _ in 0..2 {
+        assert_eq!(db.get("b").expect("newer than what is lost").as_deref(), Some(&b"written since"[..]));
+        assert!(is_unknown(db.get("c")));
+        assert!(is_unknown(before.get(&db.default_keyspace(), "b")));
+        let swapped = db.compare_and_swap("b", Some(b"written since"), Some(b"written since"));
+        assert_eq!(swapped.expect("known"), Ok(()));
+        db.compact(|_| true).expect("compact");
+    }
+}
+
+fn check_read_only(world: &World) {
+    let reader = world.builder(DIR).open_read_only().expect("opened");
+    assert!(is_unknown(reader.get("b")) && reader.unknown_spans().len() == 1);
+}
+
+#[test]
+fn a_stop_while_healing_leaves_the_span_unknown_or_all_of_it_healed() {
+    let world = world();
+    let db = world.builder(DIR).create().expect("a new store");
+    for number in 0..60u8 {
+        // Large ones among them, which come in by a file of their own.
+        db.put([number], vec![number; if number % 7 == 0 { 300 } else { 30 }]).expect("put");
+    }
+    db.flush().expect("flush");
+    let twin = twin_of(&db);
+    let root = db.root().expect("root");
+    let db = damaged(&world, db, &[5; 30]);
+    assert!(is_unknown(db.get([5])));
+    let span = DbReplica::new(&db).unknown_spans().remove(0);
+    let entries = all_of(&DbReplica::new(&twin), &span);
+    world.vfs.record_steps();
+    let report = DbReplica::new(&db).heal(&span, entries, 0).expect("healed");
+    assert!(report.is_exact && report.taken > 5, "{report:?}");
+    let steps = world.vfs.take_steps();
+    let (mut healed, mut unknown) = (0, 0);
+    let mut check = |vfs: MemoryVfs, what: &str| {
+        let world = world.with(vfs);
+        let db = world.builder(DIR).open().unwrap_or_else(|error| panic!("{what}: {error}"));
+        let spans = DbReplica::new(&db).unknown_spans();
+        for number in 0..60u8 {
+            let is_lost = spans.iter().any(|span| {
+                let key = [&span.start[..9], &[number]].concat();
+                span.start <= key && span.end.as_ref().is_none_or(|end| key < *end)
+            });
+            let found = db.get([number]);
+            match is_lost {
+                true => assert!(is_unknown(found), "{what}: {number}"),
+                false => assert!(found.is_ok_and(|found| found.is_some()), "{what}: {number}"),
+            }
+        }
+        if spans.is_empty() {
+            healed += 1;
+            assert_eq!(db.root().expect("root"), root, "{what}");
+            assert_eq!(db.verify(|_| true).expect("verify").problems, Vec::<String>::new(), "{what}");
+        } else {
+            unknown += 1;
+            assert_eq!(spans, std::slice::from_ref(&span), "{what}");
+        }
+    };
+    for (step, vfs) in steps.into_iter().enumerate() {
+        check(vfs.kill(), &format!("killed at step {step}"));
+        for seed in 0..8 {
+            let mut random = Random::new(seed * 10_007 + step as u64);
+            check(vfs.power_cut(|bound| random.below(bound)), &format!("cut {seed} at step {step}"));
+        }
+    }
+    check(world.vfs.power_cut(|_| 0), "after it has returned");
+    assert!(healed > 1 && unknown > 10, "{healed} {unknown}");
+}
+
+#[test]
+fn what_is_left_at_or_below_the_cut_goes_unless_the_replica_has_it() {
+    let world = world();
+    let db = world.builder(DIR).create().expect("a new store");
+    for key in ["a", "b", "c", "d"] {
+        db.put(key, "old").expect("put");
+    }
+    db.flush().expect("flush");
+    let cut = db.digest("d").expect("known").expect("there").stamp.hlc;
+    world.clock.advance(10);
+    db.put("c", "lost").expect("put");
+    db.put("f", "lost").expect("put");
+    db.flush().expect("flush");
+    let db = damaged(&world, db, b"lost");
+    assert!(is_unknown(db.get("c")));
+    let replica = DbReplica::new(&db);
+    let span =
+        KeyRange { end: Some(replica.unknown_spans()[0].end.clone().expect("an end")), ..all(&replica) };
+    // The replica never heard of what came after the cut, and has purged "d" by then.
+    let mut entries: Vec<Entry> = all_of(&DbReplica::new(&twin_of_old(&world)), &span);
+    entries.retain(|entry| !entry.key.ends_with(b"d"));
+    let outside = replica.heal(&KeyRange { start: vec![1], end: None }, Vec::new(), 0);
+    assert!(matches!(outside, Err(Error::InvalidArgument { .. })), "known keys are not replaced");
+    db.put("e", "written since").expect("put");
+    let report = replica.heal(&span, entries, cut).expect("healed");
+    assert_eq!((report.taken, report.kept, report.dropped, report.is_exact), (1, 1, 1, false), "{report:?}");
+    let get = |key: &str| db.get(key).expect("known").map(|value| value.to_vec());
+    assert_eq!(get("a"), Some(b"old".to_vec()));
+    assert_eq!(
+        (get("c"), get("d"), get("e")),
+        (Some(b"old".to_vec()), None, Some(b"written since".to_vec()))
+    );
+    assert_eq!((get("f"), db.len().expect("known")), (None, 4));
+    assert_eq!(db.horizon().horizon, cut, "the cut is the store's own horizon from then on");
+    db.compact(|_| true).expect("compact");
+    assert_eq!((get("d"), db.len().expect("known")), (None, 4));
+    assert_eq!(db.verify(|_| true).expect("verify").problems, Vec::<String>::new());
+}
+
+/// From the first unknown key on.
+fn all(replica: &DbReplica) -> KeyRange {
+    KeyRange { start: replica.unknown_spans()[0].start.clone(), end: None }
+}
+
+/// What the store of that test held at its cut.
+fn twin_of_old(world: &World) -> Db {
+    let old = World::new(77);
+    let reader = world.builder(DIR).open_read_only().expect("opened");
+    let db = old.builder(DIR).create_replica(&reader.replica_set()).expect("a new store");
+    for key in ["c", "d"] {
+        db.put(key, "old").expect("put");
+    }
+    db
+}
+
+/// A set of bytes, each once and in order.
+#[derive(Debug)]
+struct Union;
+
+impl Resolver for Union {
+    fn name(&self) -> &str {
+        "union"
+    }
+
+    fn merge(&self, _key: &[u8], older: &[u8], newer: &[u8]) -> Vec<u8> {
+        older.iter().chain(newer).copied().collect::<BTreeSet<u8>>().into_iter().collect()
+    }
+}
+
+#[test]
+fn where_a_resolver_merges_nothing_shows_in_a_span_and_what_is_left_is_merged() {
+    let world = world();
+    let open = || world.builder(DIR).resolver(Union);
+    let db = open().create().expect("a new store");
+    let sets = |db: &Db| db.keyspace_with("sets", "union").expect("a keyspace");
+    sets(&db).put("s", "ab").expect("put");
+    db.flush().expect("flush");
+    let twin = twin_of_merged(&db);
+    sets(&db).put("s", "lost").expect("put");
+    db.flush().expect("flush");
+    db.close().expect("flushed");
+    damage(&world.vfs, b"ablost");
+    let db = open().open().expect("opened");
+    assert!(is_unknown(sets(&db).get("s")) && is_unknown(sets(&db).put("s", "new")));
+    sets(&twin).put("s", "yz").expect("put");
+    let span = DbReplica::new(&db).unknown_spans().remove(0);
+    // An entry of a session is stored, newer than what was lost, and still not all that there was.
+    let origin = Origin { node: twin.node_id().0, horizon: 0 };
+    let applied = DbReplica::new(&db).apply(all_of(&DbReplica::new(&twin), &span), origin).expect("applied");
+    assert_eq!(applied.applied, 1);
+    assert!(is_unknown(sets(&db).get("s")));
+    DbReplica::new(&db).heal(&span, all_of(&DbReplica::new(&twin), &span), 0).expect("healed");
+    assert_eq!(sets(&db).get("s").expect("known").as_deref(), Some(&b"abyz"[..]));
+    assert_eq!(db.root().expect("root"), twin.root().expect("root"));
+}
+
+fn twin_of_merged(db: &Db) -> Db {
+    let twin =
+        World::new(98).builder("/twin").resolver(Union).create_replica(&db.replica_set()).expect("a twin");
+    let mut stream = Vec::new();
+    db.export(&mut stream, |_| true).expect("export");
+    twin.import(&stream[..], |_| true).expect("import");
+    twin
+}
