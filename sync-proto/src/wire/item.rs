@@ -26,7 +26,7 @@ use crate::types::{KeyRange, Stamp};
 /// 1   0 = named by fingerprints, 1 = by a bit map
 /// v   number of pieces named; for each: v  its fingerprint in the sketch less the one before, rising; or:
 /// v   length of the bit map and its bytes; the first piece of the list is the lowest bit of the first byte
-/// 16  sum of the fingerprints of all other pieces of the range
+/// 16  sum of the fingerprints of those of the sender's pieces that have an equal one among the peer's
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Scope {
