@@ -32,8 +32,9 @@ use crate::limits::{
 use crate::replica::{Children, Cut, Piece, ReadLimit, ReadRequest};
 use crate::sketch::{Difference, cells_for, estimate, more_than};
 use crate::types::{Fingerprint, KeyRange, RangeSum};
-use crate::wire::item::{Named, Names, PieceForm, Scope, Sketched, SketchedPieces};
+use crate::wire::item::{Scope, Sketched};
 use crate::wire::message::Message;
+use crate::wire::piece::{Named, Names, PieceForm, SketchedPieces};
 
 /// How many pieces are read at a time.
 const CHUNK: ReadLimit = ReadLimit { count: 4096, bytes: KEYS_LEN_MAX as u32 };

@@ -8,10 +8,11 @@ use super::entry::ValueBegin;
 use super::frame;
 use super::hello::{Abort, Done, Hello, HelloBody, HelloReply, Party};
 use super::item::{
-    Children, Extra, Form, FullList, Lacking, Later, List, Listed, Named, Names, PieceForm, PieceList,
-    Pieces, Scope, Settle, Sketched, SketchedPieces, Split, Unmatched,
+    Children, Extra, Form, FullList, Lacking, Later, List, Listed, Pieces, Scope, Settle, Sketched, Split,
+    Unmatched,
 };
 use super::message::Message;
+use super::piece::{Named, Names, PieceForm, PieceList, SketchedPieces};
 use crate::error::PeerReason;
 use crate::limits::MEMORY_MAX;
 use crate::options::{Mode, Versions};

@@ -6,8 +6,9 @@ use crate::options::Options;
 use crate::session::End;
 use crate::sketch::Sketch;
 use crate::test_model::rng::Rng;
-use crate::wire::item::{Named, Names, PieceForm, Pieces, Scope, SketchedPieces};
+use crate::wire::item::{Pieces, Scope};
 use crate::wire::message::Message;
+use crate::wire::piece::{Named, Names, PieceForm, SketchedPieces};
 
 /// The names of pieces in the scopes of these messages.
 fn named(messages: &mut [Message]) -> impl Iterator<Item = &mut Named> {
