@@ -54,10 +54,14 @@ pub(crate) const DEPTH_MAX: u32 = 64;
 /// Of keys that are read back to find a peer's bounds among this side's own.
 pub(crate) const FOUND_LEN_MAX: usize = 512 << 10;
 /// Of what is remembered of the pieces of one range, and of where those of them lie that differ.
-pub(crate) const MARKS_LEN_MAX: usize = 5 << 18;
+pub(crate) const MARKS_LEN_MAX: usize = 13 << 17;
 pub(crate) const PARTS_LEN_MAX: usize = 768 << 10;
-/// About how many pieces of a range are sketched, where its replica can cut it so finely.
-pub(crate) const SURVEYED_COUNT: usize = 32 << 10;
+/// About how many pieces of a range are sketched, where its replica can cut it so finely. Replicas cut at levels, each of
+/// which halves the pieces, so there are up to twice as many.
+pub(crate) const SURVEYED_COUNT: usize = 44 << 10;
+/// The most that one pass over pieces or entries holds. None begins where less is left of a session's memory, unless
+/// nothing else is in the flight.
+pub(crate) const PASS_LEN_MAX: usize = 5 << 19;
 /// Cells of a sketch of pieces as long as nothing is known of what differs.
 pub(crate) const FIRST_CELL_COUNT: usize = 44;
 /// A range with at most so many entries on this side is read at once, without regard to pieces.
@@ -83,14 +87,14 @@ pub struct Limits {
     /// Bytes of items (walk and lists, not entries) that this side takes in one flight. The peer is told. At most
     /// [`FRAME_LEN_MAX`]; what does not fit is put aside and walked later.
     pub window_len: u32,
-    /// About how many pieces a differing range is cut into. More cost more bytes and fewer round trips, and leave less to
-    /// be read at the end.
+    /// About how many pieces a differing range is cut into where sketches do not settle it. More cost more bytes and fewer
+    /// round trips.
     pub fan_out: u32,
     /// A range that could not be settled by a sketch is listed if this side holds at most so many entries in it, and
     /// cut otherwise.
     pub list_count: u32,
-    /// A differing range with at most so many entries on this side is sketched instead of cut. Fewer mean fewer entries
-    /// to read and more round trips: worth it where a round trip takes less time than reading that many entries.
+    /// At most so many entries are read to settle a range at once; where its differing pieces hold more, it is cut first. With
+    /// 0 nothing is sketched: ranges are cut until they are small enough for a list.
     pub sketch_count: u32,
     /// Greatest number of flights of a session.
     pub legs_max: u32,

@@ -7,7 +7,10 @@ use super::backlog::{self, Aside};
 use super::machine::{Role, Session, State};
 use super::walk::Walking;
 use crate::error::AbortReason;
-use crate::limits::{BACKLOG_LEN_MAX, FRAME_LEN_MAX, ITEM_COUNT_MAX, RESTART_COUNT_MAX, TABLE_LEN_MAX};
+use crate::limits::{
+    BACKLOG_LEN_MAX, FRAME_LEN_MAX, ITEM_COUNT_MAX, MEMORY_MAX, PASS_LEN_MAX, RESTART_COUNT_MAX,
+    TABLE_LEN_MAX,
+};
 use crate::replica::ReadRequest;
 use crate::types::KeyRange;
 use crate::wire::item::{Later, Pieces};
@@ -19,7 +22,10 @@ impl Session {
         let held = self.draft.memory_len() + self.sends.memory_len();
         // A flight may have to be put aside whole, and so may the next one, deeper down: each leaves half of the room.
         let aside = self.backlog.memory_len() + self.aside.memory_len();
+        let seen = self.sent.seen_len() + self.draft.seen_len();
+        let all = held + self.sent.memory_len() + seen + aside + self.outbox.memory_len();
         let fits = held < TABLE_LEN_MAX
+            && all < MEMORY_MAX - FRAME_LEN_MAX - PASS_LEN_MAX
             && self.draft.aside_len() < BACKLOG_LEN_MAX.saturating_sub(aside) / 2
             && self.draft.len() < ITEM_COUNT_MAX
             && self.outbox.payload_len() < self.terms.window_len.min(FRAME_LEN_MAX / 2);

@@ -9,7 +9,7 @@ use super::parts::Parts;
 use crate::hash::{self, Salt};
 use crate::sketch::Sketch;
 use crate::types::{Fingerprint, KeyRange, RangeSum};
-use crate::wire::item::{PieceList, SketchedPieces};
+use crate::wire::piece::{PieceList, SketchedPieces};
 
 /// Sums of the pieces of a range, in key order, and where groups of them begin.
 #[derive(Debug, Default)]

@@ -32,18 +32,21 @@ use crate::limits::{
 use crate::replica::{Children, Cut, Piece, ReadLimit, ReadRequest};
 use crate::sketch::{Difference, cells_for, estimate, more_than};
 use crate::types::{Fingerprint, KeyRange, RangeSum};
-use crate::wire::item::{Named, Names, PieceForm, Scope, Sketched, SketchedPieces};
+use crate::wire::item::{Scope, Sketched};
 use crate::wire::message::Message;
+use crate::wire::piece::{Named, Names, PieceForm, SketchedPieces};
 
 /// How many pieces are read at a time.
 const CHUNK: ReadLimit = ReadLimit { count: 4096, bytes: KEYS_LEN_MAX as u32 };
 /// Fewer pieces tell too little.
 const PIECE_COUNT_MIN: u64 = 8;
+/// Where more pieces than this share are known to differ, nine in ten entries lie in them, and it is not told which do.
+const NARROWED_SHARE: (u64, u64) = (2, 3);
 /// Bytes of a cell, and of a piece in a list.
 const CELL_LEN: u64 = 7;
 const LISTED_LEN: u64 = 2;
 /// Beyond so many pieces that differ their hashes have a byte more: two of different pieces are equal too often.
-const SHORT_HASHES_MAX: u64 = 1000;
+const SHORT_HASHES_MAX: u64 = 2500;
 /// Where pieces hold more entries than this on the average, those that differ are cut into finer ones.
 const FINE_ENTRY_COUNT: u64 = 512;
 
@@ -242,12 +245,18 @@ impl Session {
             Goal::Say(span) if marks.piece_count < PIECE_COUNT_MIN && span.area.is_none() => {
                 self.answer_entries(span);
             }
-            Goal::Say(span) => {
-                let told = match span.differing {
-                    0 => told_of_unknown(marks.piece_count),
-                    differing => told_of(guess::differing_pieces(differing, marks.piece_count), &marks),
-                };
+            Goal::Say(span) if span.differing == 0 => {
+                let told = told_of_unknown(marks.piece_count);
                 self.say_pieces(span, cut, marks, told);
+            }
+            Goal::Say(span) => {
+                let hit = guess::differing_pieces(span.differing, marks.piece_count);
+                if NARROWED_SHARE.1 * hit > NARROWED_SHARE.0 * marks.piece_count {
+                    self.answer_entries(span);
+                } else {
+                    let told = told_of(hit, &marks);
+                    self.say_pieces(span, cut, marks, told);
+                }
             }
         }
     }

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::wire::item::PieceList;
+use crate::wire::piece::PieceList;
 
 /// Hashes of so many bytes are hardly ever equal by chance.
 const SURE_HASH_LEN: u8 = 3;

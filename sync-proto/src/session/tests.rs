@@ -19,6 +19,8 @@ use crate::wire::hello::Done;
 use crate::wire::item::{Children, Lacking, List, Pieces, Scope, Split};
 use crate::wire::message::Message;
 
+mod narrow;
+
 const NOW: Duration = Duration::ZERO;
 
 /// What a stranger in the middle does to the messages of one frame. `true`: from the left side.

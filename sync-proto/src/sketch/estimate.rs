@@ -8,7 +8,7 @@ use super::cells::Sketch;
 /// which small differences need more of (measured by the tests).
 pub(crate) fn cells_for(element_count: u64) -> usize {
     let expected = element_count as f64;
-    (1.4 * expected + 2.0 * expected.sqrt() + 2.0).ceil() as usize
+    (1.36 * expected + 2.6 * expected.sqrt() + 1.0).ceil() as usize
 }
 
 /// About how many elements the cells of a difference hold, with a standard error of the square root of 2 / cells.

@@ -6,7 +6,8 @@
 use super::codec::{Decoded, Malformed, Reader, put_bytes, put_varint};
 use super::entry::{self, ValueBegin};
 use super::hello::{Abort, Done, Hello, HelloReply};
-use super::item::{Children, FullList, Later, List, Settle, Sketched, SketchedPieces, Split, Unmatched};
+use super::item::{Children, FullList, Later, List, Settle, Sketched, Split, Unmatched};
+use super::piece::SketchedPieces;
 use crate::limits::MEMBERS_LEN_MAX;
 use crate::types::Entry;
 

@@ -1,4 +1,4 @@
-//! Bytes on the wire. `codec` reads and writes the simple parts, `hello`, `item` and `entry` the messages, each with its
+//! Bytes on the wire. `codec` reads and writes the simple parts, `hello`, `item`, `piece` and `entry` the messages, each with its
 //! byte table above the code; `message` is all of them; `frame` is what the transport carries.
 //! `docs/protocol.md` is the same for people.
 
@@ -8,6 +8,7 @@ pub(crate) mod frame;
 pub(crate) mod hello;
 pub(crate) mod item;
 pub(crate) mod message;
+pub(crate) mod piece;
 
 #[cfg(test)]
 mod tests;

@@ -8,10 +8,11 @@ use super::entry::ValueBegin;
 use super::frame;
 use super::hello::{Abort, Done, Hello, HelloBody, HelloReply, Party};
 use super::item::{
-    Children, Extra, Form, FullList, Lacking, Later, List, Listed, Named, Names, PieceForm, PieceList,
-    Pieces, Scope, Settle, Sketched, SketchedPieces, Split, Unmatched,
+    Children, Extra, Form, FullList, Lacking, Later, List, Listed, Pieces, Scope, Settle, Sketched, Split,
+    Unmatched,
 };
 use super::message::Message;
+use super::piece::{Named, Names, PieceForm, PieceList, SketchedPieces};
 use crate::error::PeerReason;
 use crate::limits::MEMORY_MAX;
 use crate::options::{Mode, Versions};
@@ -364,4 +365,52 @@ fn hellos_of_every_shape_come_back() {
         longer.push(0);
         assert!(HelloBody::decode(&longer).is_err(), "seed {seed}: bytes after it");
     }
+}
+
+#[test]
+fn a_sketch_of_pieces_and_the_answer_that_names_them_have_exactly_these_bytes() {
+    let hex = |message: Message| -> String {
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        assert_eq!(Message::decode(&mut Reader::new(&bytes)), Ok(message));
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    let mut sketch = Sketch::new(4);
+    [0x0102_0304, 0x0506_0708, 0x090a_0b0c].into_iter().for_each(|element| sketch.add(element));
+    let whole = Scope::Pieces(Pieces::whole(0));
+    let told = |scope, form| {
+        Message::SketchedPieces(SketchedPieces { scope, cut: 2, piece_count: 3, entry_count: 300, form })
+    };
+    let expected = [
+        "14 01 00 01",      // sketched pieces: of item 0, all of it
+        "02 03 ac02 04",    // level 2, 3 pieces with 300 entries, 4 cells
+        "000f0e0d 0ae4 03", // the first cell holds all three
+        "08080808 5c67 02", // the others two each
+        "040c0c0c ee16 02",
+        "0c040404 b271 02",
+    ];
+    assert_eq!(hex(told(whole.clone(), PieceForm::Cells(sketch))), expected.concat().replace(' ', ""));
+    let list = PieceList { hash_len: 2, groups: vec![(0xa, 2), (0xb, 1)], hashes: vec![1, 2, 3] };
+    let expected = [
+        "14 01 00 01 02 03 ac02 00", // no cells, but a list
+        "02 02",                     // of 2 bytes each, in 2 groups
+        "0a000000 02 0100 0200",     // that of bound 10, of 2 pieces
+        "0b000000 01 0300",          // that of bound 11, of 1
+    ];
+    assert_eq!(hex(told(whole, PieceForm::List(list))), expected.concat().replace(' ', ""));
+    let named = |names| Scope::Named(Named { item: 0, names, rest: 0xfeed });
+    let entries =
+        |scope, form| Message::Sketched(Sketched { scope, entry_count: 2, fingerprint_len: 4, form });
+    let expected = [
+        "13 01 00 00",                      // sketched entries: of item 0, its pieces that are named
+        "00 02 07 80 02",                   // by fingerprints: 2 of them, 7 and 7 + 256
+        "edfe0000000000000000000000000000", // all others sum up to this
+        "02 04 00",                         // 2 entries, 4 bytes each, no cells
+        "01 ff 01",                         // fingerprints 1 and 1 + 255
+    ];
+    let names = Names::Fingerprints(vec![7, 7 + 256]);
+    assert_eq!(hex(entries(named(names), Form::Plain(vec![1, 256]))), expected.concat().replace(' ', ""));
+    let expected = ["13 01 00 00", "01 01 05", "edfe0000000000000000000000000000", "02 04 00", "01 ff 01"];
+    let names = Names::Bits(vec![0b101]);
+    assert_eq!(hex(entries(named(names), Form::Plain(vec![1, 256]))), expected.concat().replace(' ', ""));
 }
