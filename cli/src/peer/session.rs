@@ -5,8 +5,8 @@ use std::sync::Arc;
 use sync_proto::driver;
 use sync_proto::driver::tokio::{Security, Transport};
 use sync_proto::{AbortReason, End};
-use syncline::Db;
 use syncline::replica::DbReplica;
+use syncline::{Db, Health};
 
 use super::report::{Report, unreachable};
 use super::{options, runtime, transport};
@@ -41,7 +41,12 @@ pub(crate) fn session(pair: &Pair, mode: Mode) -> Result<Report> {
             if host::is_same_folder(left, right) {
                 return Err(Error::Usage(format!("both names mean one folder, {}", left.display())));
             }
-            between(&open(left)?, &open(right)?, mode)
+            let (left, right) = (open(left)?, open(right)?);
+            let healed = match mode {
+                Mode::Repair => heal(&left, &right)? + heal(&right, &left)?,
+                Mode::Compare { .. } => 0,
+            };
+            Ok(Report { healed, ..between(&left, &right, mode)? })
         }
         (Address::Directory(local), remote) => {
             let (transport, remote) = transport(&pair.link, remote)?;
@@ -55,6 +60,17 @@ pub(crate) fn session(pair: &Pair, mode: Mode) -> Result<Report> {
             "one of the two has to be a folder here; run this command where one of the replicas is"
                 .to_owned(),
         )),
+    }
+}
+
+/// Takes from `replica` what `db` knows to have lost, so that a session has two whole sides. Returns how many entries those were.
+fn heal(db: &Db, replica: &Db) -> Result<u64> {
+    match db.health() {
+        Health::Damaged { .. } => {
+            let report = db.heal_from(replica)?;
+            Ok(report.taken + report.values)
+        }
+        _ => Ok(0),
     }
 }
 
