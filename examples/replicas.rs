@@ -1,22 +1,54 @@
-//! Two replicas that keep each other equal, from within a tokio program: one is served, the other one visits it. Between
-//! processes and machines it is the same, with `Security::Tls` in place of `Insecure`.
+//! Two replicas that keep each other equal, from within a tokio program: one is served, the other one visits it, over TLS with
+//! certificates of an authority that is made here. Between processes and machines it is the same.
 //!
 //! Run it with `cargo run --release --example replicas`.
+//!
+//! Easy to get wrong: a certificate says who a peer is (its first DNS name) and where it may be found (all of its names and
+//! addresses). What it may do is said by the server's table of rights.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use sync_proto::driver::tokio::{
     Control, Maintenance, PeerStatus, Security, Server, Throttle, Transport, maintain, serve,
 };
 use sync_proto::rate::RateLimit;
+use sync_proto::rights::{PeerName, Rights, RightsTable};
 use sync_proto::schedule::ScheduleOptions;
+use sync_proto::tls::{PemFile, TlsConfig};
 use sync_proto::{Divergence, Options};
 use syncline::clock::{Entropy, SystemEntropy};
 use syncline::replica::DbReplica;
 use syncline::{Db, Durability};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+
+/// The replica set's authority, as `syncline cert ca` makes it.
+fn authority() -> Result<CertifiedIssuer<'static, KeyPair>, rcgen::Error> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate()?)
+}
+
+/// What the peer called `name` connects and serves with: a certificate for that name and this host.
+fn secured(
+    name: &str,
+    authority: &CertifiedIssuer<'static, KeyPair>,
+) -> Result<Security, Box<dyn std::error::Error>> {
+    let mut params = CertificateParams::new([name.to_owned(), "127.0.0.1".to_owned()])?;
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    let key = KeyPair::generate()?;
+    let certificate = params.signed_by(&key, authority)?.pem();
+    let file = |name, text| PemFile { name, text };
+    let config = TlsConfig::from_pem(
+        file("certificate", certificate.as_bytes()),
+        file("key", key.serialize_pem().as_bytes()),
+        file("authority", authority.pem().as_bytes()),
+    )?;
+    Ok(Security::Tls(config))
+}
 
 /// A fresh and unguessable number.
 fn draw() -> std::io::Result<u64> {
@@ -35,13 +67,17 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         b.put(format!("herb-{number}"), "from b")?;
     }
 
+    let authority = authority()?;
+    // Whoever has a certificate may read; a may write as well.
+    let mut rights = RightsTable::new(Rights::READ);
+    rights.set(PeerName::new("a"), Rights::ALL);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?.to_string();
     let server = Server {
         replica: Arc::new(DbReplica::new(&b)),
         options: Options::new(draw()?),
-        transport: Transport::new(Security::Insecure),
-        rights: Arc::default(),
+        transport: Transport::new(secured("b", &authority)?),
+        rights: Arc::new(rights),
     };
     tokio::spawn(serve(listener, server, |_| (), std::future::pending()));
 
@@ -52,7 +88,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         replica: Arc::new(DbReplica::new(&a)),
         peers: vec![address],
         options: Options::new(draw()?),
-        transport: Transport { throttle, ..Transport::new(Security::Insecure) },
+        transport: Transport { throttle, ..Transport::new(secured("a", &authority)?) },
         schedule: ScheduleOptions {
             every: Duration::from_millis(100),
             jitter_percent: 10,

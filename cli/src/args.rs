@@ -13,7 +13,7 @@ use syncline::NodeId;
 use crate::address::Address;
 use crate::table::Format;
 pub(crate) use network::{Cert, CertAuthority, CertPeer, Grant, Link, Serve};
-pub(crate) use observe::{Diff, Plot, Stats, Watch};
+pub(crate) use observe::{Diff, Doctor, Plot, Stats, Watch};
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 the same or fine; 1 different, missing or damaged; 2 wrong usage; 3 failed input, output or peer.
@@ -56,6 +56,8 @@ pub(crate) enum Verb {
     Verify(Store),
     /// Read all blocks and large values again at a bounded rate, to find damage early
     Scrub(Scrub),
+    /// Find out what is wrong with a store, or with a pair of replicas, and say what to do about it
+    Doctor(Doctor),
     /// Merge the store's files as far as they go, so that reads touch fewer
     Compact(Store),
     /// Show who belongs to the replica set and how far deleting for good has come; and move it on
@@ -82,6 +84,10 @@ pub(crate) enum Verb {
     Watch(Watch),
     /// Draw what watch recorded: differences over time and key space, and sizes
     Plot(Plot),
+    /// Print a script by which a shell completes this command's verbs and options
+    Completions(Completions),
+    /// Print this command's page for man, or write it and the verbs' pages into a folder
+    Man(Manual),
     /// Kill, repair and check two replicas of a real table before your eyes
     Demo(Demo),
     /// The part of the demo that is killed: puts the rows on standard input and acknowledges their keys
@@ -147,8 +153,9 @@ pub(crate) struct Horizon {
     pub(crate) close: Option<u64>,
 }
 
-fn node_id(text: &str) -> Result<NodeId, std::num::ParseIntError> {
-    u64::from_str_radix(text, 16).map(NodeId)
+fn node_id(text: &str) -> Result<NodeId, String> {
+    let node = u64::from_str_radix(text, 16).map(NodeId);
+    node.map_err(|_| "write a node as the 16 digits that `syncline stats` shows".to_owned())
 }
 
 /// Arguments of `load`.
@@ -309,7 +316,26 @@ pub(crate) struct Pair {
     #[arg(value_name = "B")]
     pub(crate) right: Address,
     #[command(flatten)]
+    pub(crate) part: Part,
+    #[command(flatten)]
     pub(crate) link: Link,
+}
+
+/// The part of two replicas that counts; all of them, keyspaces and keys, if nothing is said.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Part {
+    /// Only this keyspace
+    #[arg(long = "keyspace", value_name = "NAME")]
+    pub(crate) keyspace: Option<String>,
+    /// Only keys that begin with this, of the default keyspace or the one that is named; may be given several times
+    #[arg(long = "prefix", value_name = "PREFIX", value_parser = bytes(), conflicts_with_all = ["from", "to"])]
+    pub(crate) prefixes: Vec<Bytes>,
+    /// Only keys from this one on
+    #[arg(long, value_name = "KEY", value_parser = bytes())]
+    pub(crate) from: Option<Bytes>,
+    /// Only keys before this one
+    #[arg(long, value_name = "KEY", value_parser = bytes())]
+    pub(crate) to: Option<Bytes>,
 }
 
 /// Arguments of `sync`.
@@ -320,6 +346,48 @@ pub(crate) struct Sync {
     /// Say what would be moved, and move nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Where entries go: to both sides, or, with push, only from A to B, with pull only from B to A
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) direction: Direction,
+    /// Move at most so many deletions to a side, so that a replica that was emptied by mistake does not empty the other
+    #[arg(long, value_name = "N", default_value_t = u64::MAX, hide_default_value = true)]
+    pub(crate) max_delete: u64,
+}
+
+/// Where a repair moves entries, seen from the left replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(crate) enum Direction {
+    #[default]
+    Both,
+    Push,
+    Pull,
+}
+
+impl Direction {
+    /// Seen from the right replica.
+    pub(crate) fn turned(self) -> Direction {
+        match self {
+            Direction::Both => Direction::Both,
+            Direction::Push => Direction::Pull,
+            Direction::Pull => Direction::Push,
+        }
+    }
+}
+
+/// Arguments of `completions`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Arguments of `man`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Manual {
+    /// Write all pages into this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 /// Arguments of `demo`.

@@ -50,21 +50,23 @@ pub(crate) enum Error {
         rows_loaded: u64,
     },
     /// The engine refused.
-    #[error("{0}{hint}", hint = hint(.0))]
+    #[error("{0}{hint}", hint = sentence(hint(.0)))]
     Store(#[from] syncline::Error),
     /// The other side of a session, or the way to it, failed.
-    #[error("{peer}: {what}")]
+    #[error("{peer}: {what}. {next}")]
     Peer {
         /// Who.
         peer: String,
-        /// What happened and what to try.
+        /// What happened.
         what: String,
+        /// What to try.
+        next: &'static str,
     },
     /// A certificate or key cannot be used.
     #[error("{0}. Make new ones with `syncline cert`")]
     Tls(#[from] sync_proto::tls::ConfigError),
     /// The operating system refused.
-    #[error("{what}: {source}")]
+    #[error("{what}: {source}{hint}", hint = sentence(io_hint(.source)))]
     Io {
         /// What was being done to what.
         what: String,
@@ -109,6 +111,16 @@ impl Error {
         })
     }
 
+    /// What happened, and apart from it what to do next.
+    pub(crate) fn parts(&self) -> (String, &'static str) {
+        match self {
+            Error::Store(error) => (error.to_string(), hint(error)),
+            Error::Peer { peer, what, next } => (format!("{peer}: {what}"), next),
+            Error::Io { what, source } => (format!("{what}: {source}"), io_hint(source)),
+            error => (error.to_string(), ""),
+        }
+    }
+
     /// Whether standard output was closed by its reader, as `head` does: no error to a user.
     pub(crate) fn is_closed_pipe(&self) -> bool {
         matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
@@ -149,25 +161,43 @@ fn hint(error: &syncline::Error) -> &'static str {
     use syncline::Error as E;
     match error {
         E::Corruption { .. } => {
-            ". Run `syncline verify` on it, and repair it from a replica with `syncline sync`"
+            "Run `syncline verify` on it, and repair it from a replica with `syncline sync`"
         }
         E::Unknown { .. } | E::ValueLost { .. } => {
-            ". Heal it with `syncline sync` from the folder of a replica"
+            "Heal it with `syncline sync` from the folder of a replica"
         }
-        E::Locked { .. } => ". End the process that has it open, or reach a served store as tls://host:port",
-        E::NotFound { .. } => ". Make one with `syncline init` or `syncline load`",
-        E::Stream { .. } => ". What came before is in the store; export again and import that",
-        E::ReadOnly => ". Open it for writing",
-        E::Occupied { .. } => ". Choose an empty or a new folder",
-        E::UnsupportedVersion { .. } => ". Use the syncline of that version",
-        E::UnsupportedCodec { .. } => ". Use a syncline that was built with that codec",
-        E::Poisoned { .. } => ". Look after the disk, then run the command again",
+        E::Locked { .. } => "End the process that has it open, or reach a served store as tls://host:port",
+        E::NotFound { .. } => "Make one with `syncline init` or `syncline load`",
+        E::Stream { .. } => "What came before is in the store; export again and import that",
+        E::ReadOnly => "Open it for writing",
+        E::Occupied { .. } => "Choose an empty or a new folder",
+        E::UnsupportedVersion { .. } => "Use the syncline of that version",
+        E::UnsupportedCodec { .. } => "Use a syncline that was built with that codec",
+        E::Poisoned { .. } => "Look after the disk, then run the command again",
         E::TooOld { .. } => {
-            ". Read everything anew, and keep more of the log with `syncline init --retain-log`"
+            "Read everything anew, and keep more of the log with `syncline init --retain-log`"
         }
-        E::Io { .. } => ". Check the path and its permissions",
+        E::Io { .. } => "Check the path and its permissions",
         _ => "",
     }
+}
+
+/// What to do about an error of the operating system.
+fn io_hint(error: &io::Error) -> &'static str {
+    use io::ErrorKind as K;
+    match error.kind() {
+        K::NotFound => "Check the path",
+        K::PermissionDenied => "Check its permissions",
+        K::AlreadyExists => "Choose another name, or remove it",
+        K::StorageFull | K::QuotaExceeded => "Make room, then run the command again",
+        K::InvalidInput => "Write an address as host:port",
+        K::AddrInUse => "Choose another port, or end what listens there",
+        _ => "",
+    }
+}
+
+fn sentence(next: &str) -> String {
+    if next.is_empty() { String::new() } else { format!(". {next}") }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -169,6 +169,57 @@ pub(crate) fn create_folder(path: &Path) -> Result<()> {
 /// `Io`.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(Error::io(format!("cannot read {}", path.display())))
+}
+
+/// Who has a store open for writing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// No process.
+    Nobody,
+    /// This one.
+    Process {
+        /// Its number.
+        id: u32,
+        /// What the system calls it.
+        name: String,
+    },
+}
+
+/// Who holds the lock of the store in `dir`, without touching it: an attempt to take it could be in a process's way. `None` if
+/// this system does not tell.
+pub(crate) fn lock_holder(dir: &Path) -> Option<Holder> {
+    let lock = dir.join("LOCK").canonicalize().ok()?;
+    let inode = std::fs::metadata(&lock).ok()?.ino();
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    let holder = locks.lines().find_map(|line| {
+        let mut words = line.split_ascii_whitespace().skip(1);
+        let (kind, _, mode) = (words.next()?, words.next()?, words.next()?);
+        let id = words.next()?.parse::<u32>().ok()?;
+        let file = words.next()?.rsplit(':').next()?.parse::<u64>().ok()?;
+        // Numbers of devices are not told alike everywhere, so whether it is this file, its own list of files decides.
+        (kind == "FLOCK" && mode == "WRITE" && file == inode && may_have_open(id, &lock)).then_some(id)
+    });
+    Some(match holder {
+        None => Holder::Nobody,
+        Some(id) => {
+            let name = std::fs::read_to_string(format!("/proc/{id}/comm")).unwrap_or_default();
+            let name = name.trim_end().to_owned();
+            Holder::Process { id, name: if name.is_empty() { "of another user".to_owned() } else { name } }
+        }
+    })
+}
+
+/// Whether the process has the file open, or does not let others see what it has.
+fn may_have_open(id: u32, path: &Path) -> bool {
+    let Ok(mut files) = std::fs::read_dir(format!("/proc/{id}/fd")) else { return true };
+    files.any(|file| file.and_then(|file| std::fs::read_link(file.path())).is_ok_and(|file| file == path))
+}
+
+/// Bytes that are free to users, and bytes in all, on the file system of `path`; `None` if the system does not tell.
+pub(crate) fn disk_space(path: &Path) -> Option<(u64, u64)> {
+    let space = rustix::fs::statvfs(path).ok()?;
+    let bytes = |blocks: u64| blocks.saturating_mul(space.f_frsize);
+    Some((bytes(space.f_bavail), bytes(space.f_blocks)))
 }
 
 /// SIGINT and SIGTERM, for work that has no end of its own.

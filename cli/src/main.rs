@@ -4,6 +4,7 @@
 
 mod address;
 mod args;
+mod diagnosis;
 mod error;
 mod host;
 mod metrics;

@@ -62,6 +62,10 @@ fn a_difference_is_drawn_and_named_whatever_keys_and_folders_are_called() {
     ] {
         assert!(svg.contains(part), "{part} in {svg}");
     }
+    // A part of the key space alone.
+    folder.run("diff <a>& b --prefix k --svg part.svg");
+    let part = String::from_utf8(folder.read("part.svg")).expect("text");
+    assert!(part.contains("1 of 1 entries differ"), "{part}");
     // Seen from the other side, and of equal replicas.
     folder.run("diff b <a>& --svg turned.svg");
     assert!(String::from_utf8_lossy(&folder.read("turned.svg")).contains("only in &lt;a&gt;&amp;: 2 keys"));

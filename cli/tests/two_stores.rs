@@ -152,3 +152,42 @@ fn the_demo_keeps_its_promises() {
     assert_eq!(folder.json("digest demo/a", 0)["root"], shown["root"]);
     assert_eq!(folder.json("demo --dir demo", 3)["kind"], "occupied");
 }
+
+#[test]
+fn a_repair_keeps_to_its_part_direction_and_number_of_deletions() {
+    let folder = replicas();
+    folder.text("sync a b");
+    for write in ["put a p/1 x", "put a q/1 x", "put a r/1 x", "put b p/2 y", "put b q/2 y"] {
+        folder.text(write);
+    }
+    let pushed = folder.json("sync a b --prefix p/ --direction push", 0);
+    assert_eq!(["entries_sent", "entries_received"].map(|name| pushed[name].as_u64()), [Some(1), Some(0)]);
+    assert_eq!(folder.text("scan b --prefix p/"), "p/1\tx\np/2\ty\n");
+    assert_eq!(folder.text("scan a --prefix p/"), "p/1\tx\n");
+    let both = folder.json("sync b a --prefix p/ --prefix q/", 0);
+    assert_eq!(both["entries_differing"], 3, "of two prefixes, and nothing of the third");
+    assert_eq!(folder.text("scan a --from p --to r"), folder.text("scan b --from p --to r"));
+    assert_eq!(folder.json("diff a b --from a --to r", 0)["equal"], true);
+    assert_eq!(folder.json("diff a b", 1)["only_left"], 1);
+
+    for key in ["a", "b", "c", "d"] {
+        folder.text(&format!("del a {key}"));
+    }
+    let limited = folder.json("sync a b --max-delete 1", 1);
+    assert_eq!(limited["outcome"], "partial");
+    let left = folder.text("scan b --from a --to e").lines().count();
+    assert_eq!(left, 3, "one of four deletions came");
+    folder.json("sync a b", 0);
+    assert_eq!(folder.text("scan b --from a --to e"), "");
+    assert_eq!(folder.run("sync a b --keyspace nowhere").code, Some(2));
+}
+
+#[test]
+fn a_keyspace_is_repaired_alone_with_its_name() {
+    let folder = replicas();
+    folder.text("load a t.tsv --keyspace other");
+    let one = folder.json("sync a b --keyspace other", 0);
+    assert_eq!(one["entries_sent"], 5, "four rows and the name");
+    assert_eq!(folder.text("scan b --keyspace other"), folder.text("scan a --keyspace other"));
+    assert_eq!(folder.text("scan b"), "");
+}

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::format::FileKind;
 use crate::index::{Levels, MergeCursor, Properties, Run, RunWriter};
-use crate::merkle::{self, Base, Bound, BucketBuilder, Cut, DECREED, PendingCut};
+use crate::merkle::{self, Base, Bound, Cut, DECREED, PendingCut};
 use crate::store::{FlushJob, Flushed, Measure, Prefix, Store, parse_catalogue_key, settle, user_key};
 use crate::types::{Epoch, FileId, SegmentId};
 use crate::vfs::ReadMode;
@@ -111,15 +111,16 @@ pub(super) fn cut(
     })
 }
 
-/// The sums of one bucket's parts, by one scan of its range.
+/// The sums of one bucket's parts, by scans in its range.
 fn parts(levels: &Levels, pending: &PendingCut, ended: Option<Epoch>, measure: &Measure) -> Result<Cut> {
-    let mut builder = BucketBuilder::of_cut(measure.bucket_bits, pending);
-    let mut cursor = MergeCursor::new(std::iter::empty(), levels.runs().iter(), &pending.range);
-    while let Some((key, head)) = cursor.step()? {
-        let hash = measure.hasher.key(key);
-        builder.push(key, hash, measure.stored(key, hash, &head).after(ended));
-    }
-    Ok(builder.into_cut())
+    pending.parts(measure.bucket_bits, |builder, range| {
+        let mut cursor = MergeCursor::new(std::iter::empty(), levels.runs().iter(), range);
+        while let Some((key, head)) = cursor.step()? {
+            let hash = measure.hasher.key(key);
+            builder.push(key, hash, measure.stored(key, hash, &head).after(ended));
+        }
+        Ok(())
+    })
 }
 
 /// Persists `base` as of the flushed memtable. All its files, in order.

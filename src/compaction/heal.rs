@@ -225,5 +225,5 @@ fn summed_up(
         let hash = measure.hasher.key(key);
         builder.push(key, hash, measure.stored(key, hash, &head).after(job.ended));
     }
-    Ok(base.replaced(touched, builder.into_cut()))
+    Ok(base.replaced(touched, builder.into_buckets()))
 }

@@ -219,7 +219,7 @@ impl DoubleEndedIterator for Iter {
 }
 
 /// A range of user keys in the engine's own form.
-pub(super) fn key_range<K: AsRef<[u8]>>(range: &impl RangeBounds<K>) -> KeyRange {
+pub(crate) fn key_range<K: AsRef<[u8]>>(range: &impl RangeBounds<K>) -> KeyRange {
     let bound = |bound: Bound<&K>| bound.map(|key| key.as_ref().to_vec());
     let (start, end) = (bound(range.start_bound()), bound(range.end_bound()));
     KeyRange::from_bounds(start.as_ref().map(Vec::as_slice), end.as_ref().map(Vec::as_slice))

@@ -33,6 +33,8 @@ pub struct EntryDigest {
     pub kind: Kind,
     /// Digest of the value.
     pub value: ValueDigest,
+    /// Milliseconds since the Unix epoch from which on reads hide the entry; 0 means never.
+    pub expires_at: u64,
 }
 
 impl Keyspace {
@@ -45,7 +47,7 @@ impl Keyspace {
         Keyspace { db, name, prefix, resolver }
     }
 
-    pub(super) fn prefix(&self) -> &Prefix {
+    pub(crate) fn prefix(&self) -> &Prefix {
         &self.prefix
     }
 
@@ -142,7 +144,7 @@ impl Keyspace {
         self.db.point(&self.prefix, |point| point.contains(key.as_ref()))
     }
 
-    /// Stamp, kind and value digest of `key`'s entry, tombstones included. Does not read the value.
+    /// Stamp, kind, value digest and expiry of `key`'s entry, tombstones and expired entries included. Does not read the value.
     ///
     /// # Errors
     /// As [`Keyspace::get`].

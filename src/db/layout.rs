@@ -20,6 +20,8 @@ pub struct Layout {
     pub memtables: Vec<u64>,
     /// The levels of the Merkle index over what is in runs, leaves first.
     pub merkle: Vec<MerkleLevel>,
+    /// The highest clock part of any stamp: by how much it lies ahead of the wall clock, somebody's clock was wrong.
+    pub clock: u64,
 }
 
 /// One run.
@@ -102,6 +104,7 @@ impl Layout {
             segments: segments.collect(),
             memtables: memtables.map(|memtable| memtable.approximate_bytes() as u64).collect(),
             merkle: merkle_levels(&point.base),
+            clock: store.sizes().clock,
         })
     }
 }

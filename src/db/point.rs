@@ -47,6 +47,11 @@ impl Point<'_> {
         let (inner, hasher) = (self.prefix.lookup(key)?, &self.store.measure.hasher);
         let head = self.view.head(&inner, hasher.key(&inner), self.at);
         let head = head.map_err(|error| self.store.met(error))?;
-        Ok(head.map(|head| EntryDigest { stamp: head.stamp, kind: head.kind, value: head.digest }))
+        Ok(head.map(|head| EntryDigest {
+            stamp: head.stamp,
+            kind: head.kind,
+            value: head.digest,
+            expires_at: head.expires_at,
+        }))
     }
 }

@@ -93,10 +93,11 @@ impl RunCursor {
         RunCursor { run, range, low, high, front: Stand::default(), back: Stand::default() }
     }
 
-    /// Begins to fetch what the first step from the front will look at. Called for several walks one right after the other,
-    /// so that they wait for memory together.
+    /// Begins to fetch what the first step from either end will look at. Called for several walks one right after the other,
+    /// so that they wait for memory together. (Few ranges have two ends, and an open one costs nothing.)
     pub(super) fn touch(&self) {
         self.run.touch(self.low.block);
+        self.run.touch(self.high.block);
     }
 
     /// Moves `end` to the outermost entry that is left there. `false` if there is none, and the end stands where it did.

@@ -68,9 +68,8 @@ fn lines_for(keys: usize) -> usize {
 pub(super) fn may_contain(filter: &[u8], hash: KeyHash) -> bool {
     let (lines, _) = filter.as_chunks::<LINE_LEN>();
     let Some(line) = lines.get(line_of(hash, lines.len())) else { return true };
-    let (words, _) = line.as_chunks();
     // All of them, without stopping early: a branch on each bit would be mispredicted half of the time.
-    bits(hash).fold(1, |are_set, bit| are_set & u64::from_le_bytes(words[bit / 64]) >> (bit % 64)) != 0
+    bits(hash).fold(true, |is_set, bit| is_set & (line[bit / 8] & (1 << (bit % 8)) != 0))
 }
 
 /// Reads a byte of the line that [`may_contain`] will look at.

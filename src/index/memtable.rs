@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use smallvec::SmallVec;
 
+use super::chunks::Chunks;
 use super::fences::{common_len, head};
 use super::memtable_below::{Below, Settled};
 use super::memtable_sums::SumIndex;
@@ -22,9 +23,16 @@ use super::slots::Slots;
 use crate::hash::KeyHash;
 use crate::types::{EntrySum, Head, SeqNo, Slice, ValueRef};
 
-/// What an entry costs beside its key, meta and value, in bytes: cell, version, hash slots, and what the allocator adds to
-/// the bytes.
-const ENTRY_OVERHEAD: usize = 260;
+/// What a version costs beside its key, meta and value, in bytes: its place in the list, and what the allocator and a
+/// reference count add to the bytes.
+const VERSION_LEN: usize = Chunks::<Version>::ELEMENT_LEN + 24;
+
+/// What a key costs beside its first version, in bytes: its cell, its place among the keys in order, and its words in hash
+/// tables, of which the last is a quarter to a half full and the earlier ones together are as long.
+const KEY_LEN: usize = Chunks::<Cell>::ELEMENT_LEN + 4 + 48;
+
+/// What is below a key costs this much, in bytes.
+pub(super) const BELOW_LEN: usize = Chunks::<EntrySum>::ELEMENT_LEN;
 
 /// Keys that a walk over everything gathers at a time.
 const GATHERED: usize = 32;
@@ -32,12 +40,12 @@ const GATHERED: usize = 32;
 /// An ordered multi-version map of inner keys.
 pub(crate) struct Memtable {
     slots: Slots,
-    pub(super) cells: boxcar::Vec<Cell>,
-    versions: boxcar::Vec<Version>,
+    pub(super) cells: Chunks<Cell>,
+    versions: Chunks<Version>,
     bytes: AtomicUsize,
     ordered: RwLock<Vec<u32>>,
     /// What is below keys that have something below them, in no order.
-    pub(super) belows: boxcar::Vec<EntrySum>,
+    pub(super) belows: Chunks<EntrySum>,
     pub(super) settled: Mutex<Settled>,
     pub(super) sums: Mutex<SumIndex>,
 }
@@ -73,11 +81,11 @@ impl Memtable {
     pub(crate) fn new() -> Memtable {
         Memtable {
             slots: Slots::new(),
-            cells: boxcar::Vec::new(),
-            versions: boxcar::Vec::new(),
+            cells: Chunks::new(),
+            versions: Chunks::new(),
             bytes: AtomicUsize::new(0),
             ordered: RwLock::default(),
-            belows: boxcar::Vec::new(),
+            belows: Chunks::new(),
             settled: Mutex::default(),
             sums: Mutex::default(),
         }
@@ -93,8 +101,7 @@ impl Memtable {
         head: Head,
         below: Below,
     ) -> Option<(&[u8], &Head)> {
-        let bytes = key.len() + head.meta.len() + value(&head).len() + ENTRY_OVERHEAD;
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.take(key.len() + head.meta.len() + value(&head).len() + VERSION_LEN);
         match self.find(&key, hash) {
             Some((number, cell)) => {
                 let before = cell.newest.load(Ordering::Relaxed);
@@ -103,6 +110,7 @@ impl Memtable {
                 self.versions.get(before as usize).map(|before| (&cell.key[..], &before.head))
             }
             None => {
+                self.take(KEY_LEN);
                 let (first, number) = (self.versions.count() as u32, self.cells.count() as u32);
                 self.versions.push(Version { head, cell: number, before: first });
                 let below = AtomicU32::new(self.number_of(below));
@@ -120,7 +128,7 @@ impl Memtable {
         hash: impl Fn(&[u8]) -> KeyHash,
     ) -> Memtable {
         let memtable = Memtable::new();
-        for (_, Version { head, cell, .. }) in &self.versions {
+        for Version { head, cell, .. } in self.versions.iter() {
             if let Some(cell) = self.cell(*cell) {
                 let key = &cell.key;
                 let below = below(key).unwrap_or_else(|| self.known_below(cell));
@@ -146,9 +154,14 @@ impl Memtable {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    /// Notes that it takes so many bytes more.
+    pub(super) fn take(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// Whether it holds no version.
     pub(crate) fn is_empty(&self) -> bool {
-        self.versions.is_empty()
+        self.versions.count() == 0
     }
 
     /// Number of versions: an upper bound of the number of keys.

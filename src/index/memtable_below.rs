@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
-use super::memtable::{Cell, Memtable};
+use super::memtable::{BELOW_LEN, Cell, Memtable};
 use crate::types::{EntrySum, EpochSums};
 
 /// Unsettled keys beyond which they are put in order before they are looked up.
@@ -125,6 +125,9 @@ impl Memtable {
     }
 
     fn keep(&self, below: Option<EntrySum>) -> u32 {
-        below.map_or(NOTHING, |below| self.belows.push(below) as u32)
+        below.map_or(NOTHING, |below| {
+            self.take(BELOW_LEN);
+            self.belows.push(below) as u32
+        })
     }
 }

@@ -8,6 +8,7 @@
 //! merged, or an old version would shadow a newer one.
 
 mod block;
+mod chunks;
 mod cursor;
 mod decoded;
 mod entry;

@@ -1,6 +1,6 @@
 //! [`RunWriter`]: writes a new run from entries in key order, in one pass.
 //!
-//! Memory: one block, a buffer of [`BUFFER_LEN`], the block index (about 8 bytes per block) and the filter, which is sized
+//! Memory: one block, a buffer of [`WRITE_LEN`] or [`LARGE_WRITE_LEN`], the block index (about 8 bytes per block) and the filter, which is sized
 //! by an upper bound of the number of entries and folded at the end, so that no list of hashes is kept (`filter`).
 //!
 //! Easy to get wrong: the file is durable when [`RunWriter::finish`] returns, its name is not: fsync the folder, and only
@@ -15,14 +15,20 @@ use crate::hash::KeyHash;
 use crate::types::{Compression, FileId, Kind, SeqNo};
 use crate::vfs::{Vfs, WritableFile};
 
-use super::block::{BlockBuilder, Compressor};
+use super::block::{BLOCK_LEN, BlockBuilder, Compressor};
 use super::entry::{HeadRef, RunValue};
 use super::fences::{FencesBuilder, separator};
 use super::filter::FilterBuilder;
 use super::layout::{Part, Properties, Trailer, checksum};
 
 /// Bytes that are collected before they are written.
-const BUFFER_LEN: usize = 256 << 10;
+const WRITE_LEN: usize = 256 << 10;
+
+/// As much is written at a time of a run of [`LARGE_ENTRIES`] and more: where the system can, it keeps whole writes of this
+/// length in large pages, and reads from there find memory a tenth sooner. Shorter runs are soon merged, and writing from a
+/// buffer that is no longer in the processor's caches costs them a tenth of a merge.
+const LARGE_WRITE_LEN: usize = 2 << 20;
+const LARGE_ENTRIES: usize = 1 << 19;
 
 /// A run while it is being written.
 #[derive(Debug)]
@@ -33,6 +39,7 @@ pub(crate) struct RunWriter {
     /// Bytes not yet written, which begin at `written` in the file.
     buffer: Vec<u8>,
     written: u64,
+    write_len: usize,
     block: BlockBuilder,
     compressor: Compressor,
     /// Fence of the block that is being collected.
@@ -57,12 +64,17 @@ impl RunWriter {
     ) -> Result<RunWriter> {
         let path = dir.join(FileKind::Run.name(id.0));
         let file = vfs.create(&path, 0).map_err(|source| Error::io("create", &path, source))?;
+        let write_len = if entries_max < LARGE_ENTRIES { WRITE_LEN } else { LARGE_WRITE_LEN };
+        // With room for what a usual block adds to a buffer that is nearly full, or it would become twice as long.
+        let mut buffer = Vec::with_capacity(write_len + 2 * BLOCK_LEN);
+        buffer.extend_from_slice(&FileKind::Run.header());
         Ok(RunWriter {
             id,
             path,
             file,
-            buffer: FileKind::Run.header().to_vec(),
+            buffer,
             written: 0,
+            write_len,
             block: BlockBuilder::default(),
             compressor: Compressor::new(compression),
             fence: Vec::new(),
@@ -117,22 +129,28 @@ impl RunWriter {
         let checksum = checksum(self.id, offset, self.buffer.get(start..).unwrap_or_default());
         self.buffer.extend_from_slice(&checksum.to_le_bytes());
         self.fences.push(&self.fence, self.len() - offset);
-        if self.buffer.len() >= BUFFER_LEN { self.write_buffer() } else { Ok(()) }
+        // Every write begins at a multiple of its length.
+        while self.buffer.len() >= self.write_len {
+            self.write(self.write_len)?;
+        }
+        Ok(())
     }
 
-    fn write_buffer(&mut self) -> Result<()> {
-        let written = self.file.write_all_at(self.written, &self.buffer);
+    /// Writes the first `len` bytes of the buffer.
+    fn write(&mut self, len: usize) -> Result<()> {
+        let bytes = self.buffer.get(..len).unwrap_or_default();
+        let written = self.file.write_all_at(self.written, bytes);
         written.map_err(|source| Error::io("write", &self.path, source))?;
-        self.file.begin_sync(self.written, self.buffer.len() as u64);
-        self.written += self.buffer.len() as u64;
-        self.buffer.clear();
+        self.file.begin_sync(self.written, len as u64);
+        self.written += len as u64;
+        self.buffer.drain(..len);
         Ok(())
     }
 
     fn put_part(&mut self, bytes: &[u8]) -> Result<Part> {
         let start = self.len();
         self.buffer.extend_from_slice(bytes);
-        self.write_buffer()?;
+        self.write(self.buffer.len())?;
         Ok(Part { range: start..self.len(), checksum: checksum(self.id, start, bytes) })
     }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::bounds::{Bound, Bounds, Place, first_bound};
 use super::buckets::{Bucket, Buckets};
+use super::cut::{Cut, CutMismatch, PendingCut};
 use super::{COVERED_END, DECREED};
 use crate::types::{EntrySum, EpochSums, KeyRange, RangeSum};
 
@@ -26,30 +27,6 @@ pub(crate) struct Fold {
     /// The bucket that the last key lay in, and where it ends.
     place: Place,
     end: Vec<u8>,
-}
-
-/// A bucket that should be cut, and at what.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PendingCut {
-    /// The bucket. Its entries in the runs, and nowhere else, are what has to be read.
-    pub(crate) range: KeyRange,
-    /// New bounds in it, in key order; its own if that is to get a higher level.
-    pub(crate) bounds: Vec<Bound>,
-}
-
-/// A bucket's parts: the first one begins where the bucket does, the others at new bounds, in key order.
-#[derive(Debug, Clone)]
-pub(crate) struct Cut {
-    pub(crate) parts: Vec<Bucket>,
-}
-
-/// The parts of a bucket do not lie in it in order or do not add up to it: sums or entries are damaged, and the
-/// Merkle index has to be rebuilt.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the parts of a Merkle bucket do not add up to it")]
-pub(crate) struct CutMismatch {
-    /// The bucket.
-    pub(crate) range: KeyRange,
 }
 
 impl Default for Base {
@@ -169,18 +146,17 @@ impl Base {
         bounds.map(|(key, level)| Bound { key: key.to_vec(), level }).collect()
     }
 
-    /// This base with all buckets of `range`, whose ends are bounds, replaced by the parts of `cut`, whatever they add up
-    /// to. The first of them begins where the range does, and keeps the level of its bound.
-    pub(crate) fn replaced(&self, range: &KeyRange, mut cut: Cut) -> Base {
+    /// This base with all buckets of `range`, whose ends are bounds, replaced by `parts`, whatever they add up to. The first of them begins where the range does, and keeps the level of its bound.
+    pub(crate) fn replaced(&self, range: &KeyRange, mut parts: Vec<Bucket>) -> Base {
         let first = self.bounds().locate(&range.start);
         let last = range.end.as_deref().map_or(self.bounds().end(), |end| self.bounds().locate(end));
-        if let Some(part) = cut.parts.first_mut() {
+        if let Some(part) = parts.first_mut() {
             part.bound.level = part.bound.level.max(self.buckets.bucket(first).bound.level);
         }
         let places = std::iter::successors(Some(first), |place| Some(self.bounds().after(*place)));
         let mut replacements: BTreeMap<Place, Vec<Bucket>> =
             places.take_while(|place| *place < last).map(|place| (place, Vec::new())).collect();
-        replacements.insert(first, cut.parts);
+        replacements.insert(first, parts);
         Base::of(self.buckets.replace(replacements))
     }
 
@@ -191,21 +167,11 @@ impl Base {
     /// [`CutMismatch`] if the parts of a bucket do not add up to it.
     pub(crate) fn cut(&self, cuts: impl IntoIterator<Item = Cut>) -> Result<Base, CutMismatch> {
         let mut replacements = BTreeMap::new();
-        for mut cut in cuts {
-            let Some(first) = cut.parts.first_mut() else { continue };
+        for cut in cuts {
+            let Some(first) = cut.parts.first() else { continue };
             let place = self.bounds().locate(&first.bound.key);
-            let bucket = self.buckets.bucket(place);
             let range = self.bounds().bucket_range(&first.bound.key);
-            let is_first = first.bound.key == bucket.bound.key;
-            first.bound.level = first.bound.level.max(bucket.bound.level);
-            let is_ordered = cut.parts.is_sorted_by(|a, b| a.bound.key < b.bound.key);
-            let is_inside = cut.parts.last().is_some_and(|last| range.contains(&last.bound.key));
-            let mut sums = EpochSums::default();
-            cut.parts.iter().for_each(|part| sums.add(&part.sums));
-            if !is_first || !is_ordered || !is_inside || sums != bucket.sums {
-                return Err(CutMismatch { range });
-            }
-            replacements.insert(place, cut.parts);
+            replacements.insert(place, cut.parts_of(&self.buckets.bucket(place), &range)?);
         }
         Ok(Base::of(self.buckets.replace(replacements)))
     }

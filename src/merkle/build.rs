@@ -4,9 +4,10 @@
 //! Easy to get wrong: a base that lived through writes may lack fences that one from scratch has, and have some whose key
 //! is gone. So two bases are compared between bounds that they share, never bucket by bucket.
 
-use super::base::{Base, Cut, PendingCut};
+use super::base::Base;
 use super::bounds::{Bound, first_bound};
 use super::buckets::Bucket;
+use super::cut::PendingCut;
 use super::{DECREED, covered};
 use crate::hash::KeyHash;
 use crate::types::{EntrySum, EpochSums};
@@ -35,6 +36,11 @@ impl BucketBuilder {
         BucketBuilder::from(first, bucket_bits, decreed.map(|bound| bound.key.clone()).collect())
     }
 
+    /// Builds parts of a bucket, of which the first one begins at `first`. No bound in them is decreed.
+    pub(super) fn of_parts(bucket_bits: u8, first: Bound) -> BucketBuilder {
+        BucketBuilder::from(first, bucket_bits, Vec::new())
+    }
+
     fn from(first: Bound, bucket_bits: u8, mut decreed: Vec<Vec<u8>>) -> BucketBuilder {
         decreed.reverse();
         let buckets = vec![Bucket { bound: first, sums: EpochSums::default() }];
@@ -58,10 +64,10 @@ impl BucketBuilder {
         Base::new(self.buckets)
     }
 
-    /// The parts of the bucket that everything that was added lies in.
-    pub(crate) fn into_cut(mut self) -> Cut {
+    /// The buckets, or parts of one.
+    pub(crate) fn into_buckets(mut self) -> Vec<Bucket> {
         self.pass_decreed(None);
-        Cut { parts: self.buckets }
+        self.buckets
     }
 
     /// Begins the decreed buckets up to and at `key`.

@@ -37,6 +37,9 @@ use crate::vfs::{ReadMode, ReadableFile, Vfs, WritableFile};
 /// A block is closed when it reaches this many bytes. Tests have few buckets, and want them in many blocks.
 const BLOCK_LEN: usize = if cfg!(test) { 256 } else { 64 << 10 };
 
+/// About the length of a bucket in a file, by which room is made for them: some more take a little longer.
+const ENTRY_LEN: usize = 32;
+
 /// Length of the frame before a block's payload.
 const FRAME_LEN: usize = 8;
 
@@ -105,17 +108,9 @@ pub(crate) fn load(vfs: &dyn Vfs, dir: &Path, ids: &[FileId], flushed: SeqNo) ->
     for (index, &id) in ids.iter().enumerate().rev() {
         let file = read(vfs, dir, id, if index == 0 { Form::Full } else { Form::Delta })?;
         described = described.or(Some((file.flushed, file.total)));
-        match entries.is_empty() {
-            true => entries = file.entries,
-            false => entries.extend(file.entries),
-        }
+        entries = if entries.is_empty() { file.entries } else { merge(entries, file.entries) };
     }
     let described = described.unwrap_or((SeqNo::ZERO, RangeSum::ZERO));
-    // Every file is in order, so several are only merged; of one key the newest file's entry comes first and stays.
-    if ids.len() > 1 {
-        entries.sort_by(|(a, _), (b, _)| a.key.cmp(&b.key));
-        entries.dedup_by(|(later, _), (kept, _)| later.key == kept.key);
-    }
     let buckets = entries.into_iter().filter_map(|(bound, sums)| Some(Bucket { bound, sums: sums? }));
     let base = Base::new(buckets.collect());
     if described != (flushed, base.total()) {
@@ -124,6 +119,20 @@ pub(crate) fn load(vfs: &dyn Vfs, dir: &Path, ids: &[FileId], flushed: SeqNo) ->
         return Err(Error::corruption(&file, HEADER_LEN as u64, what));
     }
     Ok(base)
+}
+
+/// What two files hold together; of one key the newer one's entry. Each is in order.
+fn merge(newer: Vec<Entry>, older: Vec<Entry>) -> Vec<Entry> {
+    let mut merged = Vec::with_capacity(newer.len() + older.len());
+    let mut newer = newer.into_iter().peekable();
+    for entry in older {
+        while let Some(earlier) = newer.next_if(|(bound, _)| bound.key < entry.0.key) {
+            merged.push(earlier);
+        }
+        merged.push(newer.next_if(|(bound, _)| bound.key == entry.0.key).unwrap_or(entry));
+    }
+    merged.extend(newer);
+    merged
 }
 
 fn path(dir: &Path, id: FileId) -> PathBuf {
@@ -300,7 +309,7 @@ fn read(vfs: &dyn Vfs, dir: &Path, id: FileId, form: Form) -> Result<Contents> {
     let malformed = |at| Error::corruption(&path, at, "a Merkle block with a valid checksum makes no sense");
     let mut blocks = Blocks { path: &path, bytes: &bytes, at: HEADER_LEN };
     let head = Head::read(blocks.next()?, form, id).map_err(|_| malformed(HEADER_LEN as u64))?;
-    let mut entries: Vec<Entry> = Vec::new();
+    let mut entries: Vec<Entry> = Vec::with_capacity(bytes.len() / ENTRY_LEN);
     loop {
         let at = blocks.at as u64;
         let mut reader = Reader::new(blocks.next()?);

@@ -20,8 +20,9 @@ pub(super) struct SortedKeys {
 
 impl SortedKeys {
     /// A list of these keys, which must rise strictly and hold less than 4 GiB together.
-    pub(super) fn new<'a>(keys: impl Iterator<Item = &'a [u8]>) -> SortedKeys {
-        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+    pub(super) fn new<'a>(keys: impl Iterator<Item = &'a [u8]> + Clone) -> SortedKeys {
+        let (count, len) = keys.clone().fold((0, 0), |(count, len), key| (count + 1, len + key.len()));
+        let (mut bytes, mut ends) = (Vec::with_capacity(len), Vec::with_capacity(count));
         for key in keys {
             bytes.extend_from_slice(key);
             ends.push(u32::try_from(bytes.len()).expect("a chunk holds at most 128 keys of 64 KiB"));

@@ -15,6 +15,7 @@ mod base;
 mod bounds;
 mod buckets;
 mod build;
+mod cut;
 mod file;
 mod horizon;
 mod keys;
@@ -22,11 +23,12 @@ mod keys;
 mod tests;
 
 pub(crate) use align::{align, cut_level};
-pub(crate) use base::{Base, Cut, Fold, PendingCut};
+pub(crate) use base::{Base, Fold};
 pub(crate) use bounds::Bound;
 #[cfg(test)]
 pub(crate) use buckets::Bucket;
 pub(crate) use build::BucketBuilder;
+pub(crate) use cut::{Cut, PendingCut};
 pub(crate) use file::{file_len, load, write_next};
 
 use crate::types::KeyRange;

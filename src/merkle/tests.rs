@@ -5,11 +5,14 @@
 //! cut needs, and scans what alignment leaves over.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::path::Path;
 
-use super::base::CutMismatch;
 use super::buckets::Bucket;
-use super::{Base, Bound, BucketBuilder, Cut, DECREED, align, covered, cut_level, load, write_next};
+use super::cut::CutMismatch;
+use super::{
+    Base, Bound, BucketBuilder, Cut, DECREED, PendingCut, align, covered, cut_level, load, write_next,
+};
 use crate::error::Error;
 use crate::format::FileKind;
 use crate::hash::{KeyHash, SetHasher};
@@ -188,6 +191,7 @@ struct Reached {
     deltas: u64,
     full: u64,
     deferred: u64,
+    left_out: u64,
     whole: u64,
 }
 
@@ -249,13 +253,9 @@ impl Model {
             pending.retain(|_| self.random.below(3) > 0);
             self.reached.deferred += (count - pending.len()) as u64;
         }
-        let cuts = pending.iter().map(|pending| {
-            let mut builder = BucketBuilder::of_cut(BUCKET_BITS, pending);
-            let inside = self.runs.iter().filter(|(key, _)| pending.range.contains(key));
-            inside.for_each(|(key, entry)| builder.push(key, self.hasher.key(key), *entry));
-            builder.into_cut()
-        });
-        let base = folded.cut(cuts.collect::<Vec<_>>()).expect("parts add up");
+        let cuts: Vec<Cut> = pending.iter().map(|pending| self.parts(pending)).collect();
+        self.reached.left_out += cuts.iter().filter(|cut| cut.left_out.is_some()).count() as u64;
+        let base = folded.cut(cuts).expect("parts add up");
         self.flushed = SeqNo(self.writes);
         let id = FileId(self.files.last().map_or(1, |id| id.0 + 1));
         let dir = Path::new(DIR);
@@ -264,6 +264,16 @@ impl Model {
         self.reached.full += u64::from(self.files.len() == 1);
         self.reached.deltas += u64::from(self.files.len() > 1);
         self.base = base;
+    }
+
+    /// The parts of a bucket as a flush hands them over.
+    fn parts(&self, pending: &PendingCut) -> Cut {
+        let parts = pending.parts(BUCKET_BITS, |builder, range| {
+            let inside = self.runs.iter().filter(|(key, _)| range.contains(key));
+            inside.for_each(|(key, entry)| builder.push(key, self.hasher.key(key), *entry));
+            Ok::<_, Infallible>(())
+        });
+        parts.unwrap_or_else(|never| match never {})
     }
 
     fn reload(&mut self) {
@@ -351,9 +361,11 @@ fn every_sum_is_the_sum_of_the_entries_whatever_happens() {
         reached.deltas += model.reached.deltas;
         reached.full += model.reached.full;
         reached.deferred += model.reached.deferred;
+        reached.left_out += model.reached.left_out;
         reached.whole += model.reached.whole;
     }
-    let least = [reached.deltas, reached.full, reached.deferred, reached.whole];
+    let Reached { deltas, full, deferred, left_out, whole } = reached;
+    let least = [deltas, full, deferred, left_out, whole];
     assert!(least.into_iter().all(|count| count > SEEDS), "too little was reached: {least:?}");
 }
 
@@ -464,7 +476,7 @@ fn parts_that_do_not_add_up_are_told() {
         let mut builder = BucketBuilder::of_cut(BUCKET_BITS, &pending[0]);
         let read = entries.iter().enumerate().filter(|(index, _)| *index != skipped);
         read.for_each(|(_, (key, entry))| builder.push(key, hasher().key(key), *entry));
-        builder.into_cut()
+        Cut { parts: builder.into_buckets(), left_out: None }
     };
     assert!(base.cut([cut(usize::MAX)]).is_ok());
     let mismatch = CutMismatch { range: covered() };
@@ -476,7 +488,12 @@ fn parts_that_do_not_add_up_are_told() {
     outside.parts.last_mut().expect("parts").bound.key = vec![3];
     assert_eq!(base.cut([outside]).err(), Some(mismatch), "a part lies outside");
     let elsewhere = Bucket { bound: Bound { key: successor(&[1]), level: 0 }, sums: EpochSums::default() };
-    assert!(base.cut([Cut { parts: vec![elsewhere] }]).is_err(), "no bucket begins there");
+    let elsewhere = Cut { parts: vec![elsewhere], left_out: None };
+    assert!(base.cut([elsewhere]).is_err(), "no bucket begins there");
+    let mut too_much = Cut { left_out: Some(0), ..cut(usize::MAX) };
+    let twice = EpochSums { total: base.total() + base.total(), ..EpochSums::default() };
+    too_much.parts.last_mut().expect("parts").sums = twice;
+    assert!(base.cut([too_much]).is_err(), "nothing is left for the part that was left out");
 }
 
 #[test]

@@ -27,7 +27,7 @@ use crate::types::{Epoch, NodeId};
 use convert::{
     check_key, from_range, from_stamp, to_entry, to_head, to_kind, to_range, to_stamp, to_sum, to_write,
 };
-pub use names::{KeyName, KeyNames};
+pub use names::{KeyName, KeyNames, catalogue, inner_prefix, inner_range};
 use staged::StagedValue;
 
 /// Unflushed versions beyond which a session begins with a flush: only flushed entries have fences, and a walk without

@@ -1,15 +1,22 @@
-//! [`KeyNames`]: from the inner keys of the protocol back to keyspaces and user's keys, for whoever shows what differs.
+//! Between the inner keys of the protocol and keyspaces with user's keys: [`KeyNames`] for whoever shows what differs,
+//! [`inner_range`] and [`catalogue`] for whoever repairs a part of a store.
 //!
 //! Easy to get wrong: the names are those of one store at one moment. A keyspace that only the other replica knows has none
 //! here, and its keys are still keys.
 
 use std::collections::BTreeMap;
+use std::ops::RangeBounds;
 use std::sync::Arc;
 
+use sync_proto::KeyRange;
+
 use super::DbReplica;
+use super::convert::from_range;
+use crate::db::{Keyspace, key_range};
 use crate::error::Result;
 use crate::hash::PREFIX_LEN;
 use crate::store::{Prefix, user_key};
+use crate::types;
 
 /// What an inner key is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +49,23 @@ impl KeyNames {
             None => KeyName::Catalogue,
         }
     }
+}
+
+/// The keys of a session that are those of `range` in `keyspace`: a filter for
+/// [`sync_proto::Options::filter`]. The same on all replicas of the set.
+pub fn inner_range<K: AsRef<[u8]>>(keyspace: &Keyspace, range: impl RangeBounds<K>) -> KeyRange {
+    from_range(&keyspace.prefix().range(&key_range(&range)))
+}
+
+/// As [`inner_range`], of all keys of `keyspace` that begin with `prefix`.
+pub fn inner_prefix(keyspace: &Keyspace, prefix: &[u8]) -> KeyRange {
+    from_range(&keyspace.prefix().range(&types::KeyRange::prefix(prefix)))
+}
+
+/// The keys of a session that say which keyspaces there are. Whoever repairs a keyspace alone repairs these as well, so that the
+/// other side knows what it has.
+pub fn catalogue() -> KeyRange {
+    from_range(&Prefix::CATALOGUE.whole())
 }
 
 impl DbReplica {

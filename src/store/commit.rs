@@ -216,22 +216,65 @@ pub(crate) fn record<'a>(
     Commit { seqno, durable, stamp, entries: writes.map(entry).collect() }
 }
 
-/// Refuses commits that are larger than one may be, and keeps only the last change of each key.
+/// Refuses commits that are larger than one may be.
 ///
 /// # Errors
 /// `CommitTooLarge`.
-pub(crate) fn check_and_dedupe(writes: &mut Writes) -> Result<()> {
+pub(crate) fn check_len(writes: &[Write]) -> Result<()> {
     let len: u64 = writes.iter().map(Write::len).sum();
     // A single value may be larger: it gets a segment of its own.
     let max = if writes.len() == 1 { VALUE_LEN_MAX } else { COMMIT_LEN_MAX };
-    if len > max {
-        return Err(Error::CommitTooLarge { len, max });
+    if len > max { Err(Error::CommitTooLarge { len, max }) } else { Ok(()) }
+}
+
+/// Keeps only the last change of each key. The writes are prepared: they know their keys' hashes, which are far quicker to
+/// sort than they are themselves.
+pub(crate) fn keep_last(writes: &mut Writes) {
+    if writes.len() < 2 {
+        return;
     }
-    if writes.len() > 1 {
-        // Stable, so of equal keys the last one given stands last, and first once reversed.
-        writes.sort_by(|a, b| a.key[..].cmp(&b.key));
-        writes.reverse();
-        writes.dedup_by(|next, kept| next.key == kept.key);
+    let mut hashes: Vec<(u64, usize)> =
+        writes.iter().enumerate().map(|(index, write)| (write.prepared.hash.0 as u64, index)).collect();
+    hashes.sort_unstable();
+    let is_replaced = |&(index, later): &(usize, &[(u64, usize)])| {
+        // Other keys may have the same half of a hash.
+        later.iter().any(|(_, later)| writes[*later].key == writes[index].key)
+    };
+    let same_hash = hashes.chunk_by(|(a, _), (b, _)| a == b);
+    let with_later = same_hash.flat_map(|same| (1..same.len()).map(|at| (same[at - 1].1, &same[at..])));
+    let mut replaced: Vec<usize> = with_later.filter(is_replaced).map(|(index, _)| index).collect();
+    if replaced.is_empty() {
+        return;
     }
-    Ok(())
+    replaced.sort_unstable();
+    let mut index = 0;
+    writes.retain(|_| {
+        index += 1;
+        replaced.binary_search(&(index - 1)).is_err()
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_changes_of_a_key_the_last_one_stays_even_among_equal_hashes() {
+        for seed in 0..500u64 {
+            let write = |index: u64| {
+                let random = (seed * 1_000 + index).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+                let mut write = Write::put(b"", &[random as u8 % 7], &index.to_le_bytes());
+                write.prepared.hash = KeyHash(u128::from(write.key[0] % 3));
+                write
+            };
+            let all: Vec<Write> = (0..seed % 40).map(write).collect();
+            let is_last = |(index, write): &(usize, &Write)| {
+                all[index + 1..].iter().all(|later| later.key != write.key)
+            };
+            let last = all.iter().enumerate().filter(is_last).map(|(_, write)| write.value.clone());
+            let mut kept: Writes = all.iter().cloned().collect();
+            keep_last(&mut kept);
+            assert!(kept.iter().map(|write| write.value.clone()).eq(last), "seed {seed}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use smallvec::smallvec;
 use crate::error::Result;
 use crate::types::{Head, Kind, Slice, Stamp, ValueDigest};
 
-use super::commit::{Prepared, Write, Writes, check_and_dedupe};
+use super::commit::{Prepared, Write, Writes, check_len};
 use super::{Durability, Store, View};
 
 /// What a reader sees of a key: an entry that is neither a tombstone nor expired, and the view that it was found in.
@@ -65,7 +65,7 @@ impl Store {
         condition: impl FnOnce(Option<&Head>) -> bool,
     ) -> Result<Result<(), Option<VisibleEntry>>> {
         let (kind, mut writes): (_, Writes) = (write.kind, smallvec![write]);
-        check_and_dedupe(&mut writes)?;
+        check_len(&writes)?;
         let mut writer = self.lock_with_room()?;
         let view = self.views.current();
         let write = writes.first_mut().expect("one change stays one");

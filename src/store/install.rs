@@ -65,6 +65,8 @@ pub(crate) struct Sizes {
     pub(crate) run_entries: u64,
     pub(crate) shadowed_entries: u64,
     pub(crate) written: Written,
+    /// Highest clock value of any stamp.
+    pub(crate) clock: u64,
 }
 
 impl Store {
@@ -245,10 +247,10 @@ impl Store {
     pub(crate) fn sizes(&self) -> Sizes {
         let state = self.identity();
         let view = self.views.current();
-        let (buckets, in_runs, written) = {
+        let (buckets, in_runs, written, clock) = {
             let writer = self.writer.lock();
             let base = &writer.front.merkle.base;
-            (base.bounds().len() as u64, base.total().counts, writer.written)
+            (base.bounds().len() as u64, base.total().counts, writer.written, writer.front.clock_floor)
         };
         let run_entries = view.levels.runs().iter().map(|run| run.properties().entries).sum::<u64>();
         let Written { flushed, merged, .. } = state.written;
@@ -271,6 +273,7 @@ impl Store {
             run_entries,
             shadowed_entries: run_entries.saturating_sub(in_runs.live.saturating_add(in_runs.tombstones)),
             written: Written { flushed, merged, ..written },
+            clock,
         }
     }
 }

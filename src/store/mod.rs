@@ -40,8 +40,8 @@ use parking_lot::{Mutex, RwLock};
 
 pub(crate) use admission::{Admission, merge_healed, one_of_each, rank};
 pub(crate) use below::settle;
-use commit::check_and_dedupe;
 pub(crate) use commit::{Front, Prepared, VALUE_LEN_MAX, Write, Writer, Writes};
+use commit::{check_len, keep_last};
 pub(crate) use conditional::VisibleEntry;
 pub(crate) use feed::{Feed, LoggedChange, LoggedCommit};
 pub(crate) use ingest::{IngestJob, Ingested};
@@ -142,8 +142,9 @@ impl Store {
     /// `CommitTooLarge`: nothing changed. `Poisoned`, or `Io` of the log, after which
     /// the store is poisoned and the commit is there whole or not at all after the next open.
     pub(crate) fn commit(&self, mut writes: Writes, durability: Durability) -> Result<()> {
-        check_and_dedupe(&mut writes)?;
+        check_len(&writes)?;
         writes.iter_mut().for_each(|write| write.prepared = Prepared::unread(&write.key, &self.measure));
+        keep_last(&mut writes);
         let mut writer = self.lock_with_room()?;
         let view = self.views.peek();
         let seqno = self.append(&mut writer, &view, writes)?;

@@ -156,6 +156,17 @@ impl EpochSums {
         }
     }
 
+    /// What is left of this range without `part` of it; `None` if it counts less than the part.
+    pub(crate) fn without(&self, part: &EpochSums) -> Option<EpochSums> {
+        let (whole, counts) = (self.total.counts, part.total.counts);
+        let is_part =
+            counts.live <= whole.live && counts.tombstones <= whole.tombstones && counts.bytes <= whole.bytes;
+        let mut rest = self.clone();
+        rest.total -= part.total;
+        part.ending.iter().for_each(|(&epoch, &sum)| rest.add_ending(epoch, -sum));
+        is_part.then_some(rest)
+    }
+
     /// What is left of `total` once every epoch up to and with `ended` has ended. O(epochs).
     pub(crate) fn after(&self, ended: Option<Epoch>) -> RangeSum {
         let Some(ended) = ended else { return self.total };

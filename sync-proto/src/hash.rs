@@ -91,9 +91,9 @@ impl KeysHash {
     }
 }
 
-/// Whether a group of pieces begins at this bound: at about one in 64.
+/// Whether a group of pieces begins at this bound: at about one in 32.
 pub(crate) fn begins_group(start: &[u8]) -> bool {
-    xxh3_64_with_seed(start, 0).is_multiple_of(64)
+    xxh3_64_with_seed(start, 0).is_multiple_of(32)
 }
 
 /// Checksum of a frame's payload; finds damage, proves nothing.

@@ -22,6 +22,8 @@ pub const LIST_COUNT_MAX: usize = 8192;
 pub const CELL_COUNT_MAX: usize = 32 << 10;
 /// Greatest number of fingerprints that one message tells one by one.
 pub const PLAIN_COUNT_MAX: usize = 32 << 10;
+/// Greatest number of pieces that one message lists.
+pub const LISTED_COUNT_MAX: usize = 96 << 10;
 /// Greatest number of spans that one message puts aside.
 pub(crate) const SPAN_COUNT_MAX: usize = 4096;
 /// Greatest number of entries in one batch.
@@ -39,7 +41,7 @@ pub(crate) const ITEM_COUNT_MAX: usize = 8192;
 /// Of the ranges that the initiator has put aside.
 pub(crate) const BACKLOG_LEN_MAX: usize = 1 << 20;
 /// Of what is remembered of one range that was read for a sketch, and of all of them.
-pub(crate) const SEEN_LEN_MAX: usize = 640 << 10;
+pub(crate) const SEEN_LEN_MAX: usize = 3 << 19;
 pub(crate) const ALL_SEEN_LEN_MAX: usize = 2 << 20;
 /// Of the bounds that one range is cut at.
 pub(crate) const CUT_KEYS_LEN_MAX: usize = 64 << 10;
@@ -57,9 +59,7 @@ pub(crate) const PARTS_LEN_MAX: usize = 768 << 10;
 /// About how many pieces of a range are sketched, where its replica can cut it so finely.
 pub(crate) const SURVEYED_COUNT: usize = 32 << 10;
 /// Cells of a sketch of pieces as long as nothing is known of what differs.
-pub(crate) const FIRST_CELL_COUNT: usize = 32;
-/// Cells that tell well enough how many pieces differ where that is most of them.
-pub(crate) const SURE_CELL_COUNT: usize = 256;
+pub(crate) const FIRST_CELL_COUNT: usize = 44;
 /// A range with at most so many entries on this side is read at once, without regard to pieces.
 pub(crate) const SMALL_COUNT_MAX: u64 = 1024;
 /// Of heads that were found and are to be told of.
@@ -92,8 +92,6 @@ pub struct Limits {
     /// A differing range with at most so many entries on this side is sketched instead of cut. Fewer mean fewer entries
     /// to read and more round trips: worth it where a round trip takes less time than reading that many entries.
     pub sketch_count: u32,
-    /// About how many entries this side reads in order to sketch them in one flight; ranges beyond are cut.
-    pub read_count: u32,
     /// Greatest number of flights of a session.
     pub legs_max: u32,
     /// Greatest number of bytes of frames, without values, of a session.
@@ -111,8 +109,7 @@ impl Default for Limits {
             window_len: 512 << 10,
             fan_out: 24,
             list_count: 64,
-            sketch_count: 256 << 10,
-            read_count: 1 << 20,
+            sketch_count: 4 << 20,
             legs_max: 1 << 16,
             metadata_len_max: 16 << 30,
             handshake_timeout: Duration::from_secs(5),

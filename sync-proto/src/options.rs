@@ -49,8 +49,8 @@ pub struct Options {
     pub filter: Option<KeyRange>,
     /// How many differing keys a dry run names at most. Only the initiator's counts, and only the initiator is told.
     pub names_max: u32,
-    /// How many deletions this side takes at most. Further ones are left out and the session is partial, so that an
-    /// emptied replica does not empty this one.
+    /// How many deletions this side takes at most, and how many it sends. Further ones are left out and the session is
+    /// partial, so that an emptied replica does not empty another one.
     pub deletes_max: u64,
     /// This side's half of the session's nonce: fresh and unguessable.
     pub nonce: u64,

@@ -183,7 +183,7 @@ fn a_value_that_the_peer_does_not_take_is_not_sent_and_the_session_is_partial() 
 
 #[test]
 fn an_emptied_replica_erases_no_more_than_it_may() {
-    for deletes_max in [0, 10, 60, 61] {
+    for (deletes_max, at_sender) in [0, 10, 60, 61].into_iter().flat_map(|max| [(max, false), (max, true)]) {
         let (emptied, good) = (Model::new(1), Model::new(2));
         for n in 0..300u16 {
             let key = [&[1][..], &n.to_be_bytes()].concat();
@@ -196,7 +196,11 @@ fn an_emptied_replica_erases_no_more_than_it_may() {
         }
         emptied.put(entry([1, 255, 255], 20, 1, "new"));
         let options = Options { deletes_max, ..Options::new(2) };
-        let (on_left, on_right) = common::run_sessions(&emptied, Options::new(1), &good, options);
+        let (left, right) = match at_sender {
+            true => (options, Options::new(1)),
+            false => (Options::new(1), options),
+        };
+        let (on_left, on_right) = common::run_sessions(&emptied, left, &good, right);
         let taken = deletes_max.min(60);
         let tombstones = good.contents().values().filter(|held| held.entry.kind == Kind::Tombstone).count();
         assert_eq!(tombstones as u64, taken, "{deletes_max}");
@@ -204,7 +208,8 @@ fn an_emptied_replica_erases_no_more_than_it_may() {
             good.contents().contains_key(&[1, 255, 255][..]),
             "{deletes_max}: what is no deletion comes in"
         );
-        assert_eq!(on_right.report.deletes_left_out, 60 - taken, "{deletes_max}");
+        let limited = if at_sender { &on_left } else { &on_right };
+        assert_eq!(limited.report.deletes_left_out, 60 - taken, "{deletes_max}");
         if taken == 60 {
             assert_eq!((on_left.end, on_right.end), (End::Complete, End::Complete), "{deletes_max}");
         } else {

@@ -69,3 +69,18 @@ pub(crate) struct Plot {
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: PathBuf,
 }
+
+/// Arguments of `doctor`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Doctor {
+    /// The store's folder
+    pub(crate) dir: PathBuf,
+    /// A replica of it to compare with: a folder or tls://host:port
+    #[arg(value_name = "PEER")]
+    pub(crate) peer: Option<Address>,
+    /// Read everything and check it, as `verify` does
+    #[arg(long)]
+    pub(crate) deep: bool,
+    #[command(flatten)]
+    pub(crate) link: Link,
+}

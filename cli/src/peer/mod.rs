@@ -21,6 +21,7 @@ use sync_proto::Options;
 use syncline::clock::{Entropy, SystemEntropy};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::args::Direction;
 use crate::error::{Error, Result};
 
 fn runtime() -> Result<Runtime> {
@@ -39,9 +40,18 @@ fn draw() -> Result<u64> {
 /// What a session of this process is opened with.
 fn options(mode: Mode) -> Result<Options> {
     let mut options = Options::new(draw()?);
-    (options.mode, options.names_max) = match mode {
-        Mode::Compare { names_max } => (sync_proto::Mode::DryRun, names_max),
-        Mode::Repair => (sync_proto::Mode::Both, 0),
-    };
+    match mode {
+        Mode::Compare { names_max } => {
+            (options.mode, options.names_max) = (sync_proto::Mode::DryRun, names_max);
+        }
+        Mode::Repair { direction, deletes_max } => {
+            options.deletes_max = deletes_max;
+            options.mode = match direction {
+                Direction::Both => sync_proto::Mode::Both,
+                Direction::Push => sync_proto::Mode::Push,
+                Direction::Pull => sync_proto::Mode::Pull,
+            };
+        }
+    }
     Ok(options)
 }

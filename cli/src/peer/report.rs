@@ -11,8 +11,8 @@ use syncline::{Db, Fingerprint};
 use super::Mode;
 use crate::error::{Error, Result};
 
-/// How a session ended that did end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a session ended that did end, the best end first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Outcome {
     /// The replicas were equal.
     Equal,
@@ -84,6 +84,30 @@ impl Report {
         matches!(self.outcome, Outcome::Equal | Outcome::Complete)
     }
 
+    /// What this session and one of another part of the same two replicas tell together.
+    pub(super) fn and(mut self, other: Report) -> Report {
+        self.outcome = self.outcome.max(other.outcome);
+        self.reasons.extend(other.reasons);
+        self.reasons.sort_unstable();
+        self.reasons.dedup();
+        let Report { only_left, only_right, newer_left, newer_right, ranges, .. } = other;
+        self.only_left += only_left;
+        self.only_right += only_right;
+        self.newer_left += newer_left;
+        self.newer_right += newer_right;
+        self.ranges += ranges;
+        self.sent += other.sent;
+        self.received += other.received;
+        self.metadata_bytes += other.metadata_bytes;
+        self.value_bytes += other.value_bytes;
+        self.legs += other.legs;
+        let plus = |a: Fingerprint, b: Fingerprint| Fingerprint(a.0.wrapping_add(b.0));
+        self.root_left = plus(self.root_left, other.root_left);
+        self.root_right = plus(self.root_right, other.root_right);
+        self.names.extend(other.names);
+        self
+    }
+
     /// The same, seen from the other side.
     pub(super) fn turned(self) -> Report {
         Report {
@@ -105,20 +129,26 @@ impl Report {
     /// What the session that `local` opened says, with `local` as the left side.
     pub(super) fn of(session: SessionOutcome, local: &Db, mode: Mode, peer: &str) -> Result<Report> {
         let SessionOutcome { end, report } = session;
-        let reasons = if let End::Partial(reasons) = &end { phrases(*reasons) } else { Vec::new() };
+        // That only a part was repaired, or in one direction, is what was asked for.
+        let is_unexpected = |reason: &Reason| !matches!(reason, Reason::Filter | Reason::Mode);
+        let reasons: Vec<Reason> = match &end {
+            End::Partial(reasons) => reasons.iter().filter(is_unexpected).collect(),
+            _ => Vec::new(),
+        };
         let outcome = match end {
             End::Aborted(reason) => return Err(aborted(peer, &reason)),
             _ if report.entries_differing == 0 => Outcome::Equal,
-            _ if mode != Mode::Repair => Outcome::Different,
-            End::Complete => Outcome::Complete,
-            End::Partial(_) => Outcome::Partial,
+            _ if matches!(mode, Mode::Compare { .. }) => Outcome::Different,
+            _ if reasons.is_empty() => Outcome::Complete,
+            _ => Outcome::Partial,
         };
+        let reasons = reasons.into_iter().map(phrase).collect();
         // A comparison moves nothing; it says what a repair would move.
         let (sent, received) = match mode {
             Mode::Compare { .. } => {
                 (report.only_left + report.newer_left, report.only_right + report.newer_right)
             }
-            Mode::Repair => (report.entries_sent, report.entries_received),
+            Mode::Repair { .. } => (report.entries_sent, report.entries_received),
         };
         Ok(Report {
             outcome,
@@ -164,11 +194,14 @@ pub(super) fn aborted(peer: &str, reason: &AbortReason) -> Error {
         }
         A::Version { .. } => "Use the same version of syncline on both sides",
         A::Peer(P::Denied) => "Have it served with `--grant` and this side's name",
-        A::Replica(_) | A::Inconsistent(_) => "Run `syncline verify` on the store here",
-        A::Peer(P::Replica | P::Poisoned | P::Unknown) => "Run `syncline verify` on the store there",
+        A::Replica(_) | A::Inconsistent(_) => "Run `syncline doctor` on the store here",
+        A::Peer(P::Replica) => {
+            "See with `syncline horizon` whether each is a member of the set to the other, and run `syncline doctor` there"
+        }
+        A::Peer(P::Poisoned | P::Unknown) => "Run `syncline doctor` on the store there",
         _ => "What was moved stays; run the command again to go on from there",
     };
-    Error::Peer { peer: peer.to_owned(), what: format!("{reason}. {next}") }
+    Error::Peer { peer: peer.to_owned(), what: reason.to_string(), next }
 }
 
 /// A connection that came to no session, and what to do about it.
@@ -187,20 +220,25 @@ pub(super) fn unreachable(peer: &str, error: &ConnectError) -> Error {
         E::Protocol => "Use the same version of syncline on both sides",
         _ => "See whether `syncline serve` runs there",
     };
-    Error::Peer { peer: peer.to_owned(), what: format!("{error}. {next}") }
+    Error::Peer { peer: peer.to_owned(), what: error.to_string(), next }
 }
 
 /// Why a session proves less than that both sides are equal.
 pub(super) fn phrases(reasons: Reasons) -> Vec<&'static str> {
-    let phrase = |reason| match reason {
+    reasons.iter().map(phrase).collect()
+}
+
+fn phrase(reason: Reason) -> &'static str {
+    match reason {
         Reason::Mode => "in one direction only",
         Reason::Filter => "of one range only",
         Reason::DryRun => "compared only",
         Reason::ReadOnly => "one side is read-only",
-        Reason::Refused => "one side refused entries that its horizon has passed",
+        Reason::Refused => {
+            "one side refused entries: its horizon has passed them, or it lacks their resolver"
+        }
         Reason::Deferred => "entries have stamps in the future, so look at the clocks",
         Reason::Unsent => "values were too long for the peer or never stood still",
-        Reason::Deletes => "there were more deletions than were to be taken",
-    };
-    reasons.iter().map(phrase).collect()
+        Reason::Deletes => "there were more deletions than were to be moved",
+    }
 }

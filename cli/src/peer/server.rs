@@ -56,7 +56,7 @@ impl Server {
         let address = listener.local_addr().map_err(failed())?;
         let replica = Arc::new(DbReplica::new(db));
         let rights = Arc::new(rights);
-        let served = driver::Server { replica, options: options(Mode::Repair)?, transport, rights };
+        let served = driver::Server { replica, options: options(Mode::REPAIR)?, transport, rights };
         Ok(Server { runtime, listener, address, served, control: Control::default(), metrics: None })
     }
 
@@ -103,7 +103,7 @@ impl Server {
         let maintenance = Maintenance {
             replica: Arc::clone(&served.replica),
             peers,
-            options: options(Mode::Repair)?,
+            options: options(Mode::REPAIR)?,
             transport: served.transport.clone(),
             schedule: ScheduleOptions { every, jitter_percent, visits_max: 1, seed: draw()? },
         };

@@ -1,8 +1,12 @@
-//! The key space of a pair of replicas in cells, for pictures. Where the local one has how many entries is known from the Merkle index where that is cut
-//! finely enough, and is counted where it is not, as in what was not flushed yet.
+//! The key space of a pair of replicas in cells, for pictures. How many entries the local one has where is known from the
+//! Merkle index where that is cut finely enough, and is counted where it is not.
 
-use sync_proto::{Cut, Difference, KeyRange, Piece, ReadLimit, Replica, ReplicaError};
+use sync_proto::{Cut, Difference, KeyRange, Piece, RangeSum, ReadLimit, Replica, ReplicaError};
+use syncline::Db;
+use syncline::replica::DbReplica;
 
+use super::session::parts;
+use crate::args::Part;
 use crate::error::{Error, Result};
 use crate::picture::{Cells, Weight};
 
@@ -12,60 +16,71 @@ const PIECES_PER_CELL: u32 = 8;
 /// No limit: the answer stays in this process.
 const ALL: ReadLimit = ReadLimit { count: u32::MAX, bytes: u32::MAX };
 
-/// The key space of `replica` and a peer of it in at most `count` cells, and in each what differs. `lacked` is what a key is
-/// that only the peer has: the cells count those too.
+/// The key space of `local` and a peer of it, or the part of it that is named, in at most `count` cells, and in each what
+/// differs. `lacked` is what a key is that only the peer has: the cells count those too.
 ///
 /// # Errors
-/// `Peer` if the replica cannot say what it has.
+/// `Usage` if a keyspace is not there; `Peer` if the store cannot say what it has.
 pub(crate) fn cells(
-    replica: &dyn Replica,
+    local: &Db,
+    part: &Part,
     count: u32,
     differing: &[(Difference, Vec<u8>)],
     lacked: Difference,
 ) -> Result<Cells> {
-    let mut weights = weigh(replica, count).map_err(|error| Error::Peer {
-        peer: "the store here".to_owned(),
-        what: format!("{error}. Run `syncline verify` on it"),
+    let mut weights = weigh(&DbReplica::new(local), parts(local, part)?, count).map_err(|error| {
+        let (peer, what) = (local.dir().display().to_string(), error.to_string());
+        Error::Peer { peer, what, next: "Run `syncline doctor` on it" }
     })?;
     let theirs = differing.iter().filter(|(difference, _)| *difference == lacked);
     weights.extend(theirs.map(|(_, key)| Weight { key: key.clone(), entries: 1 }));
     Ok(Cells::new(count as usize, weights, differing))
 }
 
-/// The entries, tombstones included, in pieces of which some make one of `cells` cells.
-fn weigh(replica: &dyn Replica, cells: u32) -> Result<Vec<Weight>, ReplicaError> {
-    let info = replica.info(None)?;
-    let pieces = cells.saturating_mul(PIECES_PER_CELL);
-    let piece_len = (info.root.count() / u64::from(pieces.max(1))).max(1);
+/// The entries of these parts, or of all, tombstones included, in pieces of which some make one of `cells` cells.
+fn weigh(
+    replica: &dyn Replica,
+    parts: Vec<Option<KeyRange>>,
+    cells: u32,
+) -> Result<Vec<Weight>, ReplicaError> {
+    let replicated = replica.info(None)?.replicated;
+    let ranges = parts.into_iter().map(|part| part.unwrap_or_else(|| replicated.clone()));
+    let counted =
+        ranges.map(|range| Ok((replica.sums(&range, &[])?.first().map_or(0, RangeSum::count), range)));
+    let counted = counted.collect::<Result<Vec<_>, ReplicaError>>()?;
+    let total = counted.iter().map(|(count, _)| count).sum::<u64>();
+    let piece_len = (total / u64::from(cells.saturating_mul(PIECES_PER_CELL).max(1))).max(1);
     let mut weights = Vec::new();
-    let mut rest = info.replicated;
-    loop {
-        let children = replica.children(&rest, Cut::Pieces(pieces), ALL)?;
-        let starts = children.pieces.iter().skip(1).map(|piece| Some(piece.start.clone()));
-        let ends: Vec<_> = starts.chain([rest.end.clone()]).collect();
-        let mut whole: Vec<(Piece, Option<Vec<u8>>)> = children.pieces.into_iter().zip(ends).collect();
-        let next = if children.more { whole.pop() } else { None };
-        for (piece, end) in whole {
-            let parts = piece.sum.count() / piece_len;
-            if parts < 4 {
-                weights.push(weight(piece));
-            } else {
-                let range = KeyRange { start: piece.start, end };
-                let parts = u32::try_from(parts).unwrap_or(u32::MAX);
-                weights.extend(replica.split(&range, parts)?.into_iter().map(weight));
-            }
-        }
-        match next {
-            // A piece that is the whole rest would come again for ever.
-            Some((piece, _)) if piece.start > rest.start => rest.start = piece.start,
-            Some((piece, _)) => {
-                weights.push(weight(piece));
-                break;
-            }
-            None => break,
-        }
+    for (count, range) in counted {
+        weigh_range(replica, range, count, piece_len, &mut weights)?;
     }
     Ok(weights)
+}
+
+/// Weighs the pieces of a range of `count` entries, each of about `piece_len`.
+fn weigh_range(
+    replica: &dyn Replica,
+    range: KeyRange,
+    count: u64,
+    piece_len: u64,
+    weights: &mut Vec<Weight>,
+) -> Result<(), ReplicaError> {
+    let pieces = u32::try_from(count / piece_len).unwrap_or(u32::MAX).max(1);
+    let children = replica.children(&range, Cut::Pieces(pieces), ALL)?.pieces;
+    let ends = children.iter().skip(1).map(|piece| Some(piece.start.clone()));
+    let ends: Vec<_> = ends.chain([range.end]).collect();
+    for (piece, end) in children.into_iter().zip(ends) {
+        let parts = piece.sum.count() / piece_len;
+        if parts < 4 {
+            weights.push(weight(piece));
+        } else {
+            // Not cut by fences, so by counting: what was not flushed yet, and the rest beyond the limit.
+            let parts = u32::try_from(parts).unwrap_or(u32::MAX);
+            let pieces = replica.split(&KeyRange { start: piece.start, end }, parts)?;
+            weights.extend(pieces.into_iter().map(weight));
+        }
+    }
+    Ok(())
 }
 
 fn weight(piece: Piece) -> Weight {

@@ -165,10 +165,13 @@ fn summary(differences: &Differences<'_>) -> String {
     let entries = differences.cells.iter().map(|cell| cell.entries).sum::<u64>();
     let differing: u64 = differences.differing.iter().sum();
     let shown: u64 = differences.cells.iter().flat_map(|cell| cell.differing).sum();
-    let share = differing as f64 * 100.0 / entries.max(1) as f64;
+    let share = match differing as f64 * 100.0 / entries.max(1) as f64 {
+        share if share < 0.01 => "under 0.01 %".to_owned(),
+        share => format!("{share:.2} %"),
+    };
     let mut summary = match differing {
         0 => format!("equal in all {} entries", count(entries)),
-        _ => format!("{} of {} entries differ ({share:.2} %)", count(differing), count(entries)),
+        _ => format!("{} of {} entries differ ({share})", count(differing), count(entries)),
     };
     if shown < differing {
         summary.push_str(&format!("; the squares show {} of them", count(shown)));

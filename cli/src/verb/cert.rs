@@ -4,6 +4,7 @@
 //! Easy to get wrong: the authority's certificate is not read again, only its key. Its subject is made from the key
 //! alone, so that what is signed later names the same issuer.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use rcgen::{
@@ -41,7 +42,14 @@ fn authority(args: &CertAuthority, output: Output) -> Result<Verdict> {
 
 fn peer(args: &CertPeer, output: Output) -> Result<Verdict> {
     let key_file = args.out.join("ca.key");
-    let text = String::from_utf8_lossy(&host::read(&key_file)?).into_owned();
+    let text = host::read(&key_file).map_err(|error| match error {
+        Error::Io { what, source } if source.kind() == ErrorKind::NotFound => {
+            let folder = args.out.display();
+            Error::Io { what: format!("{what}, so make it with `syncline cert ca --out {folder}`"), source }
+        }
+        error => error,
+    })?;
+    let text = String::from_utf8_lossy(&text).into_owned();
     let key = KeyPair::from_pem(&text)
         .map_err(|error| Error::Usage(format!("{} is no key: {error}", key_file.display())))?;
     let issuer = Issuer::new(authority_params(&key)?, key);

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 use sync_proto::Difference;
+use syncline::Db;
 use syncline::replica::{DbReplica, KeyName, KeyNames};
 
 use crate::address::Address;
@@ -23,9 +24,9 @@ pub(super) fn run(args: &Diff, output: Output) -> Result<Verdict> {
     let report = peer::session(&args.pair, Mode::Compare { names_max })?;
     let local = match names_max {
         0 => None,
-        _ => local(args).map(store::open_read_only).transpose()?.map(|db| DbReplica::new(&db)),
+        _ => local(args).map(store::open_read_only).transpose()?,
     };
-    let names = local.as_ref().map(DbReplica::key_names).transpose()?;
+    let names = local.as_ref().map(|db| DbReplica::new(db).key_names()).transpose()?;
     if let (Some(file), Some(local), Some(names)) = (&args.svg, &local, &names) {
         host::replace(file, draw(args, &report, local, names)?.as_bytes())?;
     }
@@ -66,11 +67,11 @@ fn local(args: &Diff) -> Option<&Path> {
     })
 }
 
-fn draw(args: &Diff, report: &Report, local: &DbReplica, names: &KeyNames) -> Result<String> {
+fn draw(args: &Diff, report: &Report, local: &Db, names: &KeyNames) -> Result<String> {
     let (left, right) = (args.pair.left.to_string(), args.pair.right.to_string());
     let is_left = matches!(args.pair.left, Address::Directory(_));
     let lacked = if is_left { Difference::OnlyRight } else { Difference::OnlyLeft };
-    let cells = peer::cells(local, args.cells, &report.names, lacked)?;
+    let cells = peer::cells(local, &args.pair.part, args.cells, &report.names, lacked)?;
     Ok(draw_differences(&Differences {
         left: &left,
         right: &right,
@@ -86,6 +87,8 @@ fn key_json(found: Difference, name: &KeyName<'_>) -> Value {
     if let KeyName::User { keyspace, key } = *name {
         object.insert("keyspace".to_owned(), json!(keyspace));
         output::insert_bytes(&mut object, "key", key);
+    } else {
+        object.insert("keyspaces".to_owned(), true.into());
     }
     Value::Object(object)
 }

@@ -4,10 +4,12 @@ mod cert;
 mod changes;
 mod checkpoint;
 mod compact;
+mod completions;
 mod del;
 mod demo;
 mod diff;
 mod digest;
+mod doctor;
 mod export;
 mod get;
 mod horizon;
@@ -51,8 +53,11 @@ pub(crate) fn run(verb: &Verb, output: Output) -> Result<Verdict> {
         Verb::Cert(args) => cert::run(args, output),
         Verb::Diff(args) => diff::run(args, output),
         Verb::Sync(args) => sync::run(args, output),
+        Verb::Doctor(args) => doctor::run(args, output),
         Verb::Watch(args) => watch::run(args, output),
         Verb::Plot(args) => plot::run(args, output),
+        Verb::Completions(args) => completions::completions(args, output),
+        Verb::Man(args) => completions::manual(args, output),
         Verb::Demo(args) => demo::run(args, output),
         Verb::DemoWriter(args) => demo::writer::run(args),
     }

@@ -8,7 +8,10 @@ use crate::output::{self, Output, count, size};
 use crate::peer::{self, Mode, Outcome};
 
 pub(super) fn run(args: &Sync, output: Output) -> Result<Verdict> {
-    let mode = if args.dry_run { Mode::Compare { names_max: 0 } } else { Mode::Repair };
+    let mode = match args.dry_run {
+        true => Mode::Compare { names_max: 0 },
+        false => Mode::Repair { direction: args.direction, deletes_max: args.max_delete },
+    };
     let report = peer::session(&args.pair, mode)?;
     let (sent, received) = (report.sent, report.received);
     let (root_left, root_right) = (output::root(report.root_left), output::root(report.root_right));

@@ -14,7 +14,7 @@ use syncline::replica::DbReplica;
 use syncline::{Db, Stats};
 
 use crate::address::Address;
-use crate::args::{Pair, Watch};
+use crate::args::{Pair, Part, Watch};
 use crate::error::{Error, Result, Verdict};
 use crate::host::{Interruption, NewFile};
 use crate::output::{self, Output, count, size};
@@ -31,6 +31,7 @@ pub(super) fn run(args: &Watch, output: Output) -> Result<Verdict> {
     let pair = args.right.as_ref().map(|right| Pair {
         left: args.left.clone(),
         right: right.clone(),
+        part: Part::default(),
         link: args.link.clone(),
     });
     let mut watcher = Watcher { args, pair, cells: None, recording: None };
@@ -79,7 +80,7 @@ impl Watcher<'_> {
                     None => {
                         let is_left = matches!(self.args.left, Address::Directory(_));
                         let lacked = if is_left { Difference::OnlyRight } else { Difference::OnlyLeft };
-                        peer::cells(&DbReplica::new(&db), self.args.cells, &report.names, lacked)?
+                        peer::cells(&db, &Part::default(), self.args.cells, &report.names, lacked)?
                     }
                 };
                 let numbers = cells.iter().map(|cell| cell.differing.iter().sum()).enumerate();

@@ -1,7 +1,7 @@
 //! Runs the built `syncline` on folders of its own, and says what came of it.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, dead_code)] // Tests make the tables that they load.
 
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
@@ -38,17 +38,22 @@ impl Folder {
         std::fs::read(self.0.path().join(name)).expect("a file is read")
     }
 
+    /// The only file of this kind in store `name`, by its path in this folder.
+    pub(crate) fn file_of(&self, name: &str, extension: &str) -> String {
+        let files = std::fs::read_dir(self.0.path().join(name)).expect("a store's folder");
+        let names = files.map(|file| file.expect("a file").file_name().into_string().expect("text"));
+        let mut names = names.filter(|name| name.ends_with(&format!(".{extension}")));
+        let file = names.next().expect("the store has one");
+        assert_eq!(names.next(), None, "the store has but one");
+        format!("{name}/{file}")
+    }
+
     /// Turns the bytes of the first entries in the only run of store `name`.
     pub(crate) fn damage_run(&self, name: &str) {
-        let files = std::fs::read_dir(self.0.path().join(name)).expect("a store's folder");
-        let mut runs = files
-            .map(|file| file.expect("a file").path())
-            .filter(|path| path.extension().is_some_and(|extension| extension == "run"));
-        let run = runs.next().expect("the store has a run");
-        assert_eq!(runs.next(), None, "a compacted store has one run");
-        let mut bytes = std::fs::read(&run).expect("the run is read");
+        let run = self.file_of(name, "run");
+        let mut bytes = self.read(&run);
         bytes.iter_mut().skip(64).take(64).for_each(|byte| *byte = !*byte);
-        std::fs::write(&run, bytes).expect("the run is written");
+        self.write(&run, &bytes);
     }
 
     /// Runs the command in this folder, its arguments given as one line.
@@ -88,7 +93,7 @@ impl Folder {
 
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));
-        command.current_dir(self.0.path());
+        command.current_dir(self.0.path()).env_remove("COLUMNS");
         command
     }
 }
@@ -106,6 +111,12 @@ impl Running {
         let stdout = self.stdout.as_mut().expect("not closed");
         stdout.read_line(&mut line).expect("the command prints a line");
         line
+    }
+
+    /// Gives it `text` on standard input.
+    pub(crate) fn say(&mut self, text: &str) {
+        let stdin = self.child.stdin.as_mut().expect("piped");
+        stdin.write_all(text.as_bytes()).and_then(|()| stdin.flush()).expect("the command listens");
     }
 
     /// Closes the pipe that it prints to, and waits for its end.

@@ -152,9 +152,9 @@ impl RedbReplica {
     }
 }
 
-/// The keys that Syncline stores repair: class 1.
+/// The keys that Syncline stores repair: those of class 1, and of class 2, which resolvers merge.
 fn replicated() -> KeyRange {
-    KeyRange { start: vec![1], end: Some(vec![2]) }
+    KeyRange { start: vec![1], end: Some(vec![3]) }
 }
 
 /// The pieces of `range` that begin at its start and at `starts`.

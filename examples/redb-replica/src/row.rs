@@ -9,6 +9,11 @@
 
 use sync_proto::{Entry, Fingerprint, Head, Kind, RangeSum, Stamp};
 
+/// Whether a resolver merges the versions of this key, so that none of them covers another.
+pub(crate) fn is_merged(key: &[u8]) -> bool {
+    key.first() == Some(&2)
+}
+
 /// An entry and its hash, which is stored so that no list has to hash values.
 pub(crate) struct Row {
     pub(crate) entry: Entry,
@@ -52,9 +57,15 @@ impl Row {
 
     pub(crate) fn head(&self) -> Head {
         let Entry { key, stamp, kind, expires_at, value, .. } = &self.entry;
-        let (key, value_len) = (key.clone(), value.len() as u64);
-        let (stamp, kind, expires_at) = (*stamp, *kind, *expires_at);
-        Head { key, stamp, kind, expires_at, hash: self.hash, value_len, is_merged: false }
+        Head {
+            key: key.clone(),
+            stamp: *stamp,
+            kind: *kind,
+            expires_at: *expires_at,
+            hash: self.hash,
+            value_len: value.len() as u64,
+            is_merged: is_merged(key),
+        }
     }
 
     pub(crate) fn sum(&self) -> RangeSum {

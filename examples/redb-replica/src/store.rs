@@ -17,7 +17,7 @@ use redb::{
 };
 use sync_proto::{Applied, Entry, KeyRange, Kind, RangeSum, Stamp};
 
-use crate::row::{Row, sum_from_bytes, sum_to_bytes};
+use crate::row::{Row, is_merged, sum_from_bytes, sum_to_bytes};
 use crate::set::Set;
 
 type Rows = TableDefinition<'static, &'static [u8], &'static [u8]>;
@@ -113,7 +113,8 @@ impl Store {
             .map(|entry| entry.value))
     }
 
-    /// Merges entries from elsewhere. Durable when it returns.
+    /// Merges entries from elsewhere. What a resolver would have to merge is refused, for there is none here. Durable when it
+    /// returns.
     pub(crate) fn apply(&self, entries: Vec<Entry>) -> Result<Applied> {
         let latest = ((self.wall_clock)() + DRIFT_MAX.as_millis() as u64) << 16;
         let mut applied = Applied::default();
@@ -121,6 +122,8 @@ impl Store {
         for entry in entries {
             if entry.stamp.hlc > latest {
                 applied.deferred += 1;
+            } else if is_merged(&entry.key) && self.differs(&tx, &entry)? {
+                applied.refused += 1;
             } else if self.merge(&tx, entry)? {
                 applied.applied += 1;
             } else {
@@ -130,6 +133,13 @@ impl Store {
         add_one(&tx, "commits")?;
         tx.commit()?;
         Ok(applied)
+    }
+
+    /// Whether another entry of the key is held.
+    fn differs(&self, tx: &WriteTransaction, entry: &Entry) -> Result<bool> {
+        let entries = tx.open_table(ENTRIES)?;
+        let held = entries.get(&*entry.key)?.map(|bytes| read_row(&entry.key, bytes.value())).transpose()?;
+        Ok(held.is_some_and(|held| held.hash != self.set.entry_hash(entry)))
     }
 
     /// Takes an entry in if it is the newest of its key, and brings the sum of its bucket up to date.

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 use sync_proto::conformance::{EntryHasher, Subject, check};
-use sync_proto::{KeyRange, Kind, Replica, ReplicaError, ReplicaErrorKind};
-use syncline::ReplicaSet;
+use sync_proto::driver::run_pair;
+use sync_proto::{End, KeyRange, Kind, Options, Reason, Replica, ReplicaError, ReplicaErrorKind};
+use syncline::replica::DbReplica;
+use syncline::{Db, ReplicaSet, Resolver};
 
 use crate::replica::RedbReplica;
 use crate::set::Set;
@@ -47,11 +49,15 @@ struct Redb {
 
 impl Redb {
     fn open(medium: Medium, node: u64) -> Redb {
-        let mut set = ReplicaSet::new([5; 16], [6; 32]);
-        set.bucket_bits = 2;
-        let store = Store::open_on(medium.clone(), Set::new(&set), node, || 1_700_000_000_000);
+        let store = Store::open_on(medium.clone(), Set::new(&set()), node, || 1_700_000_000_000);
         Redb { medium, replica: RedbReplica(Arc::new(store.expect("a store"))) }
     }
+}
+
+fn set() -> ReplicaSet {
+    let mut set = ReplicaSet::new([5; 16], [6; 32]);
+    set.bucket_bits = 2;
+    set
 }
 
 fn told<T>(result: crate::store::Result<T>) -> Result<T, ReplicaError> {
@@ -102,4 +108,39 @@ impl Subject for Redb {
 fn the_redb_store_conforms_as_a_replica() {
     let create = |node| Redb::open(Medium(Arc::default()), node);
     check(0..300, create).unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+/// The greater of two values.
+#[derive(Debug)]
+struct Greatest;
+
+impl Resolver for Greatest {
+    fn name(&self) -> &str {
+        "greatest"
+    }
+
+    fn merge(&self, _key: &[u8], older: &[u8], newer: &[u8]) -> Vec<u8> {
+        older.max(newer).to_vec()
+    }
+}
+
+#[test]
+fn what_only_a_resolver_can_merge_is_taken_once_and_then_refused() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let db =
+        Db::builder(dir.path().join("syncline")).resolver(Greatest).create_replica(&set()).expect("a store");
+    let scores = db.keyspace_with("scores", "greatest").expect("a keyspace");
+    scores.put("ann", "7").expect("put");
+    // On the clock of today, or the store's stamps would lie in the future.
+    let store =
+        Store::open(&dir.path().join("redb"), Set::new(&set()), 5, crate::store::system_ms).expect("a store");
+    let redb = RedbReplica(Arc::new(store));
+    let repair = |nonce| run_pair(&DbReplica::new(&db), &redb, Options::new(nonce), &mut |_| ()).0.end;
+    assert_eq!(repair(1), End::Complete);
+    scores.put("ann", "8").expect("put");
+    match repair(2) {
+        End::Partial(reasons) => assert!(reasons.iter().eq([Reason::Refused])),
+        end => panic!("{end:?}"),
+    }
+    assert_eq!(scores.get("ann").expect("get").as_deref(), Some(&b"8"[..]));
 }

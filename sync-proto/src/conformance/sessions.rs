@@ -63,8 +63,7 @@ fn limits(random: &mut Random) -> Limits {
     Limits {
         fan_out: random.one_of([2, 5, 24, 200]),
         list_count: random.one_of([1, 8, 64]),
-        sketch_count: random.one_of([0, 0, 20, 1000]),
-        read_count: random.one_of([1000, limits.read_count]),
+        sketch_count: random.one_of([0, 0, 20, limits.sketch_count]),
         ..limits
     }
 }

@@ -184,7 +184,6 @@ impl Session {
         self.tell_progress();
         self.sent = std::mem::take(&mut self.draft);
         self.expects_more = false;
-        self.sketched_count = 0;
         self.heard = Heard::default();
         self.leg += 1;
         self.set_salts();

@@ -159,12 +159,12 @@ pub struct Session {
     pub(crate) reopened_idle: bool,
 
     pub(crate) sends: Sends,
-    /// Entries of this side in the ranges that its flight sketches.
-    pub(crate) sketched_count: u64,
     /// Whether this side's flight says something beside its items that the peer goes on from.
     pub(crate) expects_more: bool,
     /// Deletions that this side still takes.
     pub(crate) deletes_left: u64,
+    /// Deletions that this side still sends.
+    pub(crate) deletes_left_to_send: u64,
     pub(crate) staging: Option<Staging>,
     /// Own entries that entries of the peer's flight must cover, or they are sent: of the flight coming in, and of the
     /// one after it.
@@ -200,6 +200,7 @@ impl Session {
     fn new(role: Role, options: Options, state: State, now: Duration) -> Session {
         let terms = Terms::unknown();
         let deletes_left = options.deletes_max;
+        let deletes_left_to_send = options.deletes_max;
         Session {
             role,
             options,
@@ -231,9 +232,9 @@ impl Session {
             reopened_to: None,
             reopened_idle: false,
             sends: Sends::default(),
-            sketched_count: 0,
             expects_more: false,
             deletes_left,
+            deletes_left_to_send,
             staging: None,
             uncovered: BTreeSet::new(),
             uncovered_next: BTreeSet::new(),

@@ -9,7 +9,7 @@ use super::parts::Parts;
 use crate::hash::{self, Salt};
 use crate::sketch::Sketch;
 use crate::types::{Fingerprint, KeyRange, RangeSum};
-use crate::wire::item::SketchedPieces;
+use crate::wire::item::{PieceList, SketchedPieces};
 
 /// Sums of the pieces of a range, in key order, and where groups of them begin.
 #[derive(Debug, Default)]
@@ -87,6 +87,25 @@ impl Marks {
             .map(|(number, _)| number)
             .collect();
         (found.len() == fingerprints.len()).then_some(found)
+    }
+
+    /// The hashes of all pieces, in so many bytes.
+    pub(crate) fn list(&self, salt: &Salt, hash_len: u8) -> PieceList {
+        let groups = self.starts.iter().enumerate().map(|(group, start)| {
+            let numbers = self.pieces_of(group);
+            (salt.key(start), numbers.end - numbers.start)
+        });
+        let hashes = self.sums.iter().map(|sum| salt.entry_of_len(sum.0, hash_len) as u32);
+        PieceList { hash_len, groups: groups.collect(), hashes: hashes.collect() }
+    }
+
+    /// The numbers of the pieces with a bit; `None` if there is one too many.
+    pub(crate) fn numbers_of(&self, bits: &[u8]) -> Option<Vec<u32>> {
+        let all = (0u32..).zip(bits).flat_map(|(byte, bits)| {
+            (0..8).filter(move |bit| bits >> bit & 1 == 1).map(move |bit| 8 * byte + bit)
+        });
+        let numbers: Vec<u32> = all.collect();
+        numbers.last().is_none_or(|&last| (last as usize) < self.sums.len()).then_some(numbers)
     }
 
     /// The group that a piece lies in.

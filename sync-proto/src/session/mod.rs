@@ -15,7 +15,7 @@
 //!
 //! - `io`: what goes in and out. `machine`: state, and the loop that moves it on.
 //! - `hello`: opening; who may send what. `horizon`: who belongs to the set, and what a session proves.
-//! - `narrow`: which pieces of a range differ, by a sketch of them; `marks` are what is remembered of pieces, and `guess`
+//! - `narrow`: which pieces of a range differ, by a sketch or a list of them; `pair` compares lists, `marks` are what is remembered of pieces, and `guess`
 //!   how many entries that makes.
 //! - `walk`: pieces of ranges one by one, where most of them differ; `align` compares them, purely. `aside`: what does not
 //!   fit a flight.
@@ -41,6 +41,7 @@ mod machine;
 mod marks;
 mod narrow;
 mod outbox;
+mod pair;
 mod parts;
 mod receive;
 mod report;

@@ -20,26 +20,30 @@ use std::sync::Arc;
 use super::guess;
 use super::machine::Session;
 use super::marks::Marks;
+use super::pair::pair;
 use super::parts::{Course, Parts};
 use super::table::{Body, Item};
 use super::walk::{Place, Span, Walking};
 use crate::error::AbortReason;
 use crate::limits::{
     ALL_SEEN_LEN_MAX, CELL_COUNT_MAX, FIRST_CELL_COUNT, KEYS_LEN_MAX, MARKS_LEN_MAX, PARTS_LEN_MAX,
-    PIECE_TRY_COUNT_MAX, SURE_CELL_COUNT, SURVEYED_COUNT,
+    PIECE_TRY_COUNT_MAX, SURVEYED_COUNT,
 };
 use crate::replica::{Children, Cut, Piece, ReadLimit, ReadRequest};
 use crate::sketch::{Difference, cells_for, estimate, more_than};
 use crate::types::{Fingerprint, KeyRange, RangeSum};
-use crate::wire::item::{Named, Scope, Sketched, SketchedPieces};
+use crate::wire::item::{Named, Names, PieceForm, Scope, Sketched, SketchedPieces};
 use crate::wire::message::Message;
 
 /// How many pieces are read at a time.
 const CHUNK: ReadLimit = ReadLimit { count: 4096, bytes: KEYS_LEN_MAX as u32 };
 /// Fewer pieces tell too little.
 const PIECE_COUNT_MIN: u64 = 8;
-/// Where more than one piece in so many differs, telling which costs more than it saves.
-const NARROWED_SHARE: u64 = 3;
+/// Bytes of a cell, and of a piece in a list.
+const CELL_LEN: u64 = 7;
+const LISTED_LEN: u64 = 2;
+/// Beyond so many pieces that differ their hashes have a byte more: two of different pieces are equal too often.
+const SHORT_HASHES_MAX: u64 = 1000;
 /// Where pieces hold more entries than this on the average, those that differ are cut into finer ones.
 const FINE_ENTRY_COUNT: u64 = 512;
 
@@ -127,8 +131,8 @@ pub(crate) enum Then {
 /// What a sketch of the peer's pieces showed.
 #[derive(Debug)]
 pub(crate) struct Narrowing {
-    /// The peer's pieces that differ, by their fingerprints.
-    fingerprints: Vec<u32>,
+    /// The peer's pieces that differ.
+    names: Names,
     /// What all other pieces sum up to.
     rest: Fingerprint,
     /// Number of entries that the peer holds less what this side does.
@@ -152,7 +156,7 @@ impl Survey {
     pub(crate) fn memory_len(&self) -> usize {
         let sketch_len = match &self.goal {
             Goal::Say(_) => 0,
-            Goal::Compare(_, said) => size_of_val(said.sketch.cells()),
+            Goal::Compare(_, said) => said.form.memory_len(),
         };
         self.marks.memory_len() + self.area.memory_len() + sketch_len
     }
@@ -163,7 +167,7 @@ impl Locating {
     pub(crate) fn memory_len(&self) -> usize {
         let cells_len = match &self.then {
             Then::Entries(sketched) => sketched.form.memory_len(),
-            Then::Pieces(said) => size_of_val(said.sketch.cells()),
+            Then::Pieces(said) => said.form.memory_len(),
             Then::Nothing | Then::Narrow(_) => 0,
         };
         let numbers_len = 2 * size_of_val(self.chosen.numbers.as_slice());
@@ -235,98 +239,96 @@ impl Session {
         let Cut::Level(cut) = cut else { return };
         match goal {
             Goal::Compare(place, said) => self.compare_pieces(place, said, cut, marks),
-            Goal::Say(span) if span.differing == 0 => self.say_pieces(span, cut, marks, FIRST_CELL_COUNT),
+            Goal::Say(span) if marks.piece_count < PIECE_COUNT_MIN && span.area.is_none() => {
+                self.answer_entries(span);
+            }
             Goal::Say(span) => {
-                let hit = guess::differing_pieces(span.differing, marks.piece_count);
-                let cell_count = cells_for(2 * hit + (2 * hit).isqrt());
-                if NARROWED_SHARE * hit > marks.piece_count {
-                    self.answer_entries(span);
-                } else {
-                    self.say_pieces(span, cut, marks, cell_count);
-                }
+                let told = match span.differing {
+                    0 => told_of_unknown(marks.piece_count),
+                    differing => told_of(guess::differing_pieces(differing, marks.piece_count), &marks),
+                };
+                self.say_pieces(span, cut, marks, told);
             }
         }
     }
 
-    fn say_pieces(&mut self, span: Span, cut: u8, marks: Marks, cell_count: usize) {
-        if marks.piece_count < PIECE_COUNT_MIN && span.area.is_none() {
-            return self.answer_entries(span);
-        }
+    fn say_pieces(&mut self, span: Span, cut: u8, marks: Marks, told: Told) {
         let held_len = self.sent.seen_len() + self.draft.seen_len();
-        if cell_count > CELL_COUNT_MAX || held_len + marks.memory_len() > ALL_SEEN_LEN_MAX {
+        if held_len + marks.memory_len() > ALL_SEEN_LEN_MAX {
             return self.ask_cut(span);
         }
-        let sketch = marks.sketch(&self.spoken_salt, cell_count);
+        let form = match told {
+            Told::Cells(cell_count) => PieceForm::Cells(marks.sketch(&self.spoken_salt, cell_count)),
+            Told::List(hash_len) => PieceForm::List(marks.list(&self.spoken_salt, hash_len)),
+        };
         let Span { scope, range, area, tries, depth, .. } = span;
         let (piece_count, entry_count) = (marks.piece_count, marks.entry_count);
-        let said = SketchedPieces { scope, cut, piece_count, entry_count, sketch };
+        let said = SketchedPieces { scope, cut, piece_count, entry_count, form };
         self.outbox.push(&Message::SketchedPieces(said));
         let outline = Outline { cut, marks, tries };
         self.draft.push(Item::whole(&range, depth, Body::SketchedPieces(outline)).within(area));
     }
 
     fn compare_pieces(&mut self, place: Place, said: SketchedPieces, cut: u8, marks: Marks) {
-        let mut sketch = said.sketch;
-        marks.take_off(&self.heard_salt, &mut sketch);
-        let cell_count = sketch.cells().len();
-        let net = said.piece_count.wrapping_sub(marks.piece_count) as i64;
-        let estimate = estimate(&sketch, net);
-        match sketch.peel() {
-            Some(Difference { added, removed }) => {
-                let Some(numbers) = marks.find(&self.heard_salt, &removed) else {
-                    return self.ask_cut(place.into_span(RangeSum::ZERO, 0));
+        let SketchedPieces { piece_count, entry_count, form, .. } = said;
+        let (mine, names, hit) = match form {
+            PieceForm::Cells(mut sketch) => {
+                marks.take_off(&self.heard_salt, &mut sketch);
+                let cell_count = sketch.cells().len();
+                let estimate = estimate(&sketch, piece_count.wrapping_sub(marks.piece_count) as i64);
+                let Some(Difference { added, removed }) = sketch.peel() else {
+                    let all = piece_count.saturating_add(marks.piece_count);
+                    return self.compare_again(place, cut, marks, more_than(estimate, cell_count).min(all));
                 };
-                self.settled = self.settled.saturating_add(marks.entry_count);
-                let narrowing = Narrowing {
-                    rest: marks.total() - marks.sum_of(&numbers),
-                    net: said.entry_count.wrapping_sub(marks.entry_count) as i64,
-                    hit: added.len().max(numbers.len()) as u64,
-                    all: said.piece_count.max(marks.piece_count),
-                    cut,
-                    fingerprints: added.into_iter().map(|fingerprint| fingerprint as u32).collect(),
-                };
-                let choice = Choice::Of(Box::new(Chosen { cut, marks, numbers }));
-                self.locate(Place { choice, ..place }, Then::Narrow(narrowing));
+                let hit = added.len().max(removed.len());
+                (marks.find(&self.heard_salt, &removed), Names::Fingerprints(added), hit)
             }
-            None => {
-                let all = said.piece_count.saturating_add(marks.piece_count);
-                self.compare_again(place, cut, marks, (estimate.min(all), all), cell_count);
+            PieceForm::List(theirs) => {
+                let mine = marks.list(&self.heard_salt, theirs.hash_len);
+                let unpaired = pair(&mine, &theirs);
+                let hit = unpaired.mine.len().max(unpaired.theirs.len());
+                (Some(unpaired.mine), Names::Bits(bits_of(&unpaired.theirs, theirs.hashes.len())), hit)
             }
-        }
+        };
+        let Some(numbers) = mine else {
+            return self.ask_cut(place.into_span(RangeSum::ZERO, 0));
+        };
+        self.settled = self.settled.saturating_add(marks.entry_count);
+        let narrowing = Narrowing {
+            names,
+            rest: marks.total() - marks.sum_of(&numbers),
+            net: entry_count.wrapping_sub(marks.entry_count) as i64,
+            hit: hit as u64,
+            all: piece_count.max(marks.piece_count),
+            cut,
+        };
+        let choice = Choice::Of(Box::new(Chosen { cut, marks, numbers }));
+        self.locate(Place { choice, ..place }, Then::Narrow(narrowing));
     }
 
-    /// Answers a sketch of pieces that did not decode; it showed that of `all` pieces about so many differ.
-    fn compare_again(
-        &mut self,
-        place: Place,
-        cut: u8,
-        marks: Marks,
-        (differing, all): (u64, u64),
-        cell_count: usize,
-    ) {
-        let entries = guess::differing_entries(differing / 2, all / 2);
+    /// Answers a sketch of pieces that did not decode; it showed that about so many pieces of both sides differ.
+    fn compare_again(&mut self, place: Place, cut: u8, marks: Marks, differing: u64) {
+        let hit = differing / 2;
+        let entries = guess::differing_entries(hit, marks.piece_count);
         let sum = RangeSum { live: marks.entry_count, ..RangeSum::ZERO };
         let tries = place.tries;
         let span = place.into_span(sum, entries);
-        let is_narrow = NARROWED_SHARE * differing <= all;
         if tries >= PIECE_TRY_COUNT_MAX {
-            self.ask_cut(span);
-        } else if is_narrow {
-            self.say_pieces(span, cut, marks, cells_for(more_than(differing, cell_count)));
-        } else if cell_count < SURE_CELL_COUNT {
-            // So few cells tell too little of so many.
-            self.say_pieces(span, cut, marks, cells_for(all).min(2 * SURE_CELL_COUNT));
-        } else {
-            self.answer_entries(span);
+            return self.ask_cut(span);
         }
+        let told = told_of(hit, &marks);
+        self.say_pieces(span, cut, marks, told);
     }
 
     /// The pieces that the peer names of those that this side sketched, if they are there and all others are the same on
     /// both sides.
     pub(crate) fn choose_named(&self, outline: Outline, named: &Named) -> Choice {
         let Outline { cut, marks, .. } = outline;
-        let fingerprints: Vec<u64> = named.fingerprints.iter().map(|&short| u64::from(short)).collect();
-        match marks.find(&self.said_salt(), &fingerprints) {
+        let numbers = match &named.names {
+            Names::Fingerprints(fingerprints) => marks.find(&self.said_salt(), fingerprints),
+            Names::Bits(bits) => marks.numbers_of(bits),
+        };
+        match numbers {
             Some(numbers) if (marks.total() - marks.sum_of(&numbers)).0 == named.rest => {
                 Choice::Of(Box::new(Chosen { cut, marks, numbers }))
             }
@@ -400,7 +402,10 @@ impl Session {
     /// Goes on when it is known where the chosen pieces lie.
     fn located(&mut self, place: Place, entry_count: u64, then: Then) {
         match then {
-            Then::Entries(sketched) => self.compare_sketched(place, sketched),
+            Then::Entries(sketched) => {
+                let tries = place.tries.max(PIECE_TRY_COUNT_MAX + 1);
+                self.compare_sketched(Place { tries, ..place }, sketched);
+            }
             Then::Pieces(said) => {
                 let cut = Cut::Level(said.cut);
                 self.survey(place.parts(), cut, Goal::Compare(place, said));
@@ -412,15 +417,15 @@ impl Session {
 
     /// Goes on with the pieces that differ: this side's are the area of `place` and hold `count` entries.
     fn narrow(&mut self, place: Place, count: u64, narrowing: Narrowing) {
-        let Narrowing { fingerprints, rest, net, hit, all, cut } = narrowing;
+        let Narrowing { names, rest, net, hit, all, cut } = narrowing;
         self.settled = self.settled.saturating_sub(count);
         let Place { item, range, area, depth, .. } = place;
-        let is_empty = fingerprints.is_empty();
-        let scope = Scope::Named(Named { item, fingerprints, rest: rest.0 });
-        // Pieces that differ side by side, as hardly ever happens by chance, differ in most of their entries.
+        let scope = Scope::Named(Named { item, names, rest: rest.0 });
+        // Pieces that differ side by side more often than by chance differ in most of their entries.
         let run_count = area.as_ref().map_or(0, |parts| parts.len() as u64);
-        let lie_together = hit > 2 && 2 * run_count <= hit;
-        let differing = match lie_together || is_empty {
+        let by_chance = hit.saturating_mul(all.saturating_sub(hit)) / all.max(1);
+        let lie_together = hit > 2 && 2 * run_count <= by_chance;
+        let differing = match lie_together {
             true => count,
             false => guess::differing_entries(hit, all).max(net.unsigned_abs()),
         };
@@ -467,6 +472,45 @@ impl Locating {
         let rest = self.chosen.numbers.get(self.next..).unwrap_or_default();
         self.next += rest.partition_point(|number| *number < numbers.end);
     }
+}
+
+/// How the pieces of a range are told.
+#[derive(Debug, Clone, Copy)]
+enum Told {
+    /// By so many cells.
+    Cells(usize),
+    /// One by one, with so many bytes each.
+    List(u8),
+}
+
+/// Where nothing is known of what differs, but that there are so many pieces.
+fn told_of_unknown(piece_count: u64) -> Told {
+    let is_less = LISTED_LEN * piece_count <= CELL_LEN * FIRST_CELL_COUNT as u64;
+    if is_less { Told::List(LISTED_LEN as u8) } else { Told::Cells(FIRST_CELL_COUNT) }
+}
+
+/// The cheaper of sketch and list where about `hit` pieces of a side differ.
+fn told_of(hit: u64, marks: &Marks) -> Told {
+    let cell_count = cells_for(hit.saturating_mul(2).saturating_add(hit.isqrt()));
+    let hash_len = LISTED_LEN + u64::from(hit > SHORT_HASHES_MAX);
+    // Where the two cost about the same, the list: it never turns out to be too small.
+    let sketch_len = (cell_count as u64).saturating_mul(CELL_LEN);
+    if sketch_len.saturating_add(sketch_len / 4) > marks.piece_count.saturating_mul(hash_len) {
+        Told::List(hash_len as u8)
+    } else {
+        Told::Cells(cell_count.min(CELL_COUNT_MAX))
+    }
+}
+
+/// A bit for each of `count` pieces, set for these.
+fn bits_of(numbers: &[u32], count: usize) -> Vec<u8> {
+    let mut bits = vec![0; count.div_ceil(8)];
+    for &number in numbers {
+        if let Some(byte) = bits.get_mut(number as usize / 8) {
+            *byte |= 1 << (number % 8);
+        }
+    }
+    bits
 }
 
 /// The pieces of an answer that are whole, and where to go on. The last one may hold further fences.

@@ -5,7 +5,7 @@
 
 use super::io::Output;
 use super::machine::{Session, Waiting};
-use super::report::{Difference, Found, Reason};
+use super::report::{Difference, Found, Reason, Report};
 use crate::error::AbortReason;
 use crate::options::Mode;
 use crate::replica::{Applied, ApplyRequest};
@@ -47,16 +47,18 @@ impl Session {
 
     /// Keeps the deletions that this side still takes, and of the others their number.
     fn leave_deletes_out(&mut self, entries: &mut Vec<Entry>) {
-        let (left, report) = (&mut self.deletes_left, &mut self.report);
-        entries.retain(|entry| {
-            if entry.kind == Kind::Put {
-                return true;
-            }
-            let takes = *left > 0;
-            *left = left.saturating_sub(1);
-            report.deletes_left_out += u64::from(!takes);
-            takes
-        });
+        entries.retain(|entry| entry.kind == Kind::Put || spend(&mut self.deletes_left, &mut self.report));
+        self.note_deletes_left_out();
+    }
+
+    /// Whether this side still sends a deletion, which then counts as sent.
+    pub(crate) fn sends_delete(&mut self) -> bool {
+        let sends = spend(&mut self.deletes_left_to_send, &mut self.report);
+        self.note_deletes_left_out();
+        sends
+    }
+
+    fn note_deletes_left_out(&mut self) {
         if self.report.deletes_left_out > 0 {
             self.reasons.insert(Reason::Deletes);
         }
@@ -141,4 +143,12 @@ impl Session {
         self.report.names.extend(named);
         Ok(())
     }
+}
+
+/// Takes a deletion off what is `left` of them, or counts it as left out.
+fn spend(left: &mut u64, report: &mut Report) -> bool {
+    let is_within = *left > 0;
+    *left = left.saturating_sub(1);
+    report.deletes_left_out += u64::from(!is_within);
+    is_within
 }

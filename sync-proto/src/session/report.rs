@@ -45,7 +45,7 @@ pub enum Reason {
     Deferred = 32,
     /// An entry was not sent: its value is longer than the peer takes, or kept changing on the way.
     Unsent = 64,
-    /// A side left out deletions, because there were more than it was to take.
+    /// A side left out deletions, because there were more than it was to take or to send.
     Deletes = 128,
 }
 
@@ -117,7 +117,7 @@ pub struct Report {
     pub refused: u64,
     /// The same of entries whose stamps lie too far in the future.
     pub deferred: u64,
-    /// Deletions that this side received and left out, because there were more than it was to take.
+    /// Deletions that this side left out, because there were more than it was to take or to send.
     pub deletes_left_out: u64,
     /// Bytes of values, both directions.
     pub value_bytes: u64,

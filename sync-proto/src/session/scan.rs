@@ -167,7 +167,6 @@ impl Session {
     /// Sets out to sketch a range with so many cells, or, if there are none, to tell all fingerprints.
     pub(crate) fn ask_sketch(&mut self, span: Span, cell_count: usize) {
         let count = span.sum.count();
-        self.sketched_count = self.sketched_count.saturating_add(count);
         let differing = if cell_count == 0 { count } else { cell_count as u64 };
         let fingerprint_len = if count.saturating_mul(differing) <= SHORT_FINGERPRINTS_MAX { 4 } else { 5 };
         let form = match cell_count {

@@ -14,7 +14,7 @@ use crate::limits::{
 };
 use crate::options::Mode;
 use crate::replica::{Fetched, ReadAnswer, ReadLimit, ReadRequest};
-use crate::types::{Entry, KeyRange};
+use crate::types::{Entry, KeyRange, Kind};
 use crate::wire::entry::ValueBegin;
 use crate::wire::message::Message;
 
@@ -219,6 +219,7 @@ impl Session {
                 Fetched::Whole(entry) if entry.value.len() as u64 > self.terms.value_len_max => {
                     self.reasons.insert(Reason::Unsent);
                 }
+                Fetched::Whole(entry) if entry.kind == Kind::Tombstone && !self.sends_delete() => {}
                 Fetched::Whole(entry) => batch.push(entry),
                 Fetched::Large { value_len, .. } if value_len > self.terms.value_len_max => {
                     self.reasons.insert(Reason::Unsent);

@@ -366,8 +366,7 @@ impl Session {
         let cell_count = sketch::cells_for(differing.saturating_add(differing.isqrt()));
         let is_few = span.area.is_none() && count <= u64::from(limits.list_count);
         let is_last = span.tries >= PIECE_TRY_COUNT_MAX + SKETCH_TRY_COUNT_MAX;
-        let read_count = self.sketched_count.saturating_add(count);
-        let may_read = count <= u64::from(limits.sketch_count) && read_count <= u64::from(limits.read_count);
+        let may_read = count <= u64::from(limits.sketch_count);
         let is_dense = count.saturating_mul(4) <= (cell_count as u64).saturating_mul(7);
         if is_few && (is_dense || is_last || !may_read) {
             Step::List

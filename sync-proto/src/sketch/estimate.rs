@@ -4,7 +4,7 @@
 
 use super::cells::Sketch;
 
-/// Cells from which a difference of so many elements is read nine times in ten: 1.35 to 1.7 for each, and some for luck,
+/// Cells from which a difference of so many elements is read nine times in ten: 1.4 to 1.7 for each, and some for luck,
 /// which small differences need more of (measured by the tests).
 pub(crate) fn cells_for(element_count: u64) -> usize {
     let expected = element_count as f64;

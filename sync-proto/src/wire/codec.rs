@@ -36,6 +36,19 @@ impl<'a> Reader<'a> {
         self.rest.len()
     }
 
+    /// So many numbers of at most `len` bytes that rise, or stay.
+    pub(crate) fn rising(&mut self, count: usize, len: u8) -> Decoded<Vec<u64>> {
+        let max = u64::MAX >> (64 - 8 * u32::from(len.clamp(1, 8)));
+        let mut numbers = Vec::with_capacity(count.min(self.rest.len()));
+        let mut previous = 0u64;
+        for _ in 0..count {
+            let next = previous.checked_add(self.varint()?).filter(|&next| next <= max);
+            previous = next.ok_or(Malformed("a number too large"))?;
+            numbers.push(previous);
+        }
+        Ok(numbers)
+    }
+
     /// The next `len` bytes.
     pub(crate) fn take(&mut self, len: usize) -> Decoded<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(len).ok_or(Malformed("cut short"))?;
@@ -232,6 +245,15 @@ pub(crate) fn put_sum(out: &mut Vec<u8>, sum: &RangeSum) {
     put_varint(out, sum.live);
     put_varint(out, sum.tombstones);
     put_varint(out, sum.bytes);
+}
+
+/// Appends numbers that rise, or stay: each less the one before.
+pub(crate) fn put_rising(out: &mut Vec<u8>, numbers: &[u64]) {
+    let mut previous = 0;
+    for &number in numbers {
+        put_varint(out, number.wrapping_sub(previous));
+        previous = number;
+    }
 }
 
 /// `count varint |` for each position: its distance from the one after the previous, varint.

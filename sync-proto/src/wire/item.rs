@@ -8,10 +8,12 @@
 //! work that a flight can cause to one pass.
 
 use super::codec::{
-    Decoded, Malformed, Reader, put_clock_after, put_key_after, put_positions, put_range, put_stamp,
-    put_uint, put_varint,
+    Decoded, Malformed, Reader, put_bytes, put_clock_after, put_key_after, put_positions, put_range,
+    put_rising, put_stamp, put_uint, put_varint,
 };
-use crate::limits::{CELL_COUNT_MAX, LIST_COUNT_MAX, PIECE_COUNT_MAX, PLAIN_COUNT_MAX, SPAN_COUNT_MAX};
+use crate::limits::{
+    CELL_COUNT_MAX, LIST_COUNT_MAX, LISTED_COUNT_MAX, PIECE_COUNT_MAX, PLAIN_COUNT_MAX, SPAN_COUNT_MAX,
+};
 use crate::sketch::{Cell, Sketch};
 use crate::types::{KeyRange, Stamp};
 
@@ -21,7 +23,9 @@ use crate::types::{KeyRange, Stamp};
 /// v   0 = explicit keys, n + 1 = item n of the peer's last flight
 /// ..  range, if explicit; otherwise:
 /// v   lo       v   number of pieces; 0 = of sketched pieces those named here, lo is 0 as well:
-/// v   number of pieces named; for each, rising: 4  its fingerprint in the sketch
+/// 1   0 = named by fingerprints, 1 = by a bit map
+/// v   number of pieces named; for each: v  its fingerprint in the sketch less the one before, rising; or:
+/// v   length of the bit map and its bytes; the first piece of the list is the lowest bit of the first byte
 /// 16  sum of the fingerprints of all other pieces of the range
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,10 +42,18 @@ pub(crate) enum Scope {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Named {
     pub(crate) item: u32,
-    /// Fingerprints of the peer's pieces, rising strictly.
-    pub(crate) fingerprints: Vec<u32>,
+    pub(crate) names: Names,
     /// Sum of the fingerprints of the sender's pieces that do not differ, in full width.
     pub(crate) rest: u128,
+}
+
+/// How pieces are named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Names {
+    /// By their fingerprints in a sketch, rising strictly.
+    Fingerprints(Vec<u64>),
+    /// By their places in a list.
+    Bits(Vec<u8>),
 }
 
 /// Pieces `lo..hi` of item `item`.
@@ -77,16 +89,35 @@ impl Pieces {
 }
 
 impl Named {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match &self.names {
+            Names::Fingerprints(fingerprints) => {
+                out.push(0);
+                put_varint(out, fingerprints.len() as u64);
+                put_rising(out, fingerprints);
+            }
+            Names::Bits(bits) => {
+                out.push(1);
+                put_bytes(out, bits);
+            }
+        }
+        out.extend_from_slice(&self.rest.to_le_bytes());
+    }
+
     fn decode(item: u32, reader: &mut Reader<'_>) -> Decoded<Named> {
-        let count = reader.count(0, CELL_COUNT_MAX, 4)?;
-        let mut fingerprints = Vec::with_capacity(count);
-        for _ in 0..count {
-            fingerprints.push(reader.u32()?);
-        }
-        if !fingerprints.is_sorted_by(|a, b| a < b) {
-            return Err(Malformed("fingerprints do not rise"));
-        }
-        Ok(Named { item, fingerprints, rest: reader.u128()? })
+        let names = match reader.u8()? {
+            0 => {
+                let count = reader.count(0, CELL_COUNT_MAX, 1)?;
+                let fingerprints = reader.rising(count, SketchedPieces::FINGERPRINT_LEN)?;
+                if !fingerprints.is_sorted_by(|a, b| a < b) {
+                    return Err(Malformed("fingerprints do not rise"));
+                }
+                Names::Fingerprints(fingerprints)
+            }
+            1 => Names::Bits(reader.bytes(LISTED_COUNT_MAX / 8)?.to_vec()),
+            _ => return Err(Malformed("form of names")),
+        };
+        Ok(Named { item, names, rest: reader.u128()? })
     }
 }
 
@@ -104,11 +135,7 @@ impl Scope {
             Scope::Named(named) => {
                 put_varint(out, u64::from(named.item) + 1);
                 out.extend_from_slice(&[0, 0]);
-                put_varint(out, named.fingerprints.len() as u64);
-                for fingerprint in &named.fingerprints {
-                    out.extend_from_slice(&fingerprint.to_le_bytes());
-                }
-                out.extend_from_slice(&named.rest.to_le_bytes());
+                named.encode(out);
             }
         }
     }
@@ -352,11 +379,7 @@ impl Sketched {
             Form::Cells(sketch) => put_cells(out, sketch, self.fingerprint_len),
             Form::Plain(fingerprints) => {
                 out.push(0);
-                let mut previous = 0;
-                for &fingerprint in fingerprints {
-                    put_varint(out, fingerprint - previous);
-                    previous = fingerprint;
-                }
+                put_rising(out, fingerprints);
             }
         }
     }
@@ -374,18 +397,10 @@ impl Sketched {
 }
 
 fn plain(reader: &mut Reader<'_>, count: u64, len: u8) -> Decoded<Vec<u64>> {
-    if count == 0 || count > PLAIN_COUNT_MAX as u64 || count > reader.remaining_len() as u64 {
-        return Err(Malformed("number of fingerprints"));
+    match usize::try_from(count) {
+        Ok(count @ 1..=PLAIN_COUNT_MAX) => reader.rising(count, len),
+        _ => Err(Malformed("number of fingerprints")),
     }
-    let max = u64::MAX >> (64 - 8 * u32::from(len));
-    let mut fingerprints = Vec::with_capacity(count as usize);
-    let mut previous = 0u64;
-    for _ in 0..count {
-        let next = previous.checked_add(reader.varint()?).filter(|&next| next <= max);
-        previous = next.ok_or(Malformed("a fingerprint too long"))?;
-        fingerprints.push(previous);
-    }
-    Ok(fingerprints)
 }
 
 /// ```text
@@ -415,12 +430,15 @@ fn cells(reader: &mut Reader<'_>, fingerprint_len: u8) -> Decoded<Option<Sketch>
     Ok((count > 0).then(|| Sketch::from_cells(cells)))
 }
 
-/// "The range falls into these pieces at my fences of level `cut`", as a sketch of the pieces that hold any entry. An
-/// element is 4 bytes of xxh3-64 over `salt 16 | fingerprint 16`, as for entries, with the fingerprint of the piece.
+/// "The range falls into these pieces at my fences of level `cut`", by a sketch of the pieces that hold any entry, or by
+/// a list of all. An element of the sketch is 4 bytes of xxh3-64 over `salt 16 | fingerprint 16`, as for entries, with the
+/// fingerprint of the piece; a hash of the list has fewer bytes of the same.
 ///
 /// ```text
-/// ..  scope        1   cut        v   number of pieces sketched        v   number of entries in them
-/// ..  cells, at least 1
+/// ..  scope        1   cut        v   number of pieces with entries        v   number of entries in them
+/// ..  cells; if there are none, a list:
+/// 1   bytes of a hash: 1 to 4        v   number of groups of pieces, at least 1; then for each:
+/// 4   id of the fence that it starts at        v   number of pieces, at least 1        ..  their hashes
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SketchedPieces {
@@ -428,7 +446,27 @@ pub(crate) struct SketchedPieces {
     pub(crate) cut: u8,
     pub(crate) piece_count: u64,
     pub(crate) entry_count: u64,
-    pub(crate) sketch: Sketch,
+    pub(crate) form: PieceForm,
+}
+
+/// How pieces are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum PieceForm {
+    /// By the cells of a sketch.
+    Cells(Sketch),
+    /// One by one, in key order.
+    List(PieceList),
+}
+
+/// Hashes of pieces, and which groups they form.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct PieceList {
+    /// Bytes of a hash.
+    pub(crate) hash_len: u8,
+    /// Id of the fence that each group starts at, and number of its pieces.
+    pub(crate) groups: Vec<(u32, u32)>,
+    /// Of all groups.
+    pub(crate) hashes: Vec<u32>,
 }
 
 impl SketchedPieces {
@@ -440,15 +478,69 @@ impl SketchedPieces {
         out.push(self.cut);
         put_varint(out, self.piece_count);
         put_varint(out, self.entry_count);
-        put_cells(out, &self.sketch, SketchedPieces::FINGERPRINT_LEN);
+        match &self.form {
+            PieceForm::Cells(sketch) => put_cells(out, sketch, SketchedPieces::FINGERPRINT_LEN),
+            PieceForm::List(list) => {
+                out.push(0);
+                list.encode(out);
+            }
+        }
     }
 
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Decoded<SketchedPieces> {
         let scope = Scope::decode(reader)?;
         let cut = reader.u8()?;
         let (piece_count, entry_count) = (reader.varint()?, reader.varint()?);
-        let sketch = cells(reader, SketchedPieces::FINGERPRINT_LEN)?.ok_or(Malformed("no cells"))?;
-        Ok(SketchedPieces { scope, cut, piece_count, entry_count, sketch })
+        let form = match cells(reader, SketchedPieces::FINGERPRINT_LEN)? {
+            Some(sketch) => PieceForm::Cells(sketch),
+            None => PieceForm::List(PieceList::decode(reader)?),
+        };
+        Ok(SketchedPieces { scope, cut, piece_count, entry_count, form })
+    }
+}
+
+impl PieceForm {
+    /// Bytes held.
+    pub(crate) fn memory_len(&self) -> usize {
+        match self {
+            PieceForm::Cells(sketch) => size_of_val(sketch.cells()),
+            PieceForm::List(list) => {
+                size_of_val(list.groups.as_slice()) + size_of_val(list.hashes.as_slice())
+            }
+        }
+    }
+}
+
+impl PieceList {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(self.hash_len);
+        put_varint(out, self.groups.len() as u64);
+        let mut hashes = self.hashes.iter();
+        for &(id, count) in &self.groups {
+            out.extend_from_slice(&id.to_le_bytes());
+            put_varint(out, u64::from(count));
+            let hashes = hashes.by_ref().take(count as usize);
+            hashes.for_each(|&hash| put_uint(out, u64::from(hash), usize::from(self.hash_len)));
+        }
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Decoded<PieceList> {
+        let hash_len = match reader.u8()? {
+            len @ 1..=4 => len,
+            _ => return Err(Malformed("length of hashes")),
+        };
+        let len = usize::from(hash_len);
+        let group_count = reader.count(1, LISTED_COUNT_MAX, 5 + len)?;
+        let mut list = PieceList { hash_len, ..PieceList::default() };
+        for _ in 0..group_count {
+            let id = reader.u32()?;
+            let count = reader.count(1, LISTED_COUNT_MAX - list.hashes.len(), len)?;
+            list.groups.push((id, count as u32));
+            for _ in 0..count {
+                list.hashes.push(reader.uint(len)? as u32);
+            }
+        }
+        Ok(list)
     }
 }
 
@@ -466,7 +558,7 @@ fn fingerprint_len(reader: &mut Reader<'_>) -> Decoded<u8> {
 /// v   item: the list or sketch
 /// 1   0 = positions follow, 4 to 8 = fingerprints of that length follow
 /// ..  positions in the list that the sender lacks, or:
-/// v   number of fingerprints in the sketch that the sender lacks, and these, rising
+/// v   number of fingerprints in the sketch that the sender lacks; for each: v  it less the one before, rising
 /// v   number of entries that the peer lacks, in key order; then for each:
 /// 4   fingerprint of its key        v   hlc, against the one before
 /// 16  fingerprint of the sender's range less these entries
@@ -512,7 +604,7 @@ impl Lacking {
             Lacking::Fingerprints(len, fingerprints) => {
                 out.push(*len);
                 put_varint(out, fingerprints.len() as u64);
-                fingerprints.iter().for_each(|&fingerprint| put_uint(out, fingerprint, usize::from(*len)));
+                put_rising(out, fingerprints);
             }
         }
     }
@@ -521,11 +613,8 @@ impl Lacking {
         Ok(match reader.u8()? {
             0 => Lacking::Positions(reader.positions(PLAIN_COUNT_MAX)?),
             len @ 4..=8 => {
-                let count = reader.count(0, CELL_COUNT_MAX, usize::from(len))?;
-                let mut fingerprints = Vec::with_capacity(count);
-                for _ in 0..count {
-                    fingerprints.push(reader.uint(usize::from(len))?);
-                }
+                let count = reader.count(0, CELL_COUNT_MAX, 1)?;
+                let fingerprints = reader.rising(count, len)?;
                 if !fingerprints.is_sorted_by(|a, b| a < b) {
                     return Err(Malformed("fingerprints do not rise"));
                 }

@@ -8,8 +8,8 @@ use super::entry::ValueBegin;
 use super::frame;
 use super::hello::{Abort, Done, Hello, HelloBody, HelloReply, Party};
 use super::item::{
-    Children, Extra, Form, FullList, Lacking, Later, List, Listed, Named, Pieces, Scope, Settle, Sketched,
-    SketchedPieces, Split, Unmatched,
+    Children, Extra, Form, FullList, Lacking, Later, List, Listed, Named, Names, PieceForm, PieceList,
+    Pieces, Scope, Settle, Sketched, SketchedPieces, Split, Unmatched,
 };
 use super::message::Message;
 use crate::error::PeerReason;
@@ -53,12 +53,23 @@ fn scope(rng: &mut Rng) -> Scope {
     match rng.below(4) {
         0 => Scope::Keys(range(rng)),
         1 => {
-            let fingerprints: BTreeSet<u32> = (0..rng.below(9)).map(|_| rng.next() as u32).collect();
-            let fingerprints = fingerprints.into_iter().collect();
-            Scope::Named(Named { item: rng.below(1 << 20) as u32, fingerprints, rest: wide_u128(rng) })
+            let fingerprints: BTreeSet<u64> = (0..rng.below(9)).map(|_| rng.next() >> 32).collect();
+            let names = match rng.below(2) {
+                0 => Names::Fingerprints(fingerprints.into_iter().collect()),
+                _ => Names::Bits(rng.bytes(5)),
+            };
+            Scope::Named(Named { item: rng.below(1 << 20) as u32, names, rest: wide_u128(rng) })
         }
         _ => Scope::Pieces(pieces(rng)),
     }
+}
+
+fn piece_list(rng: &mut Rng) -> PieceList {
+    let hash_len = 1 + rng.below(4) as u8;
+    let groups: Vec<_> = (0..=rng.below(4)).map(|_| (rng.next() as u32, 1 + rng.below(5) as u32)).collect();
+    let count = groups.iter().map(|(_, count)| count).sum::<u32>();
+    let hashes = (0..count).map(|_| rng.next() as u32 >> (32 - 8 * hash_len)).collect();
+    PieceList { hash_len, groups, hashes }
 }
 
 fn cells(rng: &mut Rng, count: usize, len: u64) -> Sketch {
@@ -227,7 +238,10 @@ fn message(rng: &mut Rng, kind: u64) -> Message {
             cut: rng.next() as u8,
             piece_count: wide(rng),
             entry_count: wide(rng),
-            sketch: cells(rng, count, 4),
+            form: match rng.below(2) {
+                0 => PieceForm::Cells(cells(rng, count, 4)),
+                _ => PieceForm::List(piece_list(rng)),
+            },
         }),
         _ => Message::Abort(match rng.below(2) {
             0 => Abort::Version(Versions { min: rng.next() as u8, max: rng.next() as u8 }),

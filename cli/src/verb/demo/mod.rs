@@ -106,7 +106,7 @@ fn fill(dir: &Path, output: Output) -> Result<Db> {
 fn replicate(a: &Db, dir: &Path, output: Output) -> Result<Db> {
     let watch = Stopwatch::start();
     let b = store::create(dir, Some(a), 0, Compression::None)?;
-    let report = peer::between(a, &b, Mode::Repair)?;
+    let report = peer::between(a, &b, Mode::REPAIR)?;
     check(report.is_fine(), || "the first sync did not end with equal replicas".to_owned())?;
     let sent = report.sent;
     let ms = watch.elapsed().as_millis();
@@ -185,7 +185,7 @@ fn repair(a: &Db, b: &Db, output: Output) -> Result<(Report, u64)> {
     let address = server.authority();
     output.say(&format!("B  serves {}", server.address()))?;
     let watch = Stopwatch::start();
-    let report = server.run_during(|| peer::connect(a, &address, &transport, Mode::Repair))?;
+    let report = server.run_during(|| peer::connect(a, &address, &transport, Mode::REPAIR))?;
     let milliseconds = watch.elapsed().as_millis() as u64;
     check(report.is_fine(), || format!("the repair ended {}", report.outcome.as_str()))?;
     output.say(&format!("A  repaired itself from there in {milliseconds} ms"))?;

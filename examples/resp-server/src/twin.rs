@@ -1,0 +1,60 @@
+//! The other end: sessions with the twin, answered when it visits and begun on a schedule.
+//!
+//! Easy to get wrong: both directions of a session are repaired, so one twin that visits is enough; two that do find each
+//! other equal most of the time.
+
+use std::future::pending;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sync_proto::Options;
+use sync_proto::driver::tokio::{Control, Maintenance, Security, Server, Transport, maintain, serve};
+use sync_proto::schedule::ScheduleOptions;
+use syncline::Db;
+use syncline::clock::{Entropy, SystemEntropy};
+use syncline::replica::DbReplica;
+use tokio::net::TcpListener;
+
+/// What keeps this store and its twin equal.
+pub(crate) struct Twin {
+    pub(crate) db: Db,
+    pub(crate) peer: Option<SocketAddr>,
+    /// From one visit to the next.
+    pub(crate) every: Duration,
+    pub(crate) control: Control,
+}
+
+impl Twin {
+    /// Answers visits, and visits, for good.
+    pub(crate) async fn run(self, listener: TcpListener) -> io::Result<()> {
+        let replica = Arc::new(DbReplica::new(&self.db));
+        let transport = Transport::new(Security::Insecure);
+        let server = Server {
+            replica: replica.clone(),
+            options: Options::new(draw()?),
+            transport: transport.clone(),
+            rights: Arc::default(),
+        };
+        let maintenance = Maintenance {
+            replica,
+            peers: self.peer.iter().map(SocketAddr::to_string).collect(),
+            options: Options::new(draw()?),
+            transport,
+            schedule: ScheduleOptions { every: self.every, jitter_percent: 20, visits_max: 1, seed: draw()? },
+        };
+        tokio::join!(
+            serve(listener, server, |_| (), pending()),
+            maintain(maintenance, self.control, |_, _, _| (), pending()),
+        );
+        Ok(())
+    }
+}
+
+/// A fresh and unguessable number.
+fn draw() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    SystemEntropy.fill(&mut bytes)?;
+    Ok(u64::from_ne_bytes(bytes))
+}
