@@ -163,6 +163,9 @@ fn hint(error: &syncline::Error) -> &'static str {
         E::Corruption { .. } => {
             "Run `syncline verify` on it, and repair it from a replica with `syncline sync`"
         }
+        E::Unknown { .. } | E::ValueLost { .. } => {
+            "Heal it with `syncline sync` from the folder of a replica"
+        }
         E::Locked { .. } => "End the process that has it open, or reach a served store as tls://host:port",
         E::NotFound { .. } => "Make one with `syncline init` or `syncline load`",
         E::Stream { .. } => "What came before is in the store; export again and import that",

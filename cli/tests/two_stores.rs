@@ -78,6 +78,26 @@ fn replicas_differ_are_compared_and_become_equal() {
 }
 
 #[test]
+fn what_a_replica_has_lost_to_damage_the_other_one_brings_back() {
+    let folder = replicas();
+    folder.text("sync a b");
+    let before = folder.json("digest a", 0);
+    folder.text("compact a");
+    folder.damage_run("a");
+    assert_eq!(folder.json("scrub a --rate 0", 1)["sound"], false);
+    assert_eq!(folder.json("stats a", 0)["unknown"].as_array().map(Vec::len), Some(1));
+    assert_eq!(folder.json("digest a", 1)["kind"], "unknown");
+    assert_eq!(folder.json("diff a b", 3)["kind"], "peer");
+    let moved = folder.json("sync a b", 0);
+    assert_eq!((&moved["outcome"], &moved["entries_sent"]), (&json!("equal"), &json!(0)));
+    assert!(moved["entries_healed"].as_u64().is_some_and(|healed| healed > 0), "{moved}");
+    assert_eq!(folder.json("digest a", 0), before);
+    // The damaged run itself goes with the next merge.
+    folder.text("compact a");
+    assert_eq!(folder.json("verify a", 0)["sound"], true);
+}
+
+#[test]
 fn a_served_replica_is_compared_and_repaired_from_either_side_of_the_command_line() {
     let folder = replicas();
     // No address that could be listened at, so that a server that is not refused ends as well.

@@ -3,12 +3,8 @@
 //! Easy to get wrong: a span is one of keys as they are stored, and may reach over keyspaces.
 
 use super::Db;
-use crate::clock::HybridClock;
-use crate::compaction::Healed;
-use crate::error::Result;
 use crate::hash::PREFIX_LEN;
-use crate::quarantine;
-use crate::store::{Prefix, Write, user_key};
+use crate::store::{Prefix, user_key};
 use crate::types::{KeyRange, Stamp, ValueDigest};
 
 /// Keys of which a file is damaged, so that it is unknown what they hold: reads of them fail with
@@ -37,45 +33,7 @@ pub struct LostValue {
     pub digest: ValueDigest,
 }
 
-/// What healing an unknown span came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct HealReport {
-    /// Entries of the replica that were taken.
-    pub taken: u64,
-    /// Entries that were left here and stay, for they are news to the replica.
-    pub kept: u64,
-    /// Entries that were left here and are gone, for the replica is known to have had them and has them no more.
-    pub dropped: u64,
-    /// Entries of the replica that were not taken, because their stamps lie too far ahead; a session brings them later.
-    pub deferred: u64,
-    /// Whether the entries there sum up to what they did before the damage. They need not if the replica had more or less of
-    /// them, or if there were writes since.
-    pub is_exact: bool,
-}
-
 impl Db {
-    /// As [`Maintenance::heal`](crate::maintenance::Maintenance::heal).
-    #[cfg(feature = "sync")]
-    pub(crate) fn heal(&self, range: &KeyRange, entries: Vec<Write>, cut: u64) -> Result<HealReport> {
-        self.check_writable()?;
-        let now_ms = self.now_ms();
-        let is_ahead = |write: &Write| {
-            write.stamp.is_some_and(|stamp| HybridClock::excess_drift_ms(stamp.hlc, now_ms).is_some())
-        };
-        let (ahead, entries): (Vec<_>, Vec<_>) = entries.into_iter().partition(is_ahead);
-        let Healed { taken, kept, dropped, is_exact } = self.maintenance().heal(range, entries, cut)?;
-        Ok(HealReport { taken, kept, dropped, deferred: ahead.len() as u64, is_exact })
-    }
-
-    /// As [`Store::heal_value`](crate::store::Store::heal_value).
-    #[cfg(feature = "sync")]
-    pub(crate) fn heal_value(&self, key: &[u8], lost: quarantine::LostValue, value: &[u8]) -> Result<bool> {
-        self.check_writable()?;
-        self.maintenance().make_room(|| (key.len() + value.len()) as u64)?;
-        self.store().heal_value(key, lost, value)
-    }
-
     /// The spans of keys that are unknown for damage, in order. What damage nobody has met yet is in none:
     /// [`Db::scrub`] and [`Db::verify`] look for it.
     pub fn unknown_spans(&self) -> Vec<UnknownSpan> {
@@ -90,11 +48,11 @@ impl Db {
                 let whole = prefix.whole();
                 span.end.as_ref().is_some_and(|end| whole.end.as_ref().is_none_or(|last| end <= last))
             };
-            let name = prefix.filter(is_within).and_then(|prefix| names.get(&prefix));
-            let Some(name) = name else {
+            let name = prefix.filter(is_within).and_then(|prefix| Some((prefix, names.get(&prefix)?)));
+            let Some((prefix, name)) = name else {
                 return UnknownSpan { span: span.clone(), keyspace: None, keys: KeyRange::default() };
             };
-            let end = span.end.as_deref().filter(|end| end.starts_with(&span.start[..PREFIX_LEN]));
+            let end = span.end.as_deref().filter(|end| end.starts_with(&prefix.0));
             let keys = KeyRange::new(user_key(&span.start), end.map(|end| user_key(end).to_vec()));
             UnknownSpan { span: span.clone(), keyspace: Some(name.to_string()), keys }
         };

@@ -52,6 +52,8 @@ pub(crate) struct Report {
     pub(crate) newer_right: u64,
     /// Key ranges that held a difference.
     pub(crate) ranges: u64,
+    /// Entries taken for what either side had lost to damage, before the session.
+    pub(crate) healed: u64,
     /// Entries moved from left to right.
     pub(crate) sent: u64,
     /// Entries moved from right to left.
@@ -156,6 +158,7 @@ impl Report {
             newer_left: report.newer_left,
             newer_right: report.newer_right,
             ranges: report.ranges,
+            healed: 0,
             sent,
             received,
             metadata_bytes: report.metadata_bytes,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use sync_proto::driver;
 use sync_proto::driver::tokio::{Security, Transport};
 use sync_proto::{AbortReason, End, KeyRange, Options};
-use syncline::Db;
 use syncline::replica::{DbReplica, catalogue, inner_prefix, inner_range};
+use syncline::{Db, Health};
 
 use super::report::{Report, unreachable};
 use super::{options, runtime, transport};
@@ -65,7 +65,14 @@ pub(crate) fn session(pair: &Pair, mode: Mode) -> Result<Report> {
                 )));
             }
             let (left, right) = (open(left)?, open(right)?);
-            each_part(&left, &pair.part, |part| between_parts(&left, &right, part, mode))
+            let healed = match mode {
+                Mode::Repair { direction: Direction::Both, .. } => {
+                    heal(&left, &right)? + heal(&right, &left)?
+                }
+                _ => 0,
+            };
+            let report = each_part(&left, &pair.part, |part| between_parts(&left, &right, part, mode))?;
+            Ok(Report { healed, ..report })
         }
         (Address::Directory(local), remote) => remotely(pair, &open(local)?, remote, mode),
         (remote, Address::Directory(local)) => {
@@ -75,6 +82,17 @@ pub(crate) fn session(pair: &Pair, mode: Mode) -> Result<Report> {
             "one of the two has to be a folder here; run this command where one of the replicas is"
                 .to_owned(),
         )),
+    }
+}
+
+/// Takes from `replica` what `db` knows to have lost, so that a session has two whole sides. Returns how many entries those were.
+fn heal(db: &Db, replica: &Db) -> Result<u64> {
+    match db.health() {
+        Health::Damaged { .. } => {
+            let report = db.heal_from(replica)?;
+            Ok(report.taken + report.values)
+        }
+        _ => Ok(0),
     }
 }
 

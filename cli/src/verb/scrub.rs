@@ -11,7 +11,8 @@ use crate::progress::Progress;
 use crate::store;
 
 pub(super) fn run(args: &Scrub, output: Output) -> Result<Verdict> {
-    let db = store::open_read_only(&args.dir)?;
+    // Only a writer remembers what it finds, for a repair to come; beside another one the scrub still tells.
+    let db = store::open(&args.dir).or_else(|_| store::open_read_only(&args.dir))?;
     let rate = args.rate.saturating_mul(1 << 20);
     let mut scrub = db.scrub(ScrubOptions::default().bytes_per_second(rate));
     let progress = Progress::bytes("reading", scrub.total_bytes());

@@ -19,7 +19,7 @@ pub(super) fn run(args: &Sync, output: Output) -> Result<Verdict> {
     output.answer(
         &json!({
             "outcome": outcome, "entries_differing": report.differing(), "entries_sent": sent,
-            "entries_received": received, "metadata_bytes": report.metadata_bytes,
+            "entries_received": received, "entries_healed": report.healed, "metadata_bytes": report.metadata_bytes,
             "value_bytes": report.value_bytes, "legs": report.legs,
             "root_left": root_left, "root_right": root_right,
         }),
@@ -35,6 +35,9 @@ pub(super) fn run(args: &Sync, output: Output) -> Result<Verdict> {
             ("root right", root_right),
         ],
     )?;
+    if report.healed > 0 {
+        output.say(&format!("healed of damage before: {} entries", count(report.healed)))?;
+    }
     if report.outcome == Outcome::Partial {
         output.warn(&format!("the replicas may still differ: {}", report.reasons.join(", ")));
     }

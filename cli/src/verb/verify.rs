@@ -35,7 +35,7 @@ pub(super) fn run(args: &Store, output: Output) -> Result<Verdict> {
         output.say(&format!("problem: {problem}"))?;
     }
     if !sound {
-        output.say("What to do: `syncline sync` with a sound replica replaces what is damaged.")?;
+        output.say("What to do: `syncline scrub`, then `syncline sync` with the folder of a sound replica, replaces what is damaged.")?;
     }
     Ok(Verdict::of(sound))
 }

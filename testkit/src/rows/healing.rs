@@ -9,8 +9,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use sync_proto::{Entry, KeyRange, ReadLimit, Replica, Stamp};
-use syncline::replica::DbReplica;
 use syncline::vfs::{MemoryVfs, Vfs};
 use syncline::{Db, Error, ScrubOptions, ScrubStep};
 
@@ -41,7 +39,7 @@ pub fn from_a_replica(run: &mut Run<'_>) {
         run.reach("an unknown span", !db.unknown_spans().is_empty());
         run.reach("a lost value", !db.lost_values().is_empty());
         world.vfs.record_steps();
-        heal(&db, &twin)?;
+        db.heal_from(&twin).map_err(text)?;
         equal(&db, &twin, &model)?;
         let steps = world.vfs.take_steps();
         for _ in 0..if steps.is_empty() { 0 } else { 4 } {
@@ -51,7 +49,7 @@ pub fn from_a_replica(run: &mut Run<'_>) {
             let db = world.with(left).builder(DIR).open().map_err(text)?;
             judge(&db, &model)?;
             run.reach("a stop while healing", db.root().is_err());
-            heal(&db, &twin)?;
+            db.heal_from(&twin).map_err(text)?;
             equal(&db, &twin, &model)?;
         }
         Ok(())
@@ -129,35 +127,6 @@ fn judge(db: &Db, model: &Model) -> Result<(), String> {
         }
     }
     if expected.next().is_some() { Err("a scan ends too early".to_owned()) } else { Ok(()) }
-}
-
-/// Takes from the twin exactly what is lost.
-fn heal(db: &Db, twin: &Db) -> Result<(), String> {
-    let (replica, twin) = (DbReplica::new(db), DbReplica::new(twin));
-    while let Some(span) = replica.unknown_spans().first() {
-        let report = replica.heal(span, all_of(&twin, span)?, 0).map_err(text)?;
-        if report.dropped > 0 {
-            return Err(format!("without a horizon nothing is dropped: {report:?}"));
-        }
-    }
-    for lost in db.lost_values() {
-        let stamp = Stamp { hlc: lost.stamp.hlc, node: lost.stamp.node };
-        let value = twin.value(&lost.key, stamp, 0, u32::MAX).map_err(|error| error.to_string())?;
-        let value = value.ok_or("the twin has another entry")?;
-        replica.heal_value(&lost.key, stamp, lost.digest.0, &value).map_err(text)?;
-    }
-    Ok(())
-}
-
-fn all_of(replica: &DbReplica, range: &KeyRange) -> Result<Vec<Entry>, String> {
-    let (mut range, mut all) = (range.clone(), Vec::new());
-    loop {
-        let part = replica.entries_in(&range, ReadLimit { count: 1000, bytes: 1 << 24 });
-        let part = part.map_err(|error| error.to_string())?;
-        all.extend(part.entries.into_iter().map(|fetched| fetched.entry().clone()));
-        let Some(next) = part.next else { return Ok(all) };
-        range.start = next;
-    }
 }
 
 /// The store holds what the twin holds, and nothing is wrong with it but for filters, which cost time alone.
