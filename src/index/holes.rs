@@ -39,8 +39,10 @@ impl Run {
         &self.holes
     }
 
-    pub(super) fn is_hole(&self, key: &[u8]) -> bool {
-        !self.holes.is_empty() && self.holes.find(key).is_some()
+    /// Whether lookups of `key`, which block `number` would have, find nothing. A key behind all of the run lies in no hole and
+    /// would still be looked for in the last block.
+    pub(super) fn is_hole(&self, key: &[u8], number: usize) -> bool {
+        self.holes.find(key).is_some() || self.is_passed_over(number)
     }
 
     /// The keys that block `number` may hold: from its fence to before the next one.

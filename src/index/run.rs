@@ -168,7 +168,8 @@ impl Run {
 
     /// The number of the block that holds `key` if any does that is not passed over.
     pub(super) fn find_block(&self, key: &[u8]) -> Option<usize> {
-        if self.is_hole(key) { None } else { self.fences.find(key) }
+        let number = self.fences.find(key)?;
+        if !self.holes.is_empty() && self.is_hole(key, number) { None } else { Some(number) }
     }
 
     /// The number of the block that a walk to or from `key` comes to.
