@@ -20,6 +20,14 @@ use super::run::Run;
 /// Keys whose entries are lent without an allocation.
 const LENT: usize = 16;
 
+/// Where a key is if the first run that may hold it does, as that nearly always does: the run's place among the runs, and
+/// its block.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    first: usize,
+    block: Option<usize>,
+}
+
 /// Runs, newest first. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Levels {
@@ -90,28 +98,44 @@ impl Levels {
     ) -> Result<SmallVec<[Option<T>; LENT]>> {
         let touched = keys.iter().flat_map(|(_, hash)| self.runs.iter().map(|run| run.touch_filter(*hash)));
         std::hint::black_box(touched.fold(0, |all, one| all ^ one));
-        // The first run that may hold the key, and nearly always does.
-        let first = |&(key, hash): &(&[u8], KeyHash)| {
-            let first = self.runs.iter().position(|run| run.may_contain(hash)).unwrap_or(self.runs.len());
-            if let Some(run) = self.runs.get(first)
-                && let Some(block) = run.find_block(key)
-            {
+        let place = |(key, hash): &(&[u8], KeyHash)| {
+            let may_contain = |run: &Arc<Run>| run.may_contain(*hash);
+            let first = self.runs.iter().position(may_contain).unwrap_or(self.runs.len());
+            let block = self.runs.get(first).and_then(|run| {
+                let block = run.find_block(key)?;
                 run.touch(block);
-            }
-            first
+                Some(block)
+            });
+            Place { first, block }
         };
-        let firsts: SmallVec<[usize; LENT]> = keys.iter().map(first).collect();
-        let find = |(&(key, hash), first): (&(&[u8], KeyHash), usize)| {
-            for run in self.runs.iter().skip(first).filter(|run| run.may_contain(hash)) {
-                if let Some(found) =
-                    run.find(key, hash, |found| Some(use_it(key, hash, &found.borrowed())))?
-                {
-                    return Ok(Some(found));
-                }
-            }
-            Ok(None)
+        let places: SmallVec<[Place; LENT]> = keys.iter().map(place).collect();
+        let lend = |(&(key, hash), place): (&(&[u8], KeyHash), Place)| {
+            self.find_from(place, key, hash, |found| Some(use_it(key, hash, &found.borrowed())))
         };
-        keys.iter().zip(firsts).map(find).collect()
+        keys.iter().zip(places).map(lend).collect()
+    }
+
+    /// As [`Levels::find`], of a key whose place is known.
+    fn find_from<T>(
+        &self,
+        place: Place,
+        key: &[u8],
+        hash: KeyHash,
+        use_it: impl Fn(&Found<'_>) -> Option<T>,
+    ) -> Result<Option<T>> {
+        for (index, run) in self.runs.iter().enumerate().skip(place.first) {
+            let block = match index == place.first {
+                true => place.block,
+                false if run.may_contain(hash) => run.find_block(key),
+                false => None,
+            };
+            if let Some(block) = block
+                && let Some(found) = run.find_in(block, key, hash, &use_it)?
+            {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
     }
 
     /// These runs with a newer one before them.

@@ -143,7 +143,24 @@ impl Run {
         hash: KeyHash,
         use_it: impl FnOnce(&Found<'_>) -> Option<T>,
     ) -> Result<Option<T>> {
-        let Some(number) = self.find_block(key) else { return Ok(None) };
+        match self.find_block(key) {
+            Some(number) => self.find_in(number, key, hash, use_it),
+            None => Ok(None),
+        }
+    }
+
+    /// As [`Run::find`], in the block that [`Run::find_block`] found.
+    ///
+    /// # Errors
+    /// As there.
+    #[inline]
+    pub(super) fn find_in<T>(
+        &self,
+        number: usize,
+        key: &[u8],
+        hash: KeyHash,
+        use_it: impl FnOnce(&Found<'_>) -> Option<T>,
+    ) -> Result<Option<T>> {
         let frame = self.frame(number)?;
         touch_lines(frame.bytes(), LINES_OF_LOOKUP);
         let use_found = || {
