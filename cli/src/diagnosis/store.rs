@@ -41,6 +41,7 @@ pub(super) fn check(dir: &Path, deep: bool) -> Result<Vec<Finding>> {
         Ok((stats, clock)) => {
             let now_ms = SystemClock.now_ms();
             findings.extend(health(&stats));
+            findings.extend(taken(&stats));
             findings.extend(machine::space(dir, &stats));
             findings.extend(waste(&stats));
             findings.push(clock_ahead(clock, now_ms));
@@ -93,6 +94,15 @@ fn health(stats: &Stats) -> Option<Finding> {
         )),
         _ => None,
     }
+}
+
+fn taken(stats: &Stats) -> Option<Finding> {
+    (stats.unknown_spans > 0 || stats.lost_values > 0).then(|| {
+        let (spans, values) = (count(stats.unknown_spans), count(stats.lost_values));
+        let what = format!("damage has taken {spans} spans of keys and {values} large values");
+        let next = "Heal them by `syncline sync` with a sound replica; until then reads of them fail, and never find too little";
+        Finding::new(Severity::Problem, "damage", what, next)
+    })
 }
 
 fn waste(stats: &Stats) -> Vec<Finding> {
