@@ -55,6 +55,24 @@ fn a_scattered_difference_has_its_piece_read_and_little_else_at_any_size() {
 }
 
 #[test]
+fn coarse_pieces_that_differ_are_cut_into_finer_ones_before_they_are_read() {
+    let (mut left, n) = (Model::new(1), 40_000);
+    // About 2,000 entries in a piece, as in a store so large that nobody sketches all of its buckets.
+    left.config.level_min = 8;
+    (0..n).for_each(|index| left.put(entry(key(index), 100, 1, "value")));
+    let right = left.copy(2);
+    [5, 9000, 31_000].into_iter().for_each(|index| left.put(entry(key(index), 200, 1, "newer")));
+    right.remove(&key(20_000));
+    let (outcome, on_right) = run_pair(&left, &right, Options::new(1), &mut |_| ());
+    assert_eq!((outcome.end, left.root()), (End::Complete, right.root()));
+    assert_eq!(outcome.report.entries_differing, 4);
+    for report in [outcome.report, on_right.report] {
+        assert!(report.entries_read < 300, "{}", report.entries_read);
+        assert!(report.legs <= 9, "{}", report.legs);
+    }
+}
+
+#[test]
 fn the_newest_entries_cost_a_few_bytes_each() {
     let (mut left, n, d) = (Model::new(1), 40_000u64, 2000);
     left.config.bucket_bits = BUCKET_BITS;

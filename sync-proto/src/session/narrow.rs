@@ -183,7 +183,7 @@ impl Session {
     pub(crate) fn ask_pieces(&mut self, span: Span) {
         // Where much is remembered already, coarser pieces have to do.
         let room = ALL_SEEN_LEN_MAX.saturating_sub(self.sent.seen_len() + self.draft.seen_len());
-        let count = (room / 64).clamp(PIECE_COUNT_MIN as usize, SURVEYED_COUNT);
+        let count = (room / 32).clamp(PIECE_COUNT_MIN as usize, SURVEYED_COUNT);
         let cut = span.cut.map_or(Cut::Pieces(count as u32), Cut::Level);
         self.survey(span.parts(), cut, Goal::Say(span));
     }

@@ -43,6 +43,8 @@ pub struct Config {
     /// Stamps above it are deferred.
     pub latest: u64,
     pub bucket_bits: u32,
+    /// Ranges are cut at this level at least, unless a level is asked for.
+    pub level_min: u32,
     /// The call with this number fails.
     pub fails_at: u64,
 }
@@ -74,6 +76,7 @@ impl Model {
             horizon: 0,
             latest: u64::MAX,
             bucket_bits: BUCKET_BITS,
+            level_min: 0,
             fails_at: u64::MAX,
         };
         Model { config, state: Arc::default() }
@@ -281,7 +284,7 @@ impl Replica for Model {
         }
         let level = match cut {
             Cut::Level(level) => u32::from(level),
-            Cut::Pieces(pieces) => (0..64)
+            Cut::Pieces(pieces) => (self.config.level_min as usize..64)
                 .min_by_key(|&level| {
                     let count = counts[level] + 1;
                     // A single piece is no cut at all, if another one is to be had.
