@@ -22,6 +22,7 @@ fn replicas_differ_are_compared_and_become_equal() {
         keys(&first),
         [
             "entries_differing",
+            "entries_healed",
             "entries_received",
             "entries_sent",
             "legs",
