@@ -41,7 +41,7 @@ pub(crate) const ITEM_COUNT_MAX: usize = 8192;
 /// Of the ranges that the initiator has put aside.
 pub(crate) const BACKLOG_LEN_MAX: usize = 1 << 20;
 /// Of what is remembered of one range that was read for a sketch, and of all of them.
-pub(crate) const SEEN_LEN_MAX: usize = 3 << 19;
+pub(crate) const SEEN_LEN_MAX: usize = 7 << 18;
 pub(crate) const ALL_SEEN_LEN_MAX: usize = 2 << 20;
 /// Of the bounds that one range is cut at.
 pub(crate) const CUT_KEYS_LEN_MAX: usize = 64 << 10;

@@ -239,7 +239,8 @@ impl Session {
 
     fn surveyed(&mut self, survey: Survey) {
         let Survey { cut, marks, goal, .. } = survey;
-        let Cut::Level(cut) = cut else { return };
+        // The level is known from the first answer on; an area without any part has none, and no pieces.
+        let cut = if let Cut::Level(level) = cut { level } else { 0 };
         match goal {
             Goal::Compare(place, said) => self.compare_pieces(place, said, cut, marks),
             Goal::Say(span) if marks.piece_count < PIECE_COUNT_MIN && span.area.is_none() => {
