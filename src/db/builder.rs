@@ -45,7 +45,7 @@ impl Builder {
         self
     }
 
-    /// A memtable is flushed when it holds this many bytes; up to three may be in memory. Default: 16 MiB.
+    /// A memtable is flushed when it holds this many bytes; up to three may be in memory. Default: 20 MiB.
     pub fn memtable_bytes(mut self, bytes: usize) -> Builder {
         self.options.memtable_bytes = bytes.max(1);
         self

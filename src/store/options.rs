@@ -75,7 +75,7 @@ impl Default for Options {
             environment: Environment::system(),
             read_mode: ReadMode::default(),
             durability: Durability::default(),
-            memtable_bytes: 16 << 20,
+            memtable_bytes: 20 << 20,
             inline_value_max: 1024,
             retain_log_bytes: None,
             compression: None,
