@@ -289,7 +289,7 @@ impl Maintenance {
         if entries.iter().any(|write| !range.contains(&write.key)) {
             return Err(Error::invalid("an entry lies outside of what it should heal"));
         }
-        let resolving = self.store.resolving(&entries)?;
+        let resolving = self.store.resolving_to_heal(&entries)?;
         let entries = one_of_each(entries, &resolving, &self.store.measure);
         let clocks = entries.iter().filter_map(|write| write.stamp).map(|stamp| stamp.hlc);
         self.store.take_horizon(cut)?;

@@ -264,6 +264,27 @@ fn where_a_resolver_merges_nothing_shows_in_a_span_and_what_is_left_is_merged() 
     assert_eq!(db.root().expect("root"), twin.root().expect("root"));
 }
 
+#[test]
+fn a_block_that_holds_catalogue_and_merged_keys_is_healed() {
+    let world = world();
+    let open = || world.builder(DIR).resolver(Union);
+    let db = open().create().expect("a new store");
+    let sets = |db: &Db| db.keyspace_with("sets", "union").expect("a keyspace");
+    sets(&db).put("s", "ablost").expect("put");
+    db.flush().expect("flush");
+    let twin = twin_of_merged(&db);
+    db.close().expect("flushed");
+    damage(&world.vfs, b"ablost");
+    let db = open().open().expect("opened");
+    assert!(is_unknown(db.keyspaces()));
+    sets(&twin).put("s", "yz").expect("put");
+    let span = DbReplica::new(&db).unknown_spans().remove(0);
+    assert!(span.start < vec![2] && span.end.as_ref().is_none_or(|end| *end > vec![2]), "{span:?}");
+    db.heal_from(&twin).expect("healed");
+    assert_eq!(sets(&db).get("s").expect("known").as_deref(), Some(&b"ablostyz"[..]));
+    assert_eq!(db.root().expect("root"), twin.root().expect("root"));
+}
+
 fn twin_of_merged(db: &Db) -> Db {
     let twin =
         World::new(98).builder("/twin").resolver(Union).create_replica(&db.replica_set()).expect("a twin");
