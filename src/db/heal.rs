@@ -76,7 +76,7 @@ impl Db {
         let mut report = HealReport::NOTHING;
         // Healing looks at what is left, and may so meet more.
         while let Some(unknown) = self.unknown_spans().into_iter().next() {
-            let (range, entries) = replica.give(unknown.span, cut)?;
+            let (range, entries, cut) = replica.give(unknown.span, cut)?;
             report.add(self.heal(&range, entries, cut)?);
         }
         for (key, lost) in self.store().lost_values() {
@@ -87,11 +87,14 @@ impl Db {
         Ok(report)
     }
 
-    /// All entries of `range`, or of a part from its beginning, that end after `cut`, durable.
-    fn give(&self, mut range: KeyRange, cut: u64) -> Result<(KeyRange, Vec<Write>)> {
+    /// All entries of `range`, or of a part from its beginning, that end after `cut` or after the store's own horizon, durable;
+    /// the part, and the higher of the two. The horizon may have risen since `cut` was settled, and merges may have dropped
+    /// what has ended by it: what the answer lacks must not be taken for what was never there.
+    fn give(&self, mut range: KeyRange, cut: u64) -> Result<(KeyRange, Vec<Write>, u64)> {
         let store = self.store();
         let (view, seqno) = store.read_point();
-        let ended = store.measure.ended(cut.max(store.horizon()));
+        let cut = cut.max(store.horizon());
+        let ended = store.measure.ended(cut);
         let (mut entries, mut bytes) = (Vec::new(), 0);
         for found in view.walk(&range, seqno) {
             let (key, head) = found.map_err(|error| store.met(error))?;
@@ -112,7 +115,7 @@ impl Db {
             }
         }
         store.persist()?;
-        Ok((range, entries))
+        Ok((range, entries, cut))
     }
 
     /// The value that somebody has lost, if this store has the same entry.
@@ -152,5 +155,64 @@ impl Db {
         self.check_writable()?;
         self.maintenance().make_room(|| (key.len() + value.len()) as u64)?;
         self.store().heal_value(key, lost, value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clock::{ManualClock, SeededEntropy};
+    use crate::vfs::{MemoryVfs, Vfs};
+    use crate::{Builder, Environment};
+
+    const HOUR_MS: u64 = 3_600_000;
+
+    fn builder(vfs: &MemoryVfs, clock: &Arc<ManualClock>, seed: u64) -> Builder {
+        let (vfs, wall_clock): (Arc<dyn Vfs>, _) = (Arc::new(vfs.clone()), clock.clone());
+        let environment = Environment { vfs, wall_clock, entropy: Arc::new(SeededEntropy::new(seed)) };
+        Db::builder("/db").environment(environment).background(false)
+    }
+
+    #[test]
+    fn what_was_deleted_stays_so_if_the_horizon_rises_before_the_replica_answers() {
+        let (vfs, clock) = (MemoryVfs::new(), Arc::new(ManualClock::new(1_700_000_000_000)));
+        let db = builder(&vfs, &clock, 1).create().expect("a new store");
+        db.put("key", "an older version").expect("put");
+        db.flush().expect("flush");
+        db.delete("key").expect("delete");
+        db.put("kez", "lost").expect("put");
+        db.flush().expect("flush");
+        let replica =
+            builder(&MemoryVfs::new(), &clock, 2).create_replica(&db.replica_set()).expect("a twin");
+        let mut stream = Vec::new();
+        db.export(&mut stream, |_| true).expect("export");
+        replica.import(&stream[..], |_| true).expect("import");
+        db.close().expect("closed");
+        let run_with_loss = || {
+            let names = vfs.list("/db".as_ref()).expect("list").into_iter();
+            let paths = names.map(|name| std::path::Path::new("/db").join(name));
+            paths.filter_map(|path| {
+                let bytes =
+                    vfs.bytes(&path).ok().filter(|_| path.extension().is_some_and(|kind| kind == "run"))?;
+                Some((bytes.windows(4).position(|window| window == b"lost")?, path))
+            })
+        };
+        let (at, path) = run_with_loss().next().expect("a run has it");
+        vfs.flip(&path, at, 4).expect("flip");
+        let db = builder(&vfs, &clock, 1).open().expect("opened");
+        assert!(matches!(db.get("key"), Err(Error::Unknown { .. })));
+
+        let cut = db.store().horizon().max(replica.store().horizon());
+        clock.advance(10 * HOUR_MS);
+        let through = (replica.now_ms() - HOUR_MS) << 16;
+        assert_eq!(replica.close_through(through).expect("closed"), replica.raise_horizon().expect("proven"));
+        let (range, entries, cut) = replica.give(db.unknown_spans().remove(0).span, cut).expect("given");
+        assert_eq!(entries.len(), 1, "the tombstone has ended by the horizon");
+        db.heal(&range, entries, cut).expect("healed");
+        assert_eq!(db.get("key").expect("known"), None);
+        assert_eq!(db.get("kez").expect("known").as_deref(), Some(&b"lost"[..]));
+        assert_eq!(db.store().horizon(), replica.store().horizon());
     }
 }
