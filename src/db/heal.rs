@@ -8,8 +8,8 @@ use crate::clock::HybridClock;
 use crate::compaction::Healed;
 use crate::error::{Error, Result};
 use crate::quarantine;
-use crate::store::{Prepared, Write};
-use crate::types::{KeyRange, Slice, successor};
+use crate::store::{Measure, Prepared, Write, is_merged};
+use crate::types::{Head, KeyRange, Slice, successor};
 
 /// Bytes of keys and values that are healed at once, or one entry.
 const PART_BYTES: u64 = 16 << 20;
@@ -49,8 +49,9 @@ impl HealReport {
 
 impl Db {
     /// Takes everything that this store knows to have lost from `replica`, another store of the set: spans of unknown keys, and
-    /// large values of entries that both have. Durable when it returns; what was healed before an error stays. What nobody
-    /// has met yet is not healed: [`Db::scrub`] looks for it.
+    /// large values of entries that both have, or, of a key that a resolver merges, of which the replica has any entry. Durable
+    /// when it returns; what was healed before an error stays. What nobody has met yet is not healed: [`Db::scrub`] looks
+    /// for it.
     ///
     /// ```
     /// # fn main() -> syncline::Result<()> {
@@ -80,8 +81,13 @@ impl Db {
             report.add(self.heal(&range, entries, cut)?);
         }
         for (key, lost) in self.store().lost_values() {
-            if let Some(value) = replica.give_value(&key, lost)? {
-                report.values += u64::from(self.heal_value(&key, lost, &value)?);
+            match replica.give_value(&key, lost)? {
+                Some(entry) if is_same(&entry, lost, &self.store().measure) => {
+                    report.values += u64::from(self.heal_value(&key, lost, &entry.value)?);
+                }
+                Some(entry) if self.is_ahead(&entry) => report.deferred += 1,
+                Some(entry) => report.values += u64::from(self.heal_merged(lost, &entry)?),
+                None => {}
             }
         }
         Ok(report)
@@ -105,10 +111,7 @@ impl Db {
             let value = value.map_err(|error| store.met_value(&key, (head.stamp, head.digest), error))?;
             bytes += (key.len() + head.meta.len() + value.len()) as u64;
             let end = successor(&key);
-            let (kind, stamp, expires_at, prepared) =
-                (head.kind, Some(head.stamp), head.expires_at, Prepared::default());
-            let key = Slice::from(key);
-            entries.push(Write { key, kind, stamp, expires_at, meta: head.meta, value, prepared });
+            entries.push(given(key, head, value));
             if bytes >= PART_BYTES {
                 range.end = Some(end);
                 break;
@@ -118,17 +121,18 @@ impl Db {
         Ok((range, entries, cut))
     }
 
-    /// The value that somebody has lost, if this store has the same entry.
-    fn give_value(&self, key: &[u8], lost: quarantine::LostValue) -> Result<Option<Slice>> {
+    /// The entry whose value somebody has lost, durable, if this store has it. Of a key that a resolver merges, whatever entry
+    /// it has: a session would have to merge it into the lost one.
+    fn give_value(&self, key: &[u8], lost: quarantine::LostValue) -> Result<Option<Write>> {
         let store = self.store();
         let (view, seqno) = store.read_point();
         let head = view.head(key, store.measure.hasher.key(key), seqno).map_err(|error| store.met(error))?;
-        let same = head.filter(|head| (head.stamp, head.digest) == (lost.stamp, lost.digest));
-        let Some(head) = same else { return Ok(None) };
+        let is_same = |head: &Head| (head.stamp, head.digest) == (lost.stamp, lost.digest);
+        let Some(head) = head.filter(|head| is_merged(key) || is_same(head)) else { return Ok(None) };
         let value = view.value(&head, &store.measure.hasher);
         let value = value.map_err(|error| store.met_value(key, (head.stamp, head.digest), error))?;
         store.persist()?;
-        Ok(Some(value))
+        Ok(Some(given(key.to_vec(), head, value)))
     }
 
     /// Replaces what is left of `range`, all of which is unknown, by `entries`, which are all that a replica has of it that
@@ -156,6 +160,30 @@ impl Db {
         self.maintenance().make_room(|| (key.len() + value.len()) as u64)?;
         self.store().heal_value(key, lost, value)
     }
+
+    /// As [`Db::heal_value`], of a key that a resolver merges: `entry`, another one, takes the place of the one that has lost its
+    /// value.
+    fn heal_merged(&self, lost: quarantine::LostValue, entry: &Write) -> Result<bool> {
+        self.maintenance().make_room(|| entry.len())?;
+        self.store().heal_merged(lost, entry)
+    }
+
+    /// Whether an entry's stamp lies beyond the drift that is allowed.
+    fn is_ahead(&self, entry: &Write) -> bool {
+        entry.stamp.is_some_and(|stamp| HybridClock::excess_drift_ms(stamp.hlc, self.now_ms()).is_some())
+    }
+}
+
+/// An entry as another store takes it.
+fn given(key: Vec<u8>, head: Head, value: Slice) -> Write {
+    let Head { kind, stamp, expires_at, meta, .. } = head;
+    let (key, stamp, prepared) = (Slice::from(key), Some(stamp), Prepared::default());
+    Write { key, kind, stamp, expires_at, meta, value, prepared }
+}
+
+/// Whether `entry` is the one that has lost its value.
+fn is_same(entry: &Write, lost: quarantine::LostValue, measure: &Measure) -> bool {
+    entry.stamp == Some(lost.stamp) && measure.hasher.value(&entry.value) == lost.digest
 }
 
 #[cfg(test)]

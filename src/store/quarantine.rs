@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::index::Levels;
 use crate::manifest::Change;
 use crate::quarantine::{LOST_MAX, LostValue, Spans};
-use crate::types::{KeyRange, Stamp, ValueDigest};
+use crate::types::{Head, KeyRange, Stamp, ValueDigest};
 
 use super::commit::{Prepared, Write};
 use super::view::retire;
@@ -142,31 +142,60 @@ impl Store {
     /// # Errors
     /// `InvalidArgument` if the value has another digest; `Unknown`, `Poisoned`, `Io`.
     pub(crate) fn heal_value(&self, key: &[u8], lost: LostValue, value: &[u8]) -> Result<bool> {
-        let LostValue { stamp, digest } = lost;
-        if self.measure.hasher.value(value) != digest {
+        if self.measure.hasher.value(value) != lost.digest {
             return Err(Error::invalid("the value has another digest than the one that is lost"));
         }
+        self.replace_lost(key, lost, |_, head| {
+            let (stamp, expires_at, meta) = (Some(head.stamp), head.expires_at, head.meta.clone());
+            Some(Write { stamp, expires_at, meta, ..Write::put(&[], key, value) })
+        })
+    }
+
+    /// Takes `entry`, a replica's of a key that a resolver merges, for the one that has lost its value: no session could merge
+    /// the two. `false` if the key has another entry by now, or the value is there again.
+    ///
+    /// # Errors
+    /// `Unknown`, `Poisoned`, `Io`.
+    pub(crate) fn heal_merged(&self, lost: LostValue, entry: &Write) -> Result<bool> {
+        self.replace_lost(&entry.key, lost, |view, head| {
+            view.value(head, &self.measure.hasher).is_err().then(|| entry.clone())
+        })
+    }
+
+    /// Commits what `made` makes of the head of `key`'s entry that has lost its value. `false` if that is nothing, or if the key
+    /// has another entry by now.
+    ///
+    /// # Errors
+    /// `Unknown`, `Poisoned`, `Io`.
+    fn replace_lost(
+        &self,
+        key: &[u8],
+        lost: LostValue,
+        made: impl FnOnce(&View, &Head) -> Option<Write>,
+    ) -> Result<bool> {
         let applying = self.applying.read();
         let mut writer = self.lock_with_room()?;
         let view = self.views.current();
         let hash = self.measure.hasher.key(key);
         let head = match view.head(key, hash, writer.front.last) {
-            Ok(head) => head.filter(|head| (head.stamp, head.digest) == (stamp, digest)),
+            Ok(head) => head.filter(|head| (head.stamp, head.digest) == (lost.stamp, lost.digest)),
             Err(error) => {
                 drop(writer);
                 return Err(self.met(error));
             }
         };
-        if let Some(head) = &head {
+        let write = head.as_ref().and_then(|head| {
             let prepared = Prepared::over(key, hash, Some(head), &self.measure);
-            let (expires_at, meta, stamp) = (head.expires_at, head.meta.clone(), Some(stamp));
-            let write = Write { stamp, expires_at, meta, prepared, ..Write::put(&[], key, value) };
+            Some(Write { prepared, ..made(&view, head)? })
+        });
+        let is_healed = write.is_some();
+        if let Some(write) = write {
             self.append(&mut writer, &view, smallvec![write])?;
         }
         drop((writer, applying));
         self.persist()?;
         self.forget_lost_values(key)?;
-        Ok(head.is_some())
+        Ok(is_healed)
     }
 
     /// Forgets, durably, of lost values those that were overwritten since, and that of `key`.

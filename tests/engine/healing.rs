@@ -4,26 +4,32 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use sync_proto::{Entry, KeyRange, Origin, Replica};
-use syncline::replica::DbReplica;
+use sync_proto::{End, Entry, KeyRange, Origin, Replica};
+use syncline::replica::{DbReplica, inner_range};
 use syncline::vfs::{MemoryVfs, Vfs};
 use syncline::{Db, Error, Health, Resolver};
 
 use crate::common::{Random, World};
+use crate::converge::session;
 use crate::damage::all_of;
 
 const DIR: &str = "/db";
 
 /// Flips a bit where a run has `pattern`.
 fn damage(vfs: &MemoryVfs, pattern: &[u8]) {
+    damage_in(vfs, &[".run"], pattern);
+}
+
+/// Flips a bit where a file of one of these kinds has `pattern`.
+fn damage_in(vfs: &MemoryVfs, kinds: &[&str], pattern: &[u8]) {
     let names = vfs.list(Path::new(DIR)).expect("list");
     let place = |name: &String| {
         let path = Path::new(DIR).join(name);
         let bytes = vfs.bytes(&path).expect("bytes");
         Some((path, bytes.windows(pattern.len()).position(|window| window == pattern)?))
     };
-    let (path, at) =
-        names.iter().filter(|name| name.ends_with(".run")).find_map(place).expect("a run has it");
+    let is_data = |name: &&String| kinds.iter().any(|kind| name.ends_with(kind));
+    let (path, at) = names.iter().filter(is_data).find_map(place).expect("a file has it");
     vfs.flip(&path, at, 4).expect("flip");
 }
 
@@ -283,6 +289,40 @@ fn a_block_that_holds_catalogue_and_merged_keys_is_healed() {
     db.heal_from(&twin).expect("healed");
     assert_eq!(sets(&db).get("s").expect("known").as_deref(), Some(&b"ablostyz"[..]));
     assert_eq!(db.root().expect("root"), twin.root().expect("root"));
+}
+
+#[test]
+fn a_lost_value_that_a_resolver_merges_is_healed_though_the_replica_has_put_the_key_since() {
+    let world = world();
+    let open = || world.builder(DIR).resolver(Union);
+    let db = open().create().expect("a new store");
+    let sets = |db: &Db| db.keyspace_with("sets", "union").expect("a keyspace");
+    let large: Vec<u8> = (0..=210).collect();
+    sets(&db).put("s", &large).expect("put");
+    db.flush().expect("flush");
+    let twin = twin_of_merged(&db);
+    db.close().expect("flushed");
+    damage_in(&world.vfs, &[".log", ".values"], &large);
+    let db = open().open().expect("opened");
+    sets(&twin).put("s", [220]).expect("put");
+    sets(&twin).put("t", [1]).expect("put");
+    let all = inner_range::<&[u8]>(&sets(&twin), ..);
+    let origin = Origin { node: twin.node_id().0, horizon: 0 };
+    let applied = DbReplica::new(&db).apply(all_of(&DbReplica::new(&twin), &all), origin).expect("applied");
+    assert_eq!((applied.applied, applied.refused), (1, 1), "one value is lost, the other key is taken");
+    assert_eq!(db.lost_values().len(), 1);
+    assert!(matches!(sets(&db).put("s", [230]), Err(Error::ValueLost { .. })));
+    assert_eq!(db.heal_from(&twin).expect("healed").values, 1);
+    assert_eq!(db.health(), Health::Good);
+    sets(&db).put("s", [230]).expect("put");
+    let (outcome, _) = session(&db, &twin, 1, u64::MAX);
+    assert_eq!(outcome.end, End::Complete);
+    let expected: Vec<u8> = large.into_iter().chain([220, 230]).collect();
+    for db in [&db, &twin] {
+        assert_eq!(sets(db).get("s").expect("known").as_deref(), Some(&expected[..]));
+        assert_eq!(db.root().expect("known"), twin.root().expect("known"));
+        assert_eq!(db.verify(|_| true).expect("verify").problems, Vec::<String>::new());
+    }
 }
 
 fn twin_of_merged(db: &Db) -> Db {
