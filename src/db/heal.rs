@@ -9,7 +9,7 @@ use crate::compaction::Healed;
 use crate::error::{Error, Result};
 use crate::quarantine;
 use crate::store::{Measure, Prepared, Write, is_merged};
-use crate::types::{Head, KeyRange, Slice, successor};
+use crate::types::{Head, KeyRange, Ranges, Slice, successor};
 
 /// Bytes of keys and values that are healed at once, or one entry.
 const PART_BYTES: u64 = 16 << 20;
@@ -24,7 +24,8 @@ pub struct HealReport {
     pub kept: u64,
     /// Entries that were left here and are gone, for the replica is known to have had them and has them no more.
     pub dropped: u64,
-    /// Entries of the replica that were not taken, because their stamps lie too far ahead; a session brings them later.
+    /// Entries of the replica that were not taken, because their stamps lie too far ahead. Their keys stay unknown until they are
+    /// healed later.
     pub deferred: u64,
     /// Lost values that are there again.
     pub values: u64,
@@ -75,10 +76,17 @@ impl Db {
         }
         let cut = self.store().horizon().max(replica.store().horizon());
         let mut report = HealReport::NOTHING;
+        let mut deferred = Ranges::default();
+        let next = |deferred: &Ranges<()>| {
+            let unknown = self.store().unknown();
+            unknown.ranges().iter().map(|(span, _)| span).find(|span| !deferred.covers(span)).cloned()
+        };
         // Healing looks at what is left, and may so meet more.
-        while let Some(unknown) = self.unknown_spans().into_iter().next() {
-            let (range, entries, cut) = replica.give(unknown.span, cut)?;
-            report.add(self.heal(&range, entries, cut)?);
+        while let Some(span) = next(&deferred) {
+            let (range, entries, cut) = replica.give(span, cut)?;
+            let (healed, ahead) = self.heal(&range, entries, cut)?;
+            report.add(healed);
+            ahead.iter().for_each(|(key, ())| deferred.insert(key.clone(), ()));
         }
         for (key, lost) in self.store().lost_values() {
             match replica.give_value(&key, lost)? {
@@ -136,19 +144,40 @@ impl Db {
     }
 
     /// Replaces what is left of `range`, all of which is unknown, by `entries`, which are all that a replica has of it that
-    /// ends after `cut` (clock units); then it is known.
+    /// ends after `cut` (clock units); then it is known, but for the keys of entries that lie too far ahead, which are returned:
+    /// what else would show there is older than what the replica has.
     ///
     /// # Errors
     /// `InvalidArgument` if `range` is not unknown or an entry lies outside; `ReadOnly`, `Poisoned`, `Io`.
-    pub(crate) fn heal(&self, range: &KeyRange, entries: Vec<Write>, cut: u64) -> Result<HealReport> {
+    pub(crate) fn heal(
+        &self,
+        range: &KeyRange,
+        entries: Vec<Write>,
+        cut: u64,
+    ) -> Result<(HealReport, Ranges<()>)> {
         self.check_writable()?;
-        let now_ms = self.now_ms();
-        let is_ahead = |write: &Write| {
-            write.stamp.is_some_and(|stamp| HybridClock::excess_drift_ms(stamp.hlc, now_ms).is_some())
-        };
-        let (ahead, entries): (Vec<_>, Vec<_>) = entries.into_iter().partition(is_ahead);
-        let Healed { taken, kept, dropped, is_exact } = self.maintenance().heal(range, entries, cut)?;
-        Ok(HealReport { taken, kept, dropped, deferred: ahead.len() as u64, values: 0, is_exact })
+        if entries.iter().any(|entry| !range.contains(&entry.key)) {
+            return Err(Error::invalid("an entry lies outside of what it should heal"));
+        }
+        let (ahead, mut entries): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|entry| self.is_ahead(entry));
+        let mut deferred = Ranges::default();
+        ahead.iter().for_each(|entry| {
+            deferred.insert(KeyRange::new(&entry.key[..], Some(successor(&entry.key))), ())
+        });
+        let mut report =
+            HealReport { deferred: ahead.len() as u64, is_exact: ahead.is_empty(), ..HealReport::NOTHING };
+        entries.retain(|entry| deferred.find(&entry.key).is_none());
+        for part in deferred.between(range) {
+            if part.is_empty() {
+                continue;
+            }
+            let within;
+            (within, entries) = entries.into_iter().partition(|entry| part.contains(&entry.key));
+            let Healed { taken, kept, dropped, is_exact } = self.maintenance().heal(&part, within, cut)?;
+            report.add(HealReport { taken, kept, dropped, is_exact, ..HealReport::NOTHING });
+        }
+        Ok((report, deferred))
     }
 
     /// Makes `value` the one of `key`'s entry that has lost it. `false` if the key has another entry by now.

@@ -229,6 +229,39 @@ fn twin_of_old(world: &World) -> Db {
     db
 }
 
+#[test]
+fn a_key_of_which_the_replica_has_something_too_far_ahead_stays_unknown() {
+    const DAY_MS: u64 = 86_400_000;
+    let world = world();
+    let db = world.builder(DIR).create().expect("a new store");
+    for value in ["older", "lost"] {
+        for key in ["b", "c", "d"] {
+            db.put(key, value).expect("put");
+        }
+        db.flush().expect("flush");
+    }
+    let ahead = World::new(97);
+    ahead.clock.advance(DAY_MS);
+    let twin = ahead.builder("/twin").create_replica(&db.replica_set()).expect("a twin");
+    let mut stream = Vec::new();
+    db.export(&mut stream, |_| true).expect("export");
+    twin.import(&stream[..], |_| true).expect("import");
+    twin.put("c", "of tomorrow").expect("put");
+    let db = damaged(&world, db, b"lost");
+    assert!(is_unknown(db.get("c")));
+    let report = db.heal_from(&twin).expect("healed");
+    assert_eq!((report.taken, report.deferred, report.is_exact), (2, 1, false), "{report:?}");
+    for key in ["b", "d"] {
+        assert_eq!(db.get(key).expect("known").as_deref(), Some(&b"lost"[..]));
+    }
+    assert!(is_unknown(db.get("c")), "it is neither absent nor what it was");
+    assert_eq!(db.unknown_spans().len(), 1);
+    world.clock.advance(DAY_MS);
+    assert_eq!(db.heal_from(&twin).expect("healed").taken, 1);
+    assert_eq!(db.get("c").expect("known").as_deref(), Some(&b"of tomorrow"[..]));
+    assert_eq!(db.root().expect("known"), twin.root().expect("known"));
+}
+
 /// A set of bytes, each once and in order.
 #[derive(Debug)]
 struct Union;
