@@ -7,7 +7,7 @@ use std::path::Path;
 use sync_proto::{End, Entry, KeyRange, Origin, Replica};
 use syncline::replica::{DbReplica, inner_range};
 use syncline::vfs::{MemoryVfs, Vfs};
-use syncline::{Db, Error, Health, Resolver};
+use syncline::{Db, Error, Health, Resolver, WatchEvent};
 
 use crate::common::{Random, World};
 use crate::converge::session;
@@ -260,6 +260,25 @@ fn a_key_of_which_the_replica_has_something_too_far_ahead_stays_unknown() {
     assert_eq!(db.heal_from(&twin).expect("healed").taken, 1);
     assert_eq!(db.get("c").expect("known").as_deref(), Some(&b"of tomorrow"[..]));
     assert_eq!(db.root().expect("known"), twin.root().expect("known"));
+}
+
+#[test]
+fn a_watcher_hears_that_healing_took_something_away() {
+    let world = world();
+    let db = world.builder(DIR).create().expect("a new store");
+    for key in ["a", "b", "c"] {
+        db.put(key, "lost").expect("put");
+    }
+    db.flush().expect("flush");
+    let db = damaged(&world, db, b"lost");
+    assert!(is_unknown(db.get("b")));
+    let (watch, other) = (db.watch("b").expect("a watch"), db.watch("x").expect("a watch"));
+    let replica = DbReplica::new(&db);
+    let span = replica.unknown_spans().remove(0);
+    replica.heal(&span, Vec::new(), 0).expect("healed");
+    assert_eq!(db.get("b").expect("known"), None);
+    assert!(matches!(watch.try_next(), Some(WatchEvent::Lagged { .. })));
+    assert_eq!(other.try_next(), None);
 }
 
 /// A set of bytes, each once and in order.
