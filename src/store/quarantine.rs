@@ -38,11 +38,13 @@ impl Store {
         let state = manifest.state();
         let mut table = state.table.clone();
         table.lost(state.node);
-        let changes = [
+        let mut changes = vec![
             Change::Hole { run: run.id(), range: span.clone() },
-            Change::Unknown { span: span.clone(), floor: run.properties().clock_max },
             Change::Table(table.since(&state.table)),
         ];
+        // Of what lies in a hole already the run says nothing that could be lost.
+        let lost = run.holes().between(&span).into_iter().filter(|lost| !lost.is_empty());
+        changes.extend(lost.map(|span| Change::Unknown { span, floor: run.properties().clock_max }));
         self.poison.note(manifest.commit(&changes))?;
         let old = {
             let _writer = self.writer.lock();

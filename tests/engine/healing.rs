@@ -281,6 +281,30 @@ fn a_watcher_hears_that_healing_took_something_away() {
     assert_eq!(other.try_next(), None);
 }
 
+#[test]
+fn what_was_healed_stays_known_when_a_block_that_it_replaced_is_damaged() {
+    let world = world();
+    let db = world.builder(DIR).create().expect("a new store");
+    for (keys, value) in [(["b", "c", "d"], "first"), (["a", "c", "z"], "second")] {
+        for key in keys {
+            db.put(key, value).expect("put");
+        }
+        db.flush().expect("flush");
+    }
+    let twin = twin_of(&db);
+    let db = damaged(&world, db, b"first");
+    assert!(is_unknown(db.get("b")));
+    db.heal_from(&twin).expect("healed");
+    let db = damaged(&world, db, b"second");
+    assert!(is_unknown(db.get("a")) && is_unknown(db.get("z")));
+    for (key, value) in [("b", "first"), ("c", "second"), ("d", "first")] {
+        assert_eq!(db.get(key).expect("known").as_deref(), Some(value.as_bytes()));
+    }
+    db.heal_from(&twin).expect("healed");
+    assert_eq!(db.root().expect("known"), twin.root().expect("known"));
+    assert_eq!(db.verify(|_| true).expect("verify").problems, Vec::<String>::new());
+}
+
 /// A set of bytes, each once and in order.
 #[derive(Debug)]
 struct Union;
