@@ -197,8 +197,13 @@ pub(crate) fn rank(write: &Write, key: KeyHash, measure: &Measure) -> Rank {
 }
 
 /// Of several foreign entries of one key, what merging them all would leave: the greatest in merge order, or what a resolver
-/// makes of them.
-pub(crate) fn one_of_each(mut writes: Vec<Write>, resolving: &Resolving, measure: &Measure) -> Vec<Write> {
+/// makes of them; and how many have to be refused, for their resolver is not at hand.
+pub(crate) fn one_of_each(
+    mut writes: Vec<Write>,
+    resolving: &Resolving,
+    measure: &Measure,
+) -> (Vec<Write>, u64) {
+    let mut refused = 0;
     let rank = |write: &Write| rank(write, measure.hasher.key(&write.key), measure);
     writes.sort_by(|a, b| a.key[..].cmp(&b.key));
     writes.dedup_by(|next, kept| {
@@ -207,11 +212,12 @@ pub(crate) fn one_of_each(mut writes: Vec<Write>, resolving: &Resolving, measure
             let (a, b) = (version(kept, rank(kept)), version(next, rank(next)));
             match resolving.of(&kept.key) {
                 Some(resolver) => put(kept, join(resolver, &kept.key, &a, &b)),
+                None if is_merged(&kept.key) => refused += u64::from(a.rank != b.rank),
                 None if a.rank < b.rank => std::mem::swap(next, kept),
                 None => {}
             }
         }
         is_same_key
     });
-    writes
+    (writes, refused)
 }

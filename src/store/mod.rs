@@ -165,7 +165,7 @@ impl Store {
     pub(crate) fn apply(&self, writes: Vec<Write>, source: Source) -> Result<Admission> {
         self.check_index()?;
         let resolving = self.resolving(&writes)?;
-        let mut writes = admission::one_of_each(writes, &resolving, &self.measure);
+        let (mut writes, refused) = admission::one_of_each(writes, &resolving, &self.measure);
         let _applying = self.applying.read();
         loop {
             let mut writer = self.lock_with_room()?;
@@ -190,7 +190,7 @@ impl Store {
             if !lost.is_empty() {
                 self.lose_values(lost)?;
             }
-            return Ok(admission);
+            return Ok(Admission { refused: admission.refused + refused, ..admission });
         }
     }
 

@@ -168,6 +168,18 @@ fn a_long_value_is_never_read_from_two_versions_with_one_stamp() {
 }
 
 #[test]
+fn without_its_resolver_only_one_of_two_entries_of_a_key_is_taken_and_the_other_refused() {
+    let left = World::new(1).builder("/db").resolver(Union).create().expect("a store");
+    let right = World::new(2).builder("/db").create_replica(&left.replica_set()).expect("a replica");
+    sets(&left).put("a", [1]).expect("put");
+    let all = inner_range::<&[u8]>(&sets(&left), ..);
+    let entry = all_of(&DbReplica::new(&left), &all).remove(0);
+    let other = Entry { value: vec![2], ..entry.clone() };
+    let applied = DbReplica::new(&right).apply(vec![entry.clone(), other, entry], STRANGER).expect("applied");
+    assert_eq!((applied.applied, applied.covered, applied.refused), (1, 1, 1));
+}
+
+#[test]
 fn without_its_resolver_a_keyspace_is_read_and_what_needs_merging_is_refused() {
     let (left_world, right_world) = (World::new(1), World::new(2));
     let left = left_world.builder("/db").resolver(Union).create().expect("a store");
