@@ -7,6 +7,7 @@
 //! Easy to get wrong: no lock may be held when an error is handed in but `applying`; and a block that reads well at a second
 //! look is not damaged.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use smallvec::smallvec;
@@ -127,15 +128,20 @@ impl Store {
     /// The lost values that are those of present entries.
     pub(crate) fn lost_values(&self) -> Vec<(Vec<u8>, LostValue)> {
         let lost = self.structure.lock().state().quarantine.lost.clone();
+        self.present(lost).collect()
+    }
+
+    /// Those of `lost` that are of present entries.
+    fn present(&self, lost: BTreeMap<Vec<u8>, LostValue>) -> impl Iterator<Item = (Vec<u8>, LostValue)> {
         let (view, seqno) = self.read_point();
-        let is_present = |key: &[u8], lost: &LostValue| {
+        let is_present = move |key: &[u8], lost: &LostValue| {
             let head = view.head(key, self.measure.hasher.key(key), seqno);
             // Nobody knows better where the entry itself cannot be read.
             head.map_or(true, |head| {
                 head.is_some_and(|head| (head.stamp, head.digest) == (lost.stamp, lost.digest))
             })
         };
-        lost.into_iter().filter(|(key, lost)| is_present(key, lost)).collect()
+        lost.into_iter().filter(move |(key, lost)| is_present(key, lost))
     }
 
     /// Takes `value` for the lost one of `key`'s entry with this stamp and digest: it is the same entry, so nothing is merged
@@ -205,12 +211,15 @@ impl Store {
     /// # Errors
     /// `Poisoned`, `Io`.
     pub(super) fn forget_lost_values(&self, key: &[u8]) -> Result<()> {
-        let present: Vec<_> = self.lost_values().into_iter().map(|(key, _)| key).collect();
+        let mut gone = self.structure.lock().state().quarantine.lost.clone();
+        let present: Vec<_> = self.present(gone.clone()).map(|(present, _)| present).collect();
+        gone.retain(|lost, _| lost == key || present.binary_search(lost).is_err());
         let mut manifest = self.structure.lock();
         self.poison.check()?;
-        let is_gone = |lost: &&Vec<u8>| **lost == key || present.binary_search(lost).is_err();
-        let gone = manifest.state().quarantine.lost.keys().filter(is_gone).cloned();
-        let changes: Vec<_> = gone.map(Change::FoundValue).collect();
+        // What has been lost since was not asked about.
+        let lost = &manifest.state().quarantine.lost;
+        gone.retain(|key, value| lost.get(key) == Some(value));
+        let changes: Vec<_> = gone.into_keys().map(Change::FoundValue).collect();
         if changes.is_empty() { Ok(()) } else { self.poison.note(manifest.commit(&changes)) }
     }
 }
