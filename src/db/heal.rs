@@ -8,8 +8,8 @@ use crate::clock::HybridClock;
 use crate::compaction::Healed;
 use crate::error::{Error, Result};
 use crate::quarantine;
-use crate::store::{Prepared, Write};
-use crate::types::{KeyRange, Slice, successor};
+use crate::store::{Measure, Prepared, Write, is_merged};
+use crate::types::{Head, KeyRange, Ranges, Slice, successor};
 
 /// Bytes of keys and values that are healed at once, or one entry.
 const PART_BYTES: u64 = 16 << 20;
@@ -24,7 +24,8 @@ pub struct HealReport {
     pub kept: u64,
     /// Entries that were left here and are gone, for the replica is known to have had them and has them no more.
     pub dropped: u64,
-    /// Entries of the replica that were not taken, because their stamps lie too far ahead; a session brings them later.
+    /// Entries of the replica that were not taken, because their stamps lie too far ahead. Their keys stay unknown until they are
+    /// healed later.
     pub deferred: u64,
     /// Lost values that are there again.
     pub values: u64,
@@ -49,8 +50,9 @@ impl HealReport {
 
 impl Db {
     /// Takes everything that this store knows to have lost from `replica`, another store of the set: spans of unknown keys, and
-    /// large values of entries that both have. Durable when it returns; what was healed before an error stays. What nobody
-    /// has met yet is not healed: [`Db::scrub`] looks for it.
+    /// large values of entries that both have, or, of a key that a resolver merges, of which the replica has any entry. Durable
+    /// when it returns; what was healed before an error stays. What nobody has met yet is not healed: [`Db::scrub`] looks
+    /// for it.
     ///
     /// ```
     /// # fn main() -> syncline::Result<()> {
@@ -74,24 +76,39 @@ impl Db {
         }
         let cut = self.store().horizon().max(replica.store().horizon());
         let mut report = HealReport::NOTHING;
+        let mut deferred = Ranges::default();
+        let next = |deferred: &Ranges<()>| {
+            let unknown = self.store().unknown();
+            unknown.ranges().iter().map(|(span, _)| span).find(|span| !deferred.covers(span)).cloned()
+        };
         // Healing looks at what is left, and may so meet more.
-        while let Some(unknown) = self.unknown_spans().into_iter().next() {
-            let (range, entries) = replica.give(unknown.span, cut)?;
-            report.add(self.heal(&range, entries, cut)?);
+        while let Some(span) = next(&deferred) {
+            let (range, entries, cut) = replica.give(span, cut)?;
+            let (healed, ahead) = self.heal(&range, entries, cut)?;
+            report.add(healed);
+            ahead.iter().for_each(|(key, ())| deferred.insert(key.clone(), ()));
         }
         for (key, lost) in self.store().lost_values() {
-            if let Some(value) = replica.give_value(&key, lost)? {
-                report.values += u64::from(self.heal_value(&key, lost, &value)?);
+            match replica.give_value(&key, lost)? {
+                Some(entry) if is_same(&entry, lost, &self.store().measure) => {
+                    report.values += u64::from(self.heal_value(&key, lost, &entry.value)?);
+                }
+                Some(entry) if self.is_ahead(&entry) => report.deferred += 1,
+                Some(entry) => report.values += u64::from(self.heal_merged(lost, &entry)?),
+                None => {}
             }
         }
         Ok(report)
     }
 
-    /// All entries of `range`, or of a part from its beginning, that end after `cut`, durable.
-    fn give(&self, mut range: KeyRange, cut: u64) -> Result<(KeyRange, Vec<Write>)> {
+    /// All entries of `range`, or of a part from its beginning, that end after `cut` or after the store's own horizon, durable;
+    /// the part, and the higher of the two. The horizon may have risen since `cut` was settled, and merges may have dropped
+    /// what has ended by it: what the answer lacks must not be taken for what was never there.
+    fn give(&self, mut range: KeyRange, cut: u64) -> Result<(KeyRange, Vec<Write>, u64)> {
         let store = self.store();
         let (view, seqno) = store.read_point();
-        let ended = store.measure.ended(cut.max(store.horizon()));
+        let cut = cut.max(store.horizon());
+        let ended = store.measure.ended(cut);
         let (mut entries, mut bytes) = (Vec::new(), 0);
         for found in view.walk(&range, seqno) {
             let (key, head) = found.map_err(|error| store.met(error))?;
@@ -102,46 +119,65 @@ impl Db {
             let value = value.map_err(|error| store.met_value(&key, (head.stamp, head.digest), error))?;
             bytes += (key.len() + head.meta.len() + value.len()) as u64;
             let end = successor(&key);
-            let (kind, stamp, expires_at, prepared) =
-                (head.kind, Some(head.stamp), head.expires_at, Prepared::default());
-            let key = Slice::from(key);
-            entries.push(Write { key, kind, stamp, expires_at, meta: head.meta, value, prepared });
+            entries.push(given(key, head, value));
             if bytes >= PART_BYTES {
                 range.end = Some(end);
                 break;
             }
         }
         store.persist()?;
-        Ok((range, entries))
+        Ok((range, entries, cut))
     }
 
-    /// The value that somebody has lost, if this store has the same entry.
-    fn give_value(&self, key: &[u8], lost: quarantine::LostValue) -> Result<Option<Slice>> {
+    /// The entry whose value somebody has lost, durable, if this store has it. Of a key that a resolver merges, whatever entry
+    /// it has: a session would have to merge it into the lost one.
+    fn give_value(&self, key: &[u8], lost: quarantine::LostValue) -> Result<Option<Write>> {
         let store = self.store();
         let (view, seqno) = store.read_point();
         let head = view.head(key, store.measure.hasher.key(key), seqno).map_err(|error| store.met(error))?;
-        let same = head.filter(|head| (head.stamp, head.digest) == (lost.stamp, lost.digest));
-        let Some(head) = same else { return Ok(None) };
+        let is_same = |head: &Head| (head.stamp, head.digest) == (lost.stamp, lost.digest);
+        let Some(head) = head.filter(|head| is_merged(key) || is_same(head)) else { return Ok(None) };
         let value = view.value(&head, &store.measure.hasher);
         let value = value.map_err(|error| store.met_value(key, (head.stamp, head.digest), error))?;
         store.persist()?;
-        Ok(Some(value))
+        Ok(Some(given(key.to_vec(), head, value)))
     }
 
     /// Replaces what is left of `range`, all of which is unknown, by `entries`, which are all that a replica has of it that
-    /// ends after `cut` (clock units); then it is known.
+    /// ends after `cut` (clock units); then it is known, but for the keys of entries that lie too far ahead, which are returned:
+    /// what else would show there is older than what the replica has.
     ///
     /// # Errors
     /// `InvalidArgument` if `range` is not unknown or an entry lies outside; `ReadOnly`, `Poisoned`, `Io`.
-    pub(crate) fn heal(&self, range: &KeyRange, entries: Vec<Write>, cut: u64) -> Result<HealReport> {
+    pub(crate) fn heal(
+        &self,
+        range: &KeyRange,
+        entries: Vec<Write>,
+        cut: u64,
+    ) -> Result<(HealReport, Ranges<()>)> {
         self.check_writable()?;
-        let now_ms = self.now_ms();
-        let is_ahead = |write: &Write| {
-            write.stamp.is_some_and(|stamp| HybridClock::excess_drift_ms(stamp.hlc, now_ms).is_some())
-        };
-        let (ahead, entries): (Vec<_>, Vec<_>) = entries.into_iter().partition(is_ahead);
-        let Healed { taken, kept, dropped, is_exact } = self.maintenance().heal(range, entries, cut)?;
-        Ok(HealReport { taken, kept, dropped, deferred: ahead.len() as u64, values: 0, is_exact })
+        if entries.iter().any(|entry| !range.contains(&entry.key)) {
+            return Err(Error::invalid("an entry lies outside of what it should heal"));
+        }
+        let (ahead, mut entries): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|entry| self.is_ahead(entry));
+        let mut deferred = Ranges::default();
+        ahead.iter().for_each(|entry| {
+            deferred.insert(KeyRange::new(&entry.key[..], Some(successor(&entry.key))), ())
+        });
+        let mut report =
+            HealReport { deferred: ahead.len() as u64, is_exact: ahead.is_empty(), ..HealReport::NOTHING };
+        entries.retain(|entry| deferred.find(&entry.key).is_none());
+        for part in deferred.between(range) {
+            if part.is_empty() {
+                continue;
+            }
+            let within;
+            (within, entries) = entries.into_iter().partition(|entry| part.contains(&entry.key));
+            let Healed { taken, kept, dropped, is_exact } = self.maintenance().heal(&part, within, cut)?;
+            report.add(HealReport { taken, kept, dropped, is_exact, ..HealReport::NOTHING });
+        }
+        Ok((report, deferred))
     }
 
     /// Makes `value` the one of `key`'s entry that has lost it. `false` if the key has another entry by now.
@@ -152,5 +188,88 @@ impl Db {
         self.check_writable()?;
         self.maintenance().make_room(|| (key.len() + value.len()) as u64)?;
         self.store().heal_value(key, lost, value)
+    }
+
+    /// As [`Db::heal_value`], of a key that a resolver merges: `entry`, another one, takes the place of the one that has lost its
+    /// value.
+    fn heal_merged(&self, lost: quarantine::LostValue, entry: &Write) -> Result<bool> {
+        self.maintenance().make_room(|| entry.len())?;
+        self.store().heal_merged(lost, entry)
+    }
+
+    /// Whether an entry's stamp lies beyond the drift that is allowed.
+    fn is_ahead(&self, entry: &Write) -> bool {
+        entry.stamp.is_some_and(|stamp| HybridClock::excess_drift_ms(stamp.hlc, self.now_ms()).is_some())
+    }
+}
+
+/// An entry as another store takes it.
+fn given(key: Vec<u8>, head: Head, value: Slice) -> Write {
+    let Head { kind, stamp, expires_at, meta, .. } = head;
+    let (key, stamp, prepared) = (Slice::from(key), Some(stamp), Prepared::default());
+    Write { key, kind, stamp, expires_at, meta, value, prepared }
+}
+
+/// Whether `entry` is the one that has lost its value.
+fn is_same(entry: &Write, lost: quarantine::LostValue, measure: &Measure) -> bool {
+    entry.stamp == Some(lost.stamp) && measure.hasher.value(&entry.value) == lost.digest
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clock::{ManualClock, SeededEntropy};
+    use crate::vfs::{MemoryVfs, Vfs};
+    use crate::{Builder, Environment};
+
+    const HOUR_MS: u64 = 3_600_000;
+
+    fn builder(vfs: &MemoryVfs, clock: &Arc<ManualClock>, seed: u64) -> Builder {
+        let (vfs, wall_clock): (Arc<dyn Vfs>, _) = (Arc::new(vfs.clone()), clock.clone());
+        let environment = Environment { vfs, wall_clock, entropy: Arc::new(SeededEntropy::new(seed)) };
+        Db::builder("/db").environment(environment).background(false)
+    }
+
+    #[test]
+    fn what_was_deleted_stays_so_if_the_horizon_rises_before_the_replica_answers() {
+        let (vfs, clock) = (MemoryVfs::new(), Arc::new(ManualClock::new(1_700_000_000_000)));
+        let db = builder(&vfs, &clock, 1).create().expect("a new store");
+        db.put("key", "an older version").expect("put");
+        db.flush().expect("flush");
+        db.delete("key").expect("delete");
+        db.put("kez", "lost").expect("put");
+        db.flush().expect("flush");
+        let replica =
+            builder(&MemoryVfs::new(), &clock, 2).create_replica(&db.replica_set()).expect("a twin");
+        let mut stream = Vec::new();
+        db.export(&mut stream, |_| true).expect("export");
+        replica.import(&stream[..], |_| true).expect("import");
+        db.close().expect("closed");
+        let run_with_loss = || {
+            let names = vfs.list("/db".as_ref()).expect("list").into_iter();
+            let paths = names.map(|name| std::path::Path::new("/db").join(name));
+            paths.filter_map(|path| {
+                let bytes =
+                    vfs.bytes(&path).ok().filter(|_| path.extension().is_some_and(|kind| kind == "run"))?;
+                Some((bytes.windows(4).position(|window| window == b"lost")?, path))
+            })
+        };
+        let (at, path) = run_with_loss().next().expect("a run has it");
+        vfs.flip(&path, at, 4).expect("flip");
+        let db = builder(&vfs, &clock, 1).open().expect("opened");
+        assert!(matches!(db.get("key"), Err(Error::Unknown { .. })));
+
+        let cut = db.store().horizon().max(replica.store().horizon());
+        clock.advance(10 * HOUR_MS);
+        let through = (replica.now_ms() - HOUR_MS) << 16;
+        assert_eq!(replica.close_through(through).expect("closed"), replica.raise_horizon().expect("proven"));
+        let (range, entries, cut) = replica.give(db.unknown_spans().remove(0).span, cut).expect("given");
+        assert_eq!(entries.len(), 1, "the tombstone has ended by the horizon");
+        db.heal(&range, entries, cut).expect("healed");
+        assert_eq!(db.get("key").expect("known"), None);
+        assert_eq!(db.get("kez").expect("known").as_deref(), Some(&b"lost"[..]));
+        assert_eq!(db.store().horizon(), replica.store().horizon());
     }
 }

@@ -28,8 +28,8 @@ pub struct Watch {
 pub enum WatchEvent {
     /// A commit changed watched keys. It is visible to readers by now; whether it is durable is another question.
     Committed(CommittedBatch),
-    /// More waited than a watch keeps (1 MiB of keys and values), or watched keys were [ingested](Keyspace::ingest), so commits
-    /// were left out. The watch goes on with those that are made after this was taken.
+    /// More waited than a watch keeps (1 MiB of keys and values), or watched keys were [ingested](Keyspace::ingest) or
+    /// [healed](crate::Db::heal_from), so commits were left out. The watch goes on with those that are made after this was taken.
     Lagged {
         /// Everything up to this commit was told. [`Db::changes_since`] it has what was left out, if the log is kept long
         /// enough.

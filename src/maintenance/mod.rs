@@ -289,8 +289,11 @@ impl Maintenance {
         if entries.iter().any(|write| !range.contains(&write.key)) {
             return Err(Error::invalid("an entry lies outside of what it should heal"));
         }
-        let resolving = self.store.resolving(&entries)?;
-        let entries = one_of_each(entries, &resolving, &self.store.measure);
+        let resolving = self.store.resolving_to_heal(&entries)?;
+        let (entries, refused) = one_of_each(entries, &resolving, &self.store.measure);
+        if refused > 0 {
+            return Err(Error::invalid("a resolver is not at hand that healing has to merge by"));
+        }
         let clocks = entries.iter().filter_map(|write| write.stamp).map(|stamp| stamp.hlc);
         self.store.take_horizon(cut)?;
         let started = self.store.start_ingest(clocks.max().unwrap_or_default())?;

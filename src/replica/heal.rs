@@ -21,13 +21,15 @@ impl DbReplica {
     /// Makes `range`, all of which is unknown, known again, durably, when it returns: it holds `entries` from then on, which
     /// are all that a replica has of it that ends after `cut`, the higher of the two stores' horizons (clock part), and what
     /// was left of it and is news to the replica. The store takes `cut` for its own horizon. What is large can be healed in
-    /// parts.
+    /// parts, each at a cut of its own: the replica's horizon may rise meanwhile, so it has to be read after the entries (or
+    /// after what they are read from was pinned), never before, or what was deleted comes back. The
+    /// keys of entries whose stamps lie too far ahead stay unknown.
     ///
     /// # Errors
     /// `InvalidArgument` if a key is not unknown or an entry lies outside; `ReadOnly`, `Poisoned`, `Io`.
     pub fn heal(&self, range: &KeyRange, entries: Vec<Entry>, cut: u64) -> Result<HealReport> {
         let writes = entries.into_iter().map(to_write).collect::<Result<Vec<_>>>()?;
-        self.db.heal(&to_range(range), writes, cut)
+        Ok(self.db.heal(&to_range(range), writes, cut)?.0)
     }
 
     /// Makes `value` the one of `key`'s entry with this stamp and value digest, which has lost it, durably. `false` if the key

@@ -14,6 +14,9 @@ mod names;
 mod staged;
 
 use std::cell::Cell;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use sync_proto::{
     Applied, Children, Cut, Entries, Entry, Fetched, Heads, KeyRange, Meeting, Origin, Piece, RangeEntries,
@@ -23,7 +26,7 @@ use sync_proto::{
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::store::{Prefix, replicated};
-use crate::types::{Epoch, NodeId};
+use crate::types::{self, Epoch, NodeId, ValueDigest};
 use convert::{
     check_key, from_range, from_stamp, to_entry, to_head, to_kind, to_range, to_stamp, to_sum, to_write,
 };
@@ -40,12 +43,17 @@ pub struct DbReplica {
     db: Db,
     /// What ends at or before this (clock units) is in no answer, nor what ends at or before the store's own horizon.
     cut: u64,
+    /// The version of the value that was last begun to be read in parts: key, stamp, and digest, for where a resolver merges the
+    /// stamp may stay when the value changes. A session reads one at a time, and has a replica of its own.
+    begun: Arc<Mutex<Option<Begun>>>,
 }
+
+type Begun = (Vec<u8>, types::Stamp, ValueDigest);
 
 impl DbReplica {
     /// The whole store as a replica, all keyspaces.
     pub fn new(db: &Db) -> DbReplica {
-        DbReplica { db: db.clone(), cut: 0 }
+        DbReplica { db: db.clone(), cut: 0, begun: Arc::default() }
     }
 
     /// The hash that this store and all others of its set give to `entry`. A test of another peer of the set needs it; sessions
@@ -242,11 +250,25 @@ impl DbReplica {
         let (view, seqno) = store.read_point();
         let head = view.head(key, store.measure.hasher.key(key), seqno)?;
         let Some(head) = head.filter(|head| from_stamp(head.stamp) == stamp) else { return Ok(None) };
+        if !self.goes_on(key, &head, offset) {
+            return Ok(None);
+        }
         let value = view.value(&head, &store.measure.hasher);
         let value = value.map_err(|error| store.met_value(key, (head.stamp, head.digest), error))?;
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(value.len());
         let end = start.saturating_add(len as usize).min(value.len());
         Ok(Some(value.get(start..end).unwrap_or_default().to_vec()))
+    }
+
+    /// Whether `head` is still what a read of its value that is at `offset` began with, as far as is known.
+    fn goes_on(&self, key: &[u8], head: &types::Head, offset: u64) -> bool {
+        let mut begun = self.begun.lock();
+        if offset == 0 {
+            *begun = Some((key.to_vec(), head.stamp, head.digest));
+        }
+        let is_other =
+            |(begun, stamp, digest): &Begun| begun == key && *stamp == head.stamp && *digest != head.digest;
+        !begun.as_ref().is_some_and(is_other)
     }
 
     fn apply_now(&self, entries: Vec<Entry>, origin: Origin) -> Result<Applied> {
@@ -349,7 +371,7 @@ impl Replica for DbReplica {
     }
 
     fn at_cut(&self, cut: u64) -> Option<Box<dyn Replica>> {
-        Some(Box::new(DbReplica { db: self.db.clone(), cut }))
+        Some(Box::new(DbReplica { db: self.db.clone(), cut, begun: Arc::default() }))
     }
 
     fn complete(&self, node: u64, proof: &[u8]) -> Result<(), ReplicaError> {

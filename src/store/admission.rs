@@ -1,12 +1,14 @@
 //! Entries that come from outside: merged, checked against the clock and the horizon, then committed like any other.
 //!
 //! Easy to get wrong: an entry that is not taken is never lost silently. It is covered (something as new is held),
-//! deferred (its stamp lies too far ahead), or refused (the horizon has passed it, or its resolver is missing), and the sender is told which.
+//! deferred (its stamp lies too far ahead), or refused (the horizon has passed it, or it cannot be merged, for its resolver
+//! is missing or the value that is held is lost), and the sender is told which.
 
 use crate::clock::HybridClock;
 use crate::error::{Error, Result};
 use crate::hash::KeyHash;
 use crate::horizon::rule::{self, Source};
+use crate::quarantine::LostValue;
 use crate::resolver::{Merge, Rank, last_writer_wins};
 use crate::types::Head;
 
@@ -26,8 +28,18 @@ pub(crate) struct Admission {
     /// Not taken because the stamp lies beyond the drift that is allowed; to be sent again later.
     pub(crate) deferred: u64,
     /// Not taken because the horizon has passed the stamp (the set agreed that everything below is known), or because it would
-    /// have to be merged by a resolver that is not at hand.
+    /// have to be merged by a resolver that is not at hand, or into a value that is lost.
     pub(crate) refused: u64,
+}
+
+/// Verdicts over the entries of one call.
+#[derive(Debug, Default)]
+pub(super) struct Admitted {
+    /// What is to be committed.
+    pub(super) writes: Writes,
+    pub(super) admission: Admission,
+    /// Held values that were found lost: what would have to be merged into them was refused.
+    pub(super) lost: Vec<(Vec<u8>, LostValue)>,
 }
 
 /// The verdict over one foreign entry.
@@ -56,7 +68,7 @@ pub(super) fn held(
 /// Decides which of `writes` (each with a stamp of its own, no key twice, and what is held of it) are to be committed.
 ///
 /// # Errors
-/// As reading the values that a resolver merges. Nothing has changed.
+/// `Io` of reading the values that a resolver merges. Nothing has changed.
 pub(super) fn admit(
     front: &Front,
     view: &View,
@@ -65,16 +77,23 @@ pub(super) fn admit(
     measure: &Measure,
     now_ms: u64,
     source: Source,
-) -> Result<(Writes, Admission)> {
-    let mut admission = Admission::default();
-    let mut admitted = Writes::new();
+) -> Result<Admitted> {
+    let mut admitted = Admitted::default();
     for (mut write, held) in writes {
         let source = source.of_key(view.unknown.contains(&write.key));
         let foreign = rank(&write, write.prepared.hash, measure);
         let verdict = if HybridClock::excess_drift_ms(foreign.stamp.hlc, now_ms).is_some() {
             Verdict::Deferred
         } else if is_merged(&write.key) {
-            merge(resolving, view, &mut write, foreign, held, measure)?
+            let lost = held.as_ref().map(|(_, head)| LostValue { stamp: head.stamp, digest: head.digest });
+            match merge(resolving, view, &mut write, foreign, held, measure) {
+                // Others of the call need not wait for it to be healed.
+                Err(Error::Corruption { .. }) => {
+                    admitted.lost.extend(lost.map(|lost| (write.key.to_vec(), lost)));
+                    Verdict::Refused
+                }
+                merged => merged?,
+            }
         } else {
             match last_writer_wins(held.map(|(rank, _)| rank), foreign) {
                 Merge::Covered => Verdict::Covered,
@@ -84,17 +103,18 @@ pub(super) fn admit(
                 Merge::Take => Verdict::Apply,
             }
         };
+        let admission = &mut admitted.admission;
         match verdict {
             Verdict::Apply => {
                 admission.applied += 1;
-                admitted.push(write);
+                admitted.writes.push(write);
             }
             Verdict::Covered => admission.covered += 1,
             Verdict::Deferred => admission.deferred += 1,
             Verdict::Refused => admission.refused += 1,
         }
     }
-    Ok((admitted, admission))
+    Ok(admitted)
 }
 
 /// What `entry`, a replica's, and `head`, which is left of its key where that is unknown, come to in a keyspace with a resolver:
@@ -177,8 +197,13 @@ pub(crate) fn rank(write: &Write, key: KeyHash, measure: &Measure) -> Rank {
 }
 
 /// Of several foreign entries of one key, what merging them all would leave: the greatest in merge order, or what a resolver
-/// makes of them.
-pub(crate) fn one_of_each(mut writes: Vec<Write>, resolving: &Resolving, measure: &Measure) -> Vec<Write> {
+/// makes of them; and how many have to be refused, for their resolver is not at hand.
+pub(crate) fn one_of_each(
+    mut writes: Vec<Write>,
+    resolving: &Resolving,
+    measure: &Measure,
+) -> (Vec<Write>, u64) {
+    let mut refused = 0;
     let rank = |write: &Write| rank(write, measure.hasher.key(&write.key), measure);
     writes.sort_by(|a, b| a.key[..].cmp(&b.key));
     writes.dedup_by(|next, kept| {
@@ -187,11 +212,12 @@ pub(crate) fn one_of_each(mut writes: Vec<Write>, resolving: &Resolving, measure
             let (a, b) = (version(kept, rank(kept)), version(next, rank(next)));
             match resolving.of(&kept.key) {
                 Some(resolver) => put(kept, join(resolver, &kept.key, &a, &b)),
+                None if is_merged(&kept.key) => refused += u64::from(a.rank != b.rank),
                 None if a.rank < b.rank => std::mem::swap(next, kept),
                 None => {}
             }
         }
         is_same_key
     });
-    writes
+    (writes, refused)
 }

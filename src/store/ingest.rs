@@ -20,7 +20,7 @@ use crate::index::{Below, Levels, Memtable, Run};
 use crate::log::Commit;
 use crate::manifest::{Change, State};
 use crate::merkle::Base;
-use crate::types::{Epoch, FileId, KeyRange, SegmentId, SeqNo, Stamp, Written};
+use crate::types::{Epoch, FileId, KeyRange, SegmentId, SeqNo, Stamp, Written, successor};
 
 use super::{Store, View};
 
@@ -180,8 +180,10 @@ impl Store {
         // The number last: who reads in between sees the entries at a cursor that is too old, which is no harm.
         drop(self.views.replace(View { active, sealed, levels, values: segments, unknown }));
         self.views.publish(seqno);
+        // Healing may take away what the run does not have.
         let (first, last) = &run.properties().keys;
-        writer.watchers.leave_out(seqno, (first, last));
+        let of_run = || KeyRange::new(&first[..], Some(successor(last)));
+        writer.watchers.leave_out(seqno, &healed.cloned().unwrap_or_else(of_run));
         Ok(())
     }
 

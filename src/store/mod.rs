@@ -38,6 +38,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use arc_swap::Guard;
 use parking_lot::{Mutex, RwLock};
 
+use admission::Admitted;
 pub(crate) use admission::{Admission, merge_healed, one_of_each, rank};
 pub(crate) use below::settle;
 pub(crate) use commit::{Front, Prepared, VALUE_LEN_MAX, Write, Writer, Writes};
@@ -159,11 +160,12 @@ impl Store {
     /// returns, and durable after [`Store::persist`].
     ///
     /// # Errors
-    /// As [`Store::commit`]; `Corruption` or `Io` of reading what is held: nothing changed.
+    /// As [`Store::commit`]; `Corruption` or `Io` of reading what is held: nothing changed. A held value that is lost is no
+    /// error: what it would take to merge is refused, and it is remembered.
     pub(crate) fn apply(&self, writes: Vec<Write>, source: Source) -> Result<Admission> {
         self.check_index()?;
         let resolving = self.resolving(&writes)?;
-        let mut writes = admission::one_of_each(writes, &resolving, &self.measure);
+        let (mut writes, refused) = admission::one_of_each(writes, &resolving, &self.measure);
         let _applying = self.applying.read();
         loop {
             let mut writer = self.lock_with_room()?;
@@ -179,12 +181,16 @@ impl Store {
                 }
             };
             let (writes, now_ms) = (writes.into_iter().zip(held), self.now_ms());
-            let (admitted, admission) =
+            let Admitted { writes, admission, lost } =
                 admission::admit(&writer.front, &view, writes, &resolving, &self.measure, now_ms, source)?;
-            if !admitted.is_empty() {
-                self.append(&mut writer, &view, admitted)?;
+            if !writes.is_empty() {
+                self.append(&mut writer, &view, writes)?;
             }
-            return Ok(admission);
+            drop(writer);
+            if !lost.is_empty() {
+                self.lose_values(lost)?;
+            }
+            return Ok(Admission { refused: admission.refused + refused, ..admission });
         }
     }
 

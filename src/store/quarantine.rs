@@ -7,6 +7,7 @@
 //! Easy to get wrong: no lock may be held when an error is handed in but `applying`; and a block that reads well at a second
 //! look is not damaged.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use smallvec::smallvec;
@@ -15,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::index::Levels;
 use crate::manifest::Change;
 use crate::quarantine::{LOST_MAX, LostValue, Spans};
-use crate::types::{KeyRange, Stamp, ValueDigest};
+use crate::types::{Head, KeyRange, Stamp, ValueDigest};
 
 use super::commit::{Prepared, Write};
 use super::view::retire;
@@ -38,11 +39,13 @@ impl Store {
         let state = manifest.state();
         let mut table = state.table.clone();
         table.lost(state.node);
-        let changes = [
+        let mut changes = vec![
             Change::Hole { run: run.id(), range: span.clone() },
-            Change::Unknown { span: span.clone(), floor: run.properties().clock_max },
             Change::Table(table.since(&state.table)),
         ];
+        // Of what lies in a hole already the run says nothing that could be lost.
+        let lost = run.holes().between(&span).into_iter().filter(|lost| !lost.is_empty());
+        changes.extend(lost.map(|span| Change::Unknown { span, floor: run.properties().clock_max }));
         self.poison.note(manifest.commit(&changes))?;
         let old = {
             let _writer = self.writer.lock();
@@ -125,15 +128,20 @@ impl Store {
     /// The lost values that are those of present entries.
     pub(crate) fn lost_values(&self) -> Vec<(Vec<u8>, LostValue)> {
         let lost = self.structure.lock().state().quarantine.lost.clone();
+        self.present(lost).collect()
+    }
+
+    /// Those of `lost` that are of present entries.
+    fn present(&self, lost: BTreeMap<Vec<u8>, LostValue>) -> impl Iterator<Item = (Vec<u8>, LostValue)> {
         let (view, seqno) = self.read_point();
-        let is_present = |key: &[u8], lost: &LostValue| {
+        let is_present = move |key: &[u8], lost: &LostValue| {
             let head = view.head(key, self.measure.hasher.key(key), seqno);
             // Nobody knows better where the entry itself cannot be read.
             head.map_or(true, |head| {
                 head.is_some_and(|head| (head.stamp, head.digest) == (lost.stamp, lost.digest))
             })
         };
-        lost.into_iter().filter(|(key, lost)| is_present(key, lost)).collect()
+        lost.into_iter().filter(move |(key, lost)| is_present(key, lost))
     }
 
     /// Takes `value` for the lost one of `key`'s entry with this stamp and digest: it is the same entry, so nothing is merged
@@ -142,31 +150,60 @@ impl Store {
     /// # Errors
     /// `InvalidArgument` if the value has another digest; `Unknown`, `Poisoned`, `Io`.
     pub(crate) fn heal_value(&self, key: &[u8], lost: LostValue, value: &[u8]) -> Result<bool> {
-        let LostValue { stamp, digest } = lost;
-        if self.measure.hasher.value(value) != digest {
+        if self.measure.hasher.value(value) != lost.digest {
             return Err(Error::invalid("the value has another digest than the one that is lost"));
         }
+        self.replace_lost(key, lost, |_, head| {
+            let (stamp, expires_at, meta) = (Some(head.stamp), head.expires_at, head.meta.clone());
+            Some(Write { stamp, expires_at, meta, ..Write::put(&[], key, value) })
+        })
+    }
+
+    /// Takes `entry`, a replica's of a key that a resolver merges, for the one that has lost its value: no session could merge
+    /// the two. `false` if the key has another entry by now, or the value is there again.
+    ///
+    /// # Errors
+    /// `Unknown`, `Poisoned`, `Io`.
+    pub(crate) fn heal_merged(&self, lost: LostValue, entry: &Write) -> Result<bool> {
+        self.replace_lost(&entry.key, lost, |view, head| {
+            view.value(head, &self.measure.hasher).is_err().then(|| entry.clone())
+        })
+    }
+
+    /// Commits what `made` makes of the head of `key`'s entry that has lost its value. `false` if that is nothing, or if the key
+    /// has another entry by now.
+    ///
+    /// # Errors
+    /// `Unknown`, `Poisoned`, `Io`.
+    fn replace_lost(
+        &self,
+        key: &[u8],
+        lost: LostValue,
+        made: impl FnOnce(&View, &Head) -> Option<Write>,
+    ) -> Result<bool> {
         let applying = self.applying.read();
         let mut writer = self.lock_with_room()?;
         let view = self.views.current();
         let hash = self.measure.hasher.key(key);
         let head = match view.head(key, hash, writer.front.last) {
-            Ok(head) => head.filter(|head| (head.stamp, head.digest) == (stamp, digest)),
+            Ok(head) => head.filter(|head| (head.stamp, head.digest) == (lost.stamp, lost.digest)),
             Err(error) => {
                 drop(writer);
                 return Err(self.met(error));
             }
         };
-        if let Some(head) = &head {
+        let write = head.as_ref().and_then(|head| {
             let prepared = Prepared::over(key, hash, Some(head), &self.measure);
-            let (expires_at, meta, stamp) = (head.expires_at, head.meta.clone(), Some(stamp));
-            let write = Write { stamp, expires_at, meta, prepared, ..Write::put(&[], key, value) };
+            Some(Write { prepared, ..made(&view, head)? })
+        });
+        let is_healed = write.is_some();
+        if let Some(write) = write {
             self.append(&mut writer, &view, smallvec![write])?;
         }
         drop((writer, applying));
         self.persist()?;
         self.forget_lost_values(key)?;
-        Ok(head.is_some())
+        Ok(is_healed)
     }
 
     /// Forgets, durably, of lost values those that were overwritten since, and that of `key`.
@@ -174,12 +211,15 @@ impl Store {
     /// # Errors
     /// `Poisoned`, `Io`.
     pub(super) fn forget_lost_values(&self, key: &[u8]) -> Result<()> {
-        let present: Vec<_> = self.lost_values().into_iter().map(|(key, _)| key).collect();
+        let mut gone = self.structure.lock().state().quarantine.lost.clone();
+        let present: Vec<_> = self.present(gone.clone()).map(|(present, _)| present).collect();
+        gone.retain(|lost, _| lost == key || present.binary_search(lost).is_err());
         let mut manifest = self.structure.lock();
         self.poison.check()?;
-        let is_gone = |lost: &&Vec<u8>| **lost == key || present.binary_search(lost).is_err();
-        let gone = manifest.state().quarantine.lost.keys().filter(is_gone).cloned();
-        let changes: Vec<_> = gone.map(Change::FoundValue).collect();
+        // What has been lost since was not asked about.
+        let lost = &manifest.state().quarantine.lost;
+        gone.retain(|key, value| lost.get(key) == Some(value));
+        let changes: Vec<_> = gone.into_keys().map(Change::FoundValue).collect();
         if changes.is_empty() { Ok(()) } else { self.poison.note(manifest.commit(&changes)) }
     }
 }

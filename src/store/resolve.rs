@@ -15,7 +15,7 @@ use crate::resolver::{Rank, Resolver};
 use crate::types::{Kind, Slice};
 
 use super::commit::Write;
-use super::keyspace::{Prefix, is_merged, user_key};
+use super::keyspace::{Prefix, is_merged, parse_catalogue_key, user_key};
 use super::{AtUnknown, Store};
 
 /// A version of a key as merging sees it.
@@ -37,16 +37,32 @@ impl Store {
     /// # Errors
     /// `Corruption` or `Io` of reading the catalogue, which is read if one of them is of a keyspace with a resolver.
     pub(crate) fn resolving(&self, writes: &[Write]) -> Result<Resolving> {
-        let mut resolving = Resolving::default();
-        if writes.iter().any(|write| is_merged(&write.key)) {
-            for (name, resolver) in self.catalogue(AtUnknown::Stop)? {
-                if let Some(known) = self.options.resolvers.get(&resolver) {
-                    let prefix = Prefix::of(&self.measure.hasher, &name, &resolver);
-                    resolving.0.insert(prefix, known.clone());
-                }
-            }
+        match writes.iter().any(|write| is_merged(&write.key)) {
+            true => Ok(self.at_hand(self.catalogue(AtUnknown::Stop)?)),
+            false => Ok(Resolving::default()),
         }
-        Ok(resolving)
+    }
+
+    /// As [`Store::resolving`], for `writes` that heal: what of the catalogue is unknown may be among them.
+    ///
+    /// # Errors
+    /// As reading what is known of the catalogue.
+    pub(crate) fn resolving_to_heal(&self, writes: &[Write]) -> Result<Resolving> {
+        let mut catalogue = self.catalogue(AtUnknown::Skip)?;
+        let names = Prefix::CATALOGUE.whole();
+        let healed = writes.iter().filter(|write| write.kind == Kind::Put && names.contains(&write.key));
+        let healed = healed.filter_map(|write| parse_catalogue_key(user_key(&write.key)));
+        catalogue.extend(healed.map(|(name, resolver)| (name.to_owned(), resolver.to_owned())));
+        Ok(self.at_hand(catalogue))
+    }
+
+    /// Those resolvers of keyspaces, each with name and resolver's name, that the store was opened with.
+    fn at_hand(&self, catalogue: Vec<(String, String)>) -> Resolving {
+        let at_hand = catalogue.into_iter().filter_map(|(name, resolver)| {
+            let known = self.options.resolvers.get(&resolver)?;
+            Some((Prefix::of(&self.measure.hasher, &name, &resolver), known.clone()))
+        });
+        Resolving(at_hand.collect())
     }
 }
 

@@ -72,12 +72,10 @@ impl Watchers {
         self.queues.retain(|queue| queue.push(seqno, stamp, writes.iter()));
     }
 
-    /// Tells those who watch any of the inner keys from `first` to `last` that there are changes of commit `seqno` which they
-    /// will not be told one by one.
-    pub(super) fn leave_out(&mut self, seqno: SeqNo, (first, last): (&[u8], &[u8])) {
-        let is_concerned =
-            |range: &KeyRange| *range.start <= *last && range.end.as_deref().is_none_or(|end| first < end);
-        for queue in self.queues.iter().filter(|queue| is_concerned(&queue.range)) {
+    /// Tells those who watch any of the inner keys in `range` that there are changes of commit `seqno` which they will not be
+    /// told one by one.
+    pub(super) fn leave_out(&mut self, seqno: SeqNo, range: &KeyRange) {
+        for queue in self.queues.iter().filter(|queue| queue.range.overlaps(range)) {
             queue.state.lock().lagging_from.get_or_insert(SeqNo(seqno.0 - 1));
             queue.changed.notify_one();
         }

@@ -4,26 +4,32 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use sync_proto::{Entry, KeyRange, Origin, Replica};
-use syncline::replica::DbReplica;
+use sync_proto::{End, Entry, KeyRange, Origin, Replica};
+use syncline::replica::{DbReplica, inner_range};
 use syncline::vfs::{MemoryVfs, Vfs};
-use syncline::{Db, Error, Health, Resolver};
+use syncline::{Db, Error, Health, Resolver, WatchEvent};
 
 use crate::common::{Random, World};
+use crate::converge::session;
 use crate::damage::all_of;
 
 const DIR: &str = "/db";
 
 /// Flips a bit where a run has `pattern`.
 fn damage(vfs: &MemoryVfs, pattern: &[u8]) {
+    damage_in(vfs, &[".run"], pattern);
+}
+
+/// Flips a bit where a file of one of these kinds has `pattern`.
+fn damage_in(vfs: &MemoryVfs, kinds: &[&str], pattern: &[u8]) {
     let names = vfs.list(Path::new(DIR)).expect("list");
     let place = |name: &String| {
         let path = Path::new(DIR).join(name);
         let bytes = vfs.bytes(&path).expect("bytes");
         Some((path, bytes.windows(pattern.len()).position(|window| window == pattern)?))
     };
-    let (path, at) =
-        names.iter().filter(|name| name.ends_with(".run")).find_map(place).expect("a run has it");
+    let is_data = |name: &&String| kinds.iter().any(|kind| name.ends_with(kind));
+    let (path, at) = names.iter().filter(is_data).find_map(place).expect("a file has it");
     vfs.flip(&path, at, 4).expect("flip");
 }
 
@@ -223,6 +229,82 @@ fn twin_of_old(world: &World) -> Db {
     db
 }
 
+#[test]
+fn a_key_of_which_the_replica_has_something_too_far_ahead_stays_unknown() {
+    const DAY_MS: u64 = 86_400_000;
+    let world = world();
+    let db = world.builder(DIR).create().expect("a new store");
+    for value in ["older", "lost"] {
+        for key in ["b", "c", "d"] {
+            db.put(key, value).expect("put");
+        }
+        db.flush().expect("flush");
+    }
+    let ahead = World::new(97);
+    ahead.clock.advance(DAY_MS);
+    let twin = ahead.builder("/twin").create_replica(&db.replica_set()).expect("a twin");
+    let mut stream = Vec::new();
+    db.export(&mut stream, |_| true).expect("export");
+    twin.import(&stream[..], |_| true).expect("import");
+    twin.put("c", "of tomorrow").expect("put");
+    let db = damaged(&world, db, b"lost");
+    assert!(is_unknown(db.get("c")));
+    let report = db.heal_from(&twin).expect("healed");
+    assert_eq!((report.taken, report.deferred, report.is_exact), (2, 1, false), "{report:?}");
+    for key in ["b", "d"] {
+        assert_eq!(db.get(key).expect("known").as_deref(), Some(&b"lost"[..]));
+    }
+    assert!(is_unknown(db.get("c")), "it is neither absent nor what it was");
+    assert_eq!(db.unknown_spans().len(), 1);
+    world.clock.advance(DAY_MS);
+    assert_eq!(db.heal_from(&twin).expect("healed").taken, 1);
+    assert_eq!(db.get("c").expect("known").as_deref(), Some(&b"of tomorrow"[..]));
+    assert_eq!(db.root().expect("known"), twin.root().expect("known"));
+}
+
+#[test]
+fn a_watcher_hears_that_healing_took_something_away() {
+    let world = world();
+    let db = world.builder(DIR).create().expect("a new store");
+    for key in ["a", "b", "c"] {
+        db.put(key, "lost").expect("put");
+    }
+    db.flush().expect("flush");
+    let db = damaged(&world, db, b"lost");
+    assert!(is_unknown(db.get("b")));
+    let (watch, other) = (db.watch("b").expect("a watch"), db.watch("x").expect("a watch"));
+    let replica = DbReplica::new(&db);
+    let span = replica.unknown_spans().remove(0);
+    replica.heal(&span, Vec::new(), 0).expect("healed");
+    assert_eq!(db.get("b").expect("known"), None);
+    assert!(matches!(watch.try_next(), Some(WatchEvent::Lagged { .. })));
+    assert_eq!(other.try_next(), None);
+}
+
+#[test]
+fn what_was_healed_stays_known_when_a_block_that_it_replaced_is_damaged() {
+    let world = world();
+    let db = world.builder(DIR).create().expect("a new store");
+    for (keys, value) in [(["b", "c", "d"], "first"), (["a", "c", "z"], "second")] {
+        for key in keys {
+            db.put(key, value).expect("put");
+        }
+        db.flush().expect("flush");
+    }
+    let twin = twin_of(&db);
+    let db = damaged(&world, db, b"first");
+    assert!(is_unknown(db.get("b")));
+    db.heal_from(&twin).expect("healed");
+    let db = damaged(&world, db, b"second");
+    assert!(is_unknown(db.get("a")) && is_unknown(db.get("z")));
+    for (key, value) in [("b", "first"), ("c", "second"), ("d", "first")] {
+        assert_eq!(db.get(key).expect("known").as_deref(), Some(value.as_bytes()));
+    }
+    db.heal_from(&twin).expect("healed");
+    assert_eq!(db.root().expect("known"), twin.root().expect("known"));
+    assert_eq!(db.verify(|_| true).expect("verify").problems, Vec::<String>::new());
+}
+
 /// A set of bytes, each once and in order.
 #[derive(Debug)]
 struct Union;
@@ -262,6 +344,61 @@ fn where_a_resolver_merges_nothing_shows_in_a_span_and_what_is_left_is_merged() 
     DbReplica::new(&db).heal(&span, all_of(&DbReplica::new(&twin), &span), 0).expect("healed");
     assert_eq!(sets(&db).get("s").expect("known").as_deref(), Some(&b"abyz"[..]));
     assert_eq!(db.root().expect("root"), twin.root().expect("root"));
+}
+
+#[test]
+fn a_block_that_holds_catalogue_and_merged_keys_is_healed() {
+    let world = world();
+    let open = || world.builder(DIR).resolver(Union);
+    let db = open().create().expect("a new store");
+    let sets = |db: &Db| db.keyspace_with("sets", "union").expect("a keyspace");
+    sets(&db).put("s", "ablost").expect("put");
+    db.flush().expect("flush");
+    let twin = twin_of_merged(&db);
+    db.close().expect("flushed");
+    damage(&world.vfs, b"ablost");
+    let db = open().open().expect("opened");
+    assert!(is_unknown(db.keyspaces()));
+    sets(&twin).put("s", "yz").expect("put");
+    let span = DbReplica::new(&db).unknown_spans().remove(0);
+    assert!(span.start < vec![2] && span.end.as_ref().is_none_or(|end| *end > vec![2]), "{span:?}");
+    db.heal_from(&twin).expect("healed");
+    assert_eq!(sets(&db).get("s").expect("known").as_deref(), Some(&b"ablostyz"[..]));
+    assert_eq!(db.root().expect("root"), twin.root().expect("root"));
+}
+
+#[test]
+fn a_lost_value_that_a_resolver_merges_is_healed_though_the_replica_has_put_the_key_since() {
+    let world = world();
+    let open = || world.builder(DIR).resolver(Union);
+    let db = open().create().expect("a new store");
+    let sets = |db: &Db| db.keyspace_with("sets", "union").expect("a keyspace");
+    let large: Vec<u8> = (0..=210).collect();
+    sets(&db).put("s", &large).expect("put");
+    db.flush().expect("flush");
+    let twin = twin_of_merged(&db);
+    db.close().expect("flushed");
+    damage_in(&world.vfs, &[".log", ".values"], &large);
+    let db = open().open().expect("opened");
+    sets(&twin).put("s", [220]).expect("put");
+    sets(&twin).put("t", [1]).expect("put");
+    let all = inner_range::<&[u8]>(&sets(&twin), ..);
+    let origin = Origin { node: twin.node_id().0, horizon: 0 };
+    let applied = DbReplica::new(&db).apply(all_of(&DbReplica::new(&twin), &all), origin).expect("applied");
+    assert_eq!((applied.applied, applied.refused), (1, 1), "one value is lost, the other key is taken");
+    assert_eq!(db.lost_values().len(), 1);
+    assert!(matches!(sets(&db).put("s", [230]), Err(Error::ValueLost { .. })));
+    assert_eq!(db.heal_from(&twin).expect("healed").values, 1);
+    assert_eq!(db.health(), Health::Good);
+    sets(&db).put("s", [230]).expect("put");
+    let (outcome, _) = session(&db, &twin, 1, u64::MAX);
+    assert_eq!(outcome.end, End::Complete);
+    let expected: Vec<u8> = large.into_iter().chain([220, 230]).collect();
+    for db in [&db, &twin] {
+        assert_eq!(sets(db).get("s").expect("known").as_deref(), Some(&expected[..]));
+        assert_eq!(db.root().expect("known"), twin.root().expect("known"));
+        assert_eq!(db.verify(|_| true).expect("verify").problems, Vec::<String>::new());
+    }
 }
 
 fn twin_of_merged(db: &Db) -> Db {

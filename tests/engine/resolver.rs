@@ -5,11 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sync_proto::{End, Reason};
+use sync_proto::{End, Entry, Origin, Reason, Replica};
+use syncline::replica::{DbReplica, inner_range};
 use syncline::{Builder, Db, Error, Keyspace, Resolver, Stamp};
 
 use crate::common::{Random, World, seeds};
 use crate::converge::session;
+use crate::damage::all_of;
 
 /// A set of bytes, each once and in order.
 #[derive(Debug)]
@@ -130,6 +132,51 @@ fn replicas_end_with_the_join_of_all_that_was_written() {
     if std::env::var_os("SYNCLINE_SEED").is_none() {
         assert!(merged > 1_000 && lost > 100, "{merged} merged, {lost} sessions lost");
     }
+}
+
+/// The greater byte at every place.
+#[derive(Debug)]
+struct Greatest;
+
+impl Resolver for Greatest {
+    fn name(&self) -> &str {
+        "greatest"
+    }
+
+    fn merge(&self, _key: &[u8], older: &[u8], newer: &[u8]) -> Vec<u8> {
+        older.iter().zip(newer).map(|(older, newer)| *older.max(newer)).collect()
+    }
+}
+
+const STRANGER: Origin = Origin { node: 7, horizon: 0 };
+
+#[test]
+fn a_long_value_is_never_read_from_two_versions_with_one_stamp() {
+    let db = World::new(2).builder("/db").resolver(Greatest).create().expect("a store");
+    let maxima = db.keyspace_with("maxima", "greatest").expect("a keyspace");
+    maxima.put("k", [5; 300]).expect("put");
+    let replica = DbReplica::new(&db);
+    let entry = all_of(&replica, &inner_range::<&[u8]>(&maxima, ..)).remove(0);
+    let part = |offset| replica.value(&entry.key, entry.stamp, offset, 150).expect("readable");
+    let same = |byte| Some(vec![byte; 150]);
+    assert_eq!((part(0), part(150)), (same(5), same(5)));
+    let older = sync_proto::Stamp { hlc: entry.stamp.hlc - 1, node: STRANGER.node };
+    let older = Entry { stamp: older, value: [[0; 150], [9; 150]].concat(), ..entry.clone() };
+    assert_eq!(replica.apply(vec![older], STRANGER).expect("applied").applied, 1);
+    assert_eq!(part(150), None, "its first part was of another version");
+    assert_eq!((part(0), part(150)), (same(5), same(9)));
+}
+
+#[test]
+fn without_its_resolver_only_one_of_two_entries_of_a_key_is_taken_and_the_other_refused() {
+    let left = World::new(1).builder("/db").resolver(Union).create().expect("a store");
+    let right = World::new(2).builder("/db").create_replica(&left.replica_set()).expect("a replica");
+    sets(&left).put("a", [1]).expect("put");
+    let all = inner_range::<&[u8]>(&sets(&left), ..);
+    let entry = all_of(&DbReplica::new(&left), &all).remove(0);
+    let other = Entry { value: vec![2], ..entry.clone() };
+    let applied = DbReplica::new(&right).apply(vec![entry.clone(), other, entry], STRANGER).expect("applied");
+    assert_eq!((applied.applied, applied.covered, applied.refused), (1, 1, 1));
 }
 
 #[test]
