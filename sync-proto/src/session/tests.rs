@@ -20,6 +20,7 @@ use crate::wire::item::{Children, Lacking, List, Pieces, Scope, Split};
 use crate::wire::message::Message;
 
 mod narrow;
+mod scan;
 
 const NOW: Duration = Duration::ZERO;
 
