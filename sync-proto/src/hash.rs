@@ -33,6 +33,13 @@ impl SessionSalt {
         input[16..].copy_from_slice(&leg.to_le_bytes());
         Salt(xxh3_128(&input).to_le_bytes())
     }
+
+    /// Whether a group of pieces begins at this bound: at about one in 32, and nobody who writes keys knows which: xxh3-64
+    /// of the key, seeded with the first 8 bytes of the salt, is a multiple of 32. The same in all flights.
+    pub(crate) fn begins_group(&self, start: &[u8]) -> bool {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        xxh3_64_with_seed(start, u64::from_le_bytes([a, b, c, d, e, f, g, h])).is_multiple_of(32)
+    }
 }
 
 impl Salt {
@@ -91,11 +98,6 @@ impl KeysHash {
     }
 }
 
-/// Whether a group of pieces begins at this bound: at about one in 32.
-pub(crate) fn begins_group(start: &[u8]) -> bool {
-    xxh3_64_with_seed(start, 0).is_multiple_of(32)
-}
-
 /// Checksum of a frame's payload; finds damage, proves nothing.
 pub(crate) fn frame_checksum(payload: &[u8], flags: u8) -> u32 {
     xxh3_64_with_seed(payload, u64::from(flags)) as u32
@@ -126,6 +128,17 @@ mod tests {
         assert_ne!(session.leg(3).entry(7), session.leg(4).entry(7));
         assert_ne!(session.leg(3).key(b"k"), session.leg(4).key(b"k"));
         assert_ne!(session.leg(3).empty_range(), session.leg(4).empty_range());
+    }
+
+    #[test]
+    fn groups_begin_elsewhere_in_every_session() {
+        let begins = |salt: SessionSalt| -> Vec<u32> {
+            (0..3200u32).filter(|n| salt.begins_group(&n.to_be_bytes())).collect()
+        };
+        let (one, other) = (begins(SessionSalt::new(1, 2)), begins(SessionSalt::new(1, 3)));
+        assert!(one.len().abs_diff(100) < 40 && other.len().abs_diff(100) < 40);
+        let in_both = one.iter().filter(|n| other.contains(n)).count();
+        assert!(in_both < 20, "{in_both}");
     }
 
     #[test]

@@ -76,6 +76,10 @@ pub(crate) const SKETCH_TRY_COUNT_MAX: u8 = 3;
 pub(crate) const RESTART_COUNT_MAX: u32 = 4;
 /// How often a long value that changes while it travels is begun again before the session gives up.
 pub(crate) const VALUE_TRY_COUNT_MAX: u32 = 8;
+/// How often a session reads its side's entries on the average, and how many reads it has in any case. An honest session
+/// reads each a few times.
+pub(crate) const READS_PER_ENTRY_MAX: u64 = 32;
+pub(crate) const READS_MIN: u64 = 1 << 20;
 /// What an element costs in memory beside its own bytes: the vector's header and the allocator's.
 pub(crate) const ELEMENT_OVERHEAD_LEN: usize = 48;
 

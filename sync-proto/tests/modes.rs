@@ -139,6 +139,28 @@ fn a_read_only_side_gives_and_the_session_is_partial_only_if_it_lacked_something
 }
 
 #[test]
+fn a_side_that_may_not_take_ends_well_where_its_differing_pieces_hold_nothing() {
+    // The keys that only the right side holds lie behind all others. Where the first of them is a fence, no piece of the
+    // left side differs.
+    for n in 0..40u8 {
+        for mode in [Mode::Push, Mode::Both] {
+            let (mut left, right) = (Model::new(1), Model::new(2));
+            left.config.read_only = mode == Mode::Both;
+            for n in 0..1500u16 {
+                let e = entry([&[1][..], &n.to_be_bytes()].concat(), 10, 2, "v");
+                left.put(e.clone());
+                right.put(e);
+            }
+            right.put(entry([1, 255, n], 10, 2, "appended"));
+            let (outcome, answered) = repair(&left, &right, Options { mode, ..Options::new(1) });
+            let reason = if mode == Mode::Push { Reason::Mode } else { Reason::ReadOnly };
+            assert!(reasons(&outcome).iter().eq([reason]), "{n} {mode:?}");
+            assert!(reasons(&answered).iter().eq([reason]), "{n} {mode:?}");
+        }
+    }
+}
+
+#[test]
 fn what_a_side_refuses_or_defers_makes_the_session_partial_on_both() {
     for (refused, deferred) in [(1, 0), (0, 1), (2, 3)] {
         let (left, mut right) = (Model::new(1), Model::new(2));

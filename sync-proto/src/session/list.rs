@@ -187,6 +187,13 @@ impl Session {
             return Err(AbortReason::Limit("depth"));
         }
         let area = item.area.clone();
+        let is_settled = unmatched.lacking.is_empty() && unmatched.extra.is_empty();
+        if !is_settled && !self.has_room() {
+            // What the peer lacks of this would have to be held beside all that is to be sent already.
+            self.sent.answer(unmatched.item);
+            self.put_off(Pieces::whole(number), range, depth);
+            return Ok(());
+        }
         let (listing, positions) = match (self.sent.answer(unmatched.item), unmatched.lacking) {
             (Some(Body::List(listing)), Lacking::Positions(positions)) => (listing, positions),
             (Some(Body::Sketch(sketching)), lacking) => {

@@ -19,7 +19,7 @@ use super::table::Table;
 use super::walk::{Span, Walking};
 use crate::error::AbortReason;
 use crate::hash::Salt;
-use crate::limits::ELEMENT_OVERHEAD_LEN;
+use crate::limits::{ELEMENT_OVERHEAD_LEN, READS_MIN, READS_PER_ENTRY_MAX};
 use crate::options::Options;
 use crate::replica::{ReadRequest, ReplicaInfo};
 use crate::wire::codec::{Malformed, Reader};
@@ -492,7 +492,14 @@ impl Session {
             }
             (Waiting::Closing(closing), answer) => self.closed(closing, answer),
             _ => Err(AbortReason::Inconsistent("an answer to another question")),
+        }?;
+        // A few bytes of a peer have a whole range read, again and again if it likes.
+        let held = self.own.as_ref().map_or(0, |own| own.root.count());
+        let reads_max = held.saturating_add(self.report.entries_received).saturating_mul(READS_PER_ENTRY_MAX);
+        if self.report.entries_read > reads_max.saturating_add(READS_MIN) {
+            return Err(AbortReason::Limit("entries read"));
         }
+        Ok(())
     }
 }
 

@@ -2,11 +2,11 @@
 //! the others, and found again, without keeping where each begins.
 //!
 //! Easy to get wrong: writes go on. What a piece summed up to is as of the pass, and where it lies is found by counting
-//! within its group; if a group has another number of pieces by then, all of it is taken.
+//! within its group, from both ends, by what the pieces add up to; where that does not tell, the range is cut.
 
 use super::keys::KeyList;
 use super::parts::Parts;
-use crate::hash::{self, Salt};
+use crate::hash::Salt;
 use crate::sketch::Sketch;
 use crate::types::{Fingerprint, KeyRange, RangeSum};
 use crate::wire::piece::{PieceList, SketchedPieces};
@@ -25,9 +25,12 @@ pub(crate) struct Marks {
 }
 
 impl Marks {
-    /// Adds the next piece. A group begins with a part of the range, and where the key says so, on both sides alike.
-    pub(crate) fn push(&mut self, start: &[u8], sum: &RangeSum, begins_part: bool) {
-        if begins_part || self.firsts.is_empty() || hash::begins_group(start) {
+    /// Adds the next piece. A group begins with a part of the range, and where [`SessionSalt::begins_group`] says so, on
+    /// both sides alike.
+    ///
+    /// [`SessionSalt::begins_group`]: crate::hash::SessionSalt::begins_group
+    pub(crate) fn push(&mut self, start: &[u8], sum: &RangeSum, begins_group: bool) {
+        if begins_group || self.firsts.is_empty() {
             self.starts.push(start);
             self.firsts.push(self.sums.len() as u32);
         }
@@ -38,6 +41,11 @@ impl Marks {
         self.sums.push(sum.fingerprint);
         self.entry_count = self.entry_count.saturating_add(sum.count());
         self.piece_count += u64::from(sum.count() > 0);
+    }
+
+    /// Number of the pieces.
+    pub(crate) fn len(&self) -> usize {
+        self.sums.len()
     }
 
     /// Bytes held.

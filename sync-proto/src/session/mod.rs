@@ -15,8 +15,8 @@
 //!
 //! - `io`: what goes in and out. `machine`: state, and the loop that moves it on.
 //! - `hello`: opening; who may send what. `horizon`: who belongs to the set, and what a session proves.
-//! - `narrow`: which pieces of a range differ, by a sketch or a list of them; `pair` compares lists, `marks` are what is remembered of pieces, and `guess`
-//!   how many entries that makes.
+//! - `narrow`: which pieces of a range differ, by a sketch or a list of them; `pair` compares lists, `marks` are what is
+//!   remembered of pieces, `again` finds these after writes, and `guess` tells how many entries that makes.
 //! - `walk`: pieces of ranges one by one, where most of them differ; `align` compares them, purely. `aside`: what does not
 //!   fit a flight.
 //! - `scan`: entries by a sketch of them, and `list`: by a list; `leaf` settles them, purely.
@@ -26,6 +26,7 @@
 //! Easy to get wrong: at most one request to the replica is open at a time, and the next frame is handed in only when
 //! [`Session::poll_output`] has nothing more to say. Both keep memory and order simple.
 
+mod again;
 mod align;
 mod aside;
 mod backlog;

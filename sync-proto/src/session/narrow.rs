@@ -17,6 +17,7 @@
 
 use std::sync::Arc;
 
+use super::again::find_again;
 use super::guess;
 use super::machine::Session;
 use super::marks::Marks;
@@ -26,8 +27,8 @@ use super::table::{Body, Item};
 use super::walk::{Place, Span, Walking};
 use crate::error::AbortReason;
 use crate::limits::{
-    ALL_SEEN_LEN_MAX, CELL_COUNT_MAX, FIRST_CELL_COUNT, KEYS_LEN_MAX, MARKS_LEN_MAX, PARTS_LEN_MAX,
-    PIECE_TRY_COUNT_MAX, SURVEYED_COUNT,
+    ALL_SEEN_LEN_MAX, CELL_COUNT_MAX, ELEMENT_OVERHEAD_LEN, FIRST_CELL_COUNT, KEYS_LEN_MAX, LISTED_COUNT_MAX,
+    MARKS_LEN_MAX, PARTS_LEN_MAX, PIECE_TRY_COUNT_MAX, SURVEYED_COUNT,
 };
 use crate::replica::{Children, Cut, Piece, ReadLimit, ReadRequest};
 use crate::sketch::{Difference, cells_for, estimate, more_than};
@@ -112,6 +113,8 @@ pub(crate) struct Locating {
     group: usize,
     rest: KeyRange,
     pieces: Vec<Piece>,
+    /// Bytes of these.
+    pieces_len: usize,
     /// Where the chosen pieces lie, so far, and how many entries they hold.
     parts: Parts,
     entry_count: u64,
@@ -174,7 +177,8 @@ impl Locating {
             Then::Nothing | Then::Narrow(_) => 0,
         };
         let numbers_len = 2 * size_of_val(self.chosen.numbers.as_slice());
-        self.chosen.marks.memory_len() + self.parts.memory_len() + cells_len + numbers_len
+        let held_len = self.parts.memory_len() + self.pieces_len;
+        self.chosen.marks.memory_len() + held_len + cells_len + numbers_len
     }
 }
 
@@ -219,7 +223,8 @@ impl Session {
         survey.cut = Cut::Level(own.cut);
         let (pieces, next) = whole_pieces(own);
         for piece in pieces {
-            survey.marks.push(&piece.start, &piece.sum, survey.begins_part);
+            let begins_group = survey.begins_part || self.terms.salt.begins_group(&piece.start);
+            survey.marks.push(&piece.start, &piece.sum, begins_group);
             survey.begins_part = false;
         }
         survey.begins_part = next.is_none();
@@ -264,7 +269,9 @@ impl Session {
 
     fn say_pieces(&mut self, span: Span, cut: u8, marks: Marks, told: Told) {
         let held_len = self.sent.seen_len() + self.draft.seen_len();
-        if held_len + marks.memory_len() > ALL_SEEN_LEN_MAX {
+        let is_listed = matches!(told, Told::List(_));
+        let is_too_long = is_listed && marks.len() > LISTED_COUNT_MAX;
+        if is_too_long || held_len + marks.memory_len() > ALL_SEEN_LEN_MAX {
             return self.ask_cut(span);
         }
         let form = match told {
@@ -360,6 +367,7 @@ impl Session {
             group: 0,
             rest: KeyRange::all(),
             pieces: Vec::new(),
+            pieces_len: 0,
             parts: Parts::default(),
             entry_count: 0,
             then,
@@ -391,7 +399,11 @@ impl Session {
     /// Goes on when the pieces of a group are there.
     pub(crate) fn group_read(&mut self, mut locating: Locating, own: Children) -> Result<(), AbortReason> {
         let (pieces, next) = whole_pieces(own);
-        locating.pieces.extend(pieces);
+        locating.add(pieces);
+        if locating.pieces_len > PARTS_LEN_MAX {
+            self.ask_cut(locating.place.into_span(RangeSum::ZERO, 0));
+            return Ok(());
+        }
         if let Some(next) = next {
             if next <= locating.rest.start {
                 return Err(AbortReason::Inconsistent("an answer that answers nothing"));
@@ -400,8 +412,7 @@ impl Session {
             self.ask_group(locating);
             return Ok(());
         }
-        locating.take_group();
-        if locating.parts.memory_len() > PARTS_LEN_MAX {
+        if !locating.take_group() || locating.parts.memory_len() > PARTS_LEN_MAX {
             self.ask_cut(locating.place.into_span(RangeSum::ZERO, 0));
         } else {
             self.go_on_locating(locating);
@@ -464,23 +475,30 @@ impl Session {
 }
 
 impl Locating {
-    /// Takes the chosen pieces of the group that was read.
-    fn take_group(&mut self) {
-        let numbers = self.chosen.marks.pieces_of(self.group);
-        let pieces = std::mem::take(&mut self.pieces);
-        let is_as_before = pieces.len() == numbers.len();
-        for (index, piece) in pieces.iter().enumerate() {
-            let number = self.chosen.numbers.get(self.next).copied();
-            let is_chosen = number == Some(numbers.start + index as u32);
-            if is_chosen || !is_as_before {
-                let end = pieces.get(index + 1).map(|piece| piece.start.as_slice());
-                self.parts.push(&piece.start, end.or(self.rest.end.as_deref()));
-                self.entry_count = self.entry_count.saturating_add(piece.sum.count());
-            }
-            self.next += usize::from(is_chosen);
+    /// Adds pieces of the group that is being read.
+    fn add(&mut self, pieces: Vec<Piece>) {
+        let len = |piece: &Piece| size_of::<Piece>() + piece.start.len() + ELEMENT_OVERHEAD_LEN;
+        self.pieces_len += pieces.iter().map(len).sum::<usize>();
+        self.pieces.extend(pieces);
+    }
+
+    /// Takes the chosen pieces of the group that was read. `false` if it cannot be told which they are.
+    fn take_group(&mut self) -> bool {
+        let Chosen { marks, numbers, .. } = &*self.chosen;
+        let of_group = marks.pieces_of(self.group);
+        let (pieces, _) = (std::mem::take(&mut self.pieces), std::mem::take(&mut self.pieces_len));
+        let is_chosen = |number: u32| numbers.binary_search(&number).is_ok();
+        let recorded: Vec<(Fingerprint, bool)> =
+            of_group.clone().map(|number| (marks.sum_of(&[number]), is_chosen(number))).collect();
+        let read: Vec<Fingerprint> = pieces.iter().map(|piece| piece.sum.fingerprint).collect();
+        let Some(taken) = find_again(&recorded, &read) else { return false };
+        for (index, (piece, _)) in pieces.iter().zip(taken).enumerate().filter(|(_, (_, taken))| *taken) {
+            let end = pieces.get(index + 1).map(|piece| piece.start.as_slice());
+            self.parts.push(&piece.start, end.or(self.rest.end.as_deref()));
+            self.entry_count = self.entry_count.saturating_add(piece.sum.count());
         }
-        let rest = self.chosen.numbers.get(self.next..).unwrap_or_default();
-        self.next += rest.partition_point(|number| *number < numbers.end);
+        self.next = numbers.partition_point(|number| *number < of_group.end);
+        true
     }
 }
 

@@ -30,7 +30,10 @@ use super::table::{Body, Item, Sketching};
 use super::walk::{Place, Span, Walking};
 use crate::error::AbortReason;
 use crate::hash::Salt;
-use crate::limits::{ALL_SEEN_LEN_MAX, ELEMENT_OVERHEAD_LEN, HEADS_LEN_MAX, KEYS_LEN_MAX, SEEN_LEN_MAX};
+use crate::limits::{
+    ALL_SEEN_LEN_MAX, ELEMENT_OVERHEAD_LEN, HEADS_LEN_MAX, KEYS_LEN_MAX, PLAIN_COUNT_MAX, SEEN_LEN_MAX,
+    SMALL_COUNT_MAX,
+};
 use crate::replica::{Heads, ReadLimit, ReadRequest};
 use crate::sketch::{Difference, Sketch, estimate, more_than};
 use crate::types::{Fingerprint, Head, RangeSum};
@@ -277,8 +280,25 @@ impl Session {
         if !scan.course.advance(heads.next) {
             return Err(AbortReason::Inconsistent("an answer that answers nothing"));
         }
-        self.go_on(scan);
+        match scan.pass {
+            // Entries were written since the form was chosen.
+            Pass::Sketch { span, form: Form::Plain(fingerprints), .. }
+                if fingerprints.len() > PLAIN_COUNT_MAX =>
+            {
+                self.ask_cut(span);
+            }
+            // The peer chose what is read here, and what it holds of it itself is its word alone.
+            Pass::Compare { place, .. } | Pass::Match { place, .. } if self.is_too_much(&scan.sum) => {
+                self.ask_cut(place.into_span(scan.sum, 0));
+            }
+            _ => self.go_on(scan),
+        }
         Ok(())
+    }
+
+    /// Whether a pass over entries of this sum is more than this side reads to settle one range. What is more can be cut.
+    fn is_too_much(&self, sum: &RangeSum) -> bool {
+        sum.count() > u64::from(self.options.limits.sketch_count).max(SMALL_COUNT_MAX)
     }
 
     /// Goes on when the range was read.

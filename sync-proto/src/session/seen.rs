@@ -55,6 +55,9 @@ impl Seen {
 
     /// The parts of `area` in which entries with these fingerprints may lie.
     pub(crate) fn parts(&self, area: &Arc<Parts>, wanted: &BTreeSet<u64>) -> Arc<Parts> {
+        if wanted.is_empty() {
+            return Arc::default();
+        }
         if self.is_full {
             return area.clone();
         }
@@ -102,5 +105,6 @@ mod tests {
         (0..10_000).for_each(|n| seen.push(&key(n), u64::from(n), 10_000));
         assert!(seen.memory_len() <= 10_000);
         assert_eq!(seen.parts(&area, &BTreeSet::from([1])), area);
+        assert_eq!(seen.parts(&area, &BTreeSet::new()).len(), 0, "nothing is wanted");
     }
 }

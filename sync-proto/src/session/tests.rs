@@ -20,6 +20,7 @@ use crate::wire::item::{Children, Lacking, List, Pieces, Scope, Split};
 use crate::wire::message::Message;
 
 mod narrow;
+mod scan;
 
 const NOW: Duration = Duration::ZERO;
 
@@ -317,6 +318,23 @@ fn narrow_windows_cost_legs_and_nothing_else() {
         assert_eq!(left.root(), right.root(), "seed {seed}");
         let sent = on_left.report.entries_sent + on_right.report.entries_sent;
         assert_eq!(sent, truth.entries_to_send(), "seed {seed}");
+    }
+}
+
+#[test]
+fn what_the_other_side_lacks_of_many_sketches_is_not_all_held_at_once() {
+    for left_lacks in [false, true] {
+        let left = Model::new(1);
+        let key = |n: u64| [vec![1], Rng(n).bytes(12), vec![7; 1000]].concat();
+        (0..24_000).for_each(|n| left.put(entry(key(n), 100, 1, "v")));
+        let right = left.copy(2);
+        let lacking = if left_lacks { &left } else { &right };
+        (0..24_000).filter(|n| n % 3 > 0).for_each(|n| lacking.remove(&key(n)));
+        let mut options = Options::new(1);
+        options.limits = Limits { sketch_count: 1000, fan_out: 48, ..Limits::default() };
+        // The sketches of a flight are short, and the keys of all that they show to be lacking are not.
+        let (outcome, _) = run(&left, &right, options, &mut |_, _| ());
+        assert_eq!((outcome.end, left.root()), (End::Complete, right.root()), "{left_lacks}");
     }
 }
 

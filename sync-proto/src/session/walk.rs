@@ -381,7 +381,11 @@ impl Session {
         }
     }
 
-    pub(crate) fn ask_cut(&mut self, span: Span) {
+    /// Sets out to cut a range: the whole of it, so that names of pieces would be in vain.
+    pub(crate) fn ask_cut(&mut self, mut span: Span) {
+        if let Scope::Named(named) = &span.scope {
+            span.scope = Scope::Pieces(Pieces::whole(named.item));
+        }
         let count = self.options.limits.fan_out.saturating_mul(4).clamp(2, PIECE_COUNT_MAX as u32);
         let cut = Cut::Pieces(self.options.limits.fan_out.max(2));
         let limit = ReadLimit { count, bytes: CUT_KEYS_LEN_MAX as u32 };
@@ -413,14 +417,14 @@ impl Session {
         self.draft.push(Item::pieces(starts, span.range.end, span.depth));
     }
 
-    /// Asks for all that the peer holds in a range.
+    /// Asks for all that the peer holds in a range. A side that may not take it says the same, for a sketch must be
+    /// answered; the peer knows that it may not give.
     pub(crate) fn say_nothing_held(&mut self, span: Span) {
-        if self.terms.may_take || self.terms.mode == Mode::DryRun {
-            self.outbox.push(&Message::List(List { scope: span.scope, fingerprints: Vec::new() }));
-            self.draft.push(Item::whole(&span.range, span.depth, Body::EmptyList));
-        } else {
+        if !self.terms.may_take && self.terms.mode != Mode::DryRun {
             self.withhold_from_self();
         }
+        self.outbox.push(&Message::List(List { scope: span.scope, fingerprints: Vec::new() }));
+        self.draft.push(Item::whole(&span.range, span.depth, Body::EmptyList));
     }
 
     /// The range that an item of the peer speaks of. Checks that the item may speak of it: it exists, it was not spoken

@@ -6,6 +6,7 @@ use crate::options::Options;
 use crate::session::End;
 use crate::sketch::Sketch;
 use crate::test_model::rng::Rng;
+use crate::test_model::{Model, entry};
 use crate::wire::item::{Pieces, Scope};
 use crate::wire::message::Message;
 use crate::wire::piece::{Named, Names, PieceForm, SketchedPieces};
@@ -105,4 +106,22 @@ fn a_liar_with_endless_sketches_of_pieces_ends() {
         );
         assert!(flights < 300, "{named}: {flights}");
     }
+}
+
+#[test]
+fn a_group_of_pieces_that_is_too_long_to_hold_is_cut_instead() {
+    // Every key is a fence, and some 32 of them make a group.
+    let mut left = Model::new(1);
+    left.config.bucket_bits = 0;
+    let key = |n: u64| [vec![1], Rng(n).bytes(12), vec![7; 16 << 10]].concat();
+    (0..1100).for_each(|n| left.put(entry(key(n), 100, 1, "old")));
+    let right = left.copy(2);
+    (0..1100).step_by(150).for_each(|n| left.put(entry(key(n), 200, 1, "new")));
+    let (mut pieces, mut cuts) = (0, 0);
+    let (outcome, _) = run(&left, &right, Options::new(1), &mut |_, messages| {
+        pieces += messages.iter().filter(|message| matches!(message, Message::SketchedPieces(_))).count();
+        cuts += messages.iter().filter(|message| matches!(message, Message::Children(_))).count();
+    });
+    assert_eq!((outcome.end, left.root()), (End::Complete, right.root()));
+    assert!(pieces > 0 && cuts > 0, "{pieces} sketches of pieces, {cuts} cuts");
 }
