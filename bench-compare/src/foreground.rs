@@ -57,8 +57,14 @@ pub struct Report {
     sessions: u64,
     /// Mean length of a session.
     session_ms: f64,
+    /// Mean number of flights of a session.
+    legs: f64,
     /// Entries that came over.
     entries_repaired: u64,
+    /// Entries that went the other way: what the foreground wrote meanwhile.
+    entries_given: u64,
+    /// Entries that the store with the foreground read for it.
+    entries_read: u64,
 }
 
 /// Runs it in `dir`.
@@ -79,7 +85,8 @@ pub fn run(dir: &Path, plan: &Plan) -> Result<Report> {
     let far = Db::open(dir.join("far"))?;
     let (mut alone, mut beside): (Option<Meter>, Option<Meter>) = (None, None);
     let mut random = Random::new(plan.seed);
-    let (mut length, mut entries_repaired) = (Duration::ZERO, 0);
+    let (mut length, mut legs, mut entries_repaired, mut entries_given, mut entries_read) =
+        (Duration::ZERO, 0, 0, 0, 0);
     for window in 0..plan.windows {
         change(&far, plan, &data, &keys, &mut random)?;
         let nonce = random.next();
@@ -96,7 +103,10 @@ pub fn run(dir: &Path, plan: &Plan) -> Result<Report> {
             if outcome.end != End::Complete {
                 return Err(format!("window {window}: {:?}", outcome.end).into());
             }
+            legs += outcome.report.legs;
             entries_repaired += outcome.report.entries_received;
+            entries_given += outcome.report.entries_sent;
+            entries_read += outcome.report.entries_read;
             beside = Some(joined(beside.take(), meter));
             Ok(took)
         })?;
@@ -119,7 +129,10 @@ pub fn run(dir: &Path, plan: &Plan) -> Result<Report> {
         p99_ratio: beside.quantile_us(0.99) / alone.quantile_us(0.99),
         sessions: plan.windows,
         session_ms: length.as_secs_f64() * 1e3 / plan.windows as f64,
+        legs: f64::from(legs) / plan.windows as f64,
         entries_repaired,
+        entries_given,
+        entries_read,
     })
 }
 

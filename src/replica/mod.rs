@@ -4,7 +4,7 @@
 //! The protocol speaks of inner keys, keyspace prefix included, so one session repairs all keyspaces; class 1 is what it
 //! may touch. Ranges, bounds and entries come from a peer and are checked here before the store sees them.
 //!
-//! Easy to get wrong: an answer shows nothing that is not durable, so whatever was read is followed by `persist`; and
+//! Easy to get wrong: what is read need not be durable yet, and `persist` comes before the peer is told of it; and
 //! heads and their sum must be of one snapshot.
 
 mod convert;
@@ -65,14 +65,9 @@ impl DbReplica {
         hasher.entry(key, stamp, kind, entry.expires_at, &entry.meta, value).0
     }
 
-    /// Runs a read and makes durable what it may have shown.
-    fn durably<T>(&self, read: impl FnOnce() -> Result<T>) -> Result<T, ReplicaError> {
-        let read = || {
-            let answer = read().map_err(|error| self.db.store().met(error))?;
-            self.db.store().persist()?;
-            Ok(answer)
-        };
-        read().map_err(replica_error)
+    /// Runs a read, and notes damage that it met.
+    fn noting<T>(&self, read: impl FnOnce() -> Result<T>) -> Result<T, ReplicaError> {
+        read().map_err(|error| replica_error(self.db.store().met(error)))
     }
 
     /// The entry of `key` on its way out; large ones without their value.
@@ -313,28 +308,28 @@ impl Replica for DbReplica {
     }
 
     fn children(&self, range: &KeyRange, cut: Cut, limit: ReadLimit) -> Result<Children, ReplicaError> {
-        self.durably(|| self.children_now(range, cut, limit))
+        self.noting(|| self.children_now(range, cut, limit))
     }
 
     fn sums(&self, range: &KeyRange, bounds: &[Vec<u8>]) -> Result<Vec<RangeSum>, ReplicaError> {
-        let pieces = self.durably(|| self.pieces(&to_range(range), bounds))?;
+        let pieces = self.noting(|| self.pieces(&to_range(range), bounds))?;
         Ok(pieces.into_iter().map(|piece| piece.sum).collect())
     }
 
     fn split(&self, range: &KeyRange, pieces: u32) -> Result<Vec<Piece>, ReplicaError> {
-        self.durably(|| self.split_now(range, pieces))
+        self.noting(|| self.split_now(range, pieces))
     }
 
     fn heads(&self, range: &KeyRange, limit: ReadLimit) -> Result<Heads, ReplicaError> {
-        self.durably(|| self.heads_now(range, limit))
+        self.noting(|| self.heads_now(range, limit))
     }
 
     fn entries(&self, keys: &[Vec<u8>], limit: ReadLimit) -> Result<Entries, ReplicaError> {
-        self.durably(|| self.entries_now(keys, limit))
+        self.noting(|| self.entries_now(keys, limit))
     }
 
     fn entries_in(&self, range: &KeyRange, limit: ReadLimit) -> Result<RangeEntries, ReplicaError> {
-        self.durably(|| self.entries_in_now(range, limit))
+        self.noting(|| self.entries_in_now(range, limit))
     }
 
     fn value(
@@ -344,7 +339,7 @@ impl Replica for DbReplica {
         offset: u64,
         len: u32,
     ) -> Result<Option<Vec<u8>>, ReplicaError> {
-        self.durably(|| self.value_now(key, stamp, offset, len))
+        self.noting(|| self.value_now(key, stamp, offset, len))
     }
 
     fn apply(&self, entries: Vec<Entry>, origin: Origin) -> Result<Applied, ReplicaError> {

@@ -4,7 +4,8 @@
 //! Implemented by stores, called by drivers only. All calls block; a driver runs them where blocking is allowed.
 //!
 //! Easy to get wrong:
-//! - An answer shows nothing that is not durable: a replica waits for its own fsync before it answers.
+//! - What is told to the peer is durable. An answer may show what is not durable yet: [`Replica::persist`] is called before a
+//!   frame that tells of it is sent.
 //! - The heads of one answer are read at *one* pinned snapshot; the session adds them up and closes ranges by arithmetic.
 //! - Bounds given by a peer are arbitrary keys. Any bound is legal, a missing fence costs reads and not truth.
 

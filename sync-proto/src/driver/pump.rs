@@ -18,6 +18,8 @@ pub struct Pump {
     writer: Option<Box<dyn ValueWriter>>,
     /// The replica at the cut of the session, once that is settled.
     at_cut: Option<Box<dyn Replica>>,
+    /// Whether something was read since the last frame that need not be durable yet.
+    has_read: bool,
 }
 
 /// What a transport is to do next.
@@ -41,7 +43,7 @@ impl Pump {
 
     /// For a session that has just begun, with a peer that may do no more than `rights` say.
     pub fn with_rights(session: Session, rights: Rights) -> Pump {
-        Pump { session, rights, writer: None, at_cut: None }
+        Pump { session, rights, writer: None, at_cut: None, has_read: false }
     }
 
     /// Hands an input to the session: a frame when [`Step::Receive`] asked for one, or that the connection ended, or
@@ -65,7 +67,14 @@ impl Pump {
         loop {
             let result = match self.session.poll_output() {
                 None => return Step::Receive,
-                Some(Output::Send(frame)) => return Step::Send(frame),
+                // One wait for the disk for all that a frame tells, not one for each answer.
+                Some(Output::Send(frame)) => match std::mem::take(&mut self.has_read) {
+                    false => return Step::Send(frame),
+                    true => match replica.persist() {
+                        Ok(()) => return Step::Send(frame),
+                        Err(error) => Err(error),
+                    },
+                },
                 Some(Output::Event(progress)) => return Step::Tell(progress),
                 Some(Output::Done(outcome)) => {
                     self.writer = None;
@@ -95,6 +104,7 @@ impl Pump {
             ReadRequest::Complete { .. } if !self.rights.write => return Ok(ReadAnswer::Completed),
             request => request,
         };
+        self.has_read = true;
         let mut answer = serve_read(self.at_cut.as_deref().unwrap_or(replica), request)?;
         match &mut answer {
             ReadAnswer::Info(info) => info.read_only |= !self.rights.write,
