@@ -61,7 +61,7 @@ pub(crate) const PARTS_LEN_MAX: usize = 768 << 10;
 pub(crate) const SURVEYED_COUNT: usize = 44 << 10;
 /// The most that one pass over pieces or entries holds. None begins where less is left of a session's memory, unless
 /// nothing else is in the flight.
-pub(crate) const PASS_LEN_MAX: usize = 5 << 19;
+pub(crate) const PASS_LEN_MAX: usize = 4 << 20;
 /// Cells of a sketch of pieces as long as nothing is known of what differs.
 pub(crate) const FIRST_CELL_COUNT: usize = 44;
 /// A range with at most so many entries on this side is read at once, without regard to pieces.

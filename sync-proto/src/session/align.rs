@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use crate::hash::Salt;
-use crate::limits::FOUND_LEN_MAX;
+use crate::limits::{ELEMENT_OVERHEAD_LEN, FOUND_LEN_MAX};
 use crate::replica::Piece;
 use crate::types::{KeyRange, RangeSum};
 
@@ -69,6 +69,13 @@ impl Align {
             positions.remove(&id);
         }
         Align { positions, found: BTreeMap::new(), found_len: 0, below: RangeSum::ZERO, last: None }
+    }
+
+    /// Bytes held.
+    pub(crate) fn memory_len(&self) -> usize {
+        let bound_len = size_of::<(usize, Option<Bound>)>() + ELEMENT_OVERHEAD_LEN;
+        let ids_len = self.positions.len() * size_of::<(u32, usize)>();
+        self.found_len + self.found.len() * bound_len + ids_len
     }
 
     /// Takes this side's next pieces. The first piece ever is that at the start of the range; later batches begin with

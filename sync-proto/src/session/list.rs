@@ -14,7 +14,7 @@ use super::report::Found;
 use super::table::{Body, Item, Listing};
 use super::walk::{Place, Span, Walking};
 use crate::error::AbortReason;
-use crate::limits::{DEPTH_MAX, KEYS_LEN_MAX, LIST_COUNT_MAX};
+use crate::limits::{DEPTH_MAX, ELEMENT_OVERHEAD_LEN, KEYS_LEN_MAX, LIST_COUNT_MAX};
 use crate::options::Mode;
 use crate::replica::{Heads, ReadLimit, ReadRequest};
 use crate::types::{Fingerprint, Head, KeyRange, RangeSum};
@@ -35,6 +35,26 @@ pub(crate) enum Reading {
     MatchFull { place: Place, entries: Vec<Listed> },
     /// To decide: of the hashes `listed`, the peer lacks those in `lacking`, and has `extra`.
     Decide { span: Span, listed: Vec<u128>, lacking: BTreeSet<u128>, extra: Vec<Extra> },
+}
+
+impl Reading {
+    /// Bytes held.
+    pub(crate) fn memory_len(&self) -> usize {
+        match self {
+            Reading::List { span, .. } => span.memory_len(),
+            Reading::Match { place, fingerprints } => {
+                place.memory_len() + size_of_val(fingerprints.as_slice())
+            }
+            Reading::MatchFull { place, entries } => {
+                let len = |listed: &Listed| size_of::<Listed>() + listed.key.len() + ELEMENT_OVERHEAD_LEN / 2;
+                place.memory_len() + entries.iter().map(len).sum::<usize>()
+            }
+            Reading::Decide { span, listed, lacking, extra } => {
+                let hashes_len = (listed.len() + 2 * lacking.len()) * size_of::<u128>();
+                span.memory_len() + hashes_len + size_of_val(extra.as_slice())
+            }
+        }
+    }
 }
 
 impl Session {

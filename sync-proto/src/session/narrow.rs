@@ -84,7 +84,6 @@ pub(crate) struct Chosen {
 /// A pass over the pieces of a range.
 #[derive(Debug)]
 pub(crate) struct Survey {
-    area: Arc<Parts>,
     course: Course,
     cut: Cut,
     marks: Marks,
@@ -157,28 +156,47 @@ impl Outline {
     }
 }
 
+impl Choice {
+    /// Bytes held.
+    pub(crate) fn memory_len(&self) -> usize {
+        match self {
+            Choice::Of(chosen) => chosen.memory_len(),
+            Choice::All | Choice::Mistaken => 0,
+        }
+    }
+}
+
+impl Chosen {
+    /// Bytes held.
+    fn memory_len(&self) -> usize {
+        self.marks.memory_len() + self.numbers.capacity() * size_of::<u32>()
+    }
+}
+
 impl Survey {
     /// Bytes held.
     pub(crate) fn memory_len(&self) -> usize {
-        let sketch_len = match &self.goal {
-            Goal::Say(_) => 0,
-            Goal::Compare(_, said) => said.form.memory_len(),
+        let goal_len = match &self.goal {
+            Goal::Say(span) => span.memory_len(),
+            Goal::Compare(place, said) => {
+                place.memory_len() + said.form.memory_len() + said.scope.memory_len()
+            }
         };
-        self.marks.memory_len() + self.area.memory_len() + sketch_len
+        self.marks.memory_len() + goal_len
     }
 }
 
 impl Locating {
     /// Bytes held.
     pub(crate) fn memory_len(&self) -> usize {
-        let cells_len = match &self.then {
-            Then::Entries(sketched) => sketched.form.memory_len(),
-            Then::Pieces(said) => said.form.memory_len(),
-            Then::Nothing | Then::Narrow(_) => 0,
+        let then_len = match &self.then {
+            Then::Entries(sketched) => sketched.form.memory_len() + sketched.scope.memory_len(),
+            Then::Pieces(said) => said.form.memory_len() + said.scope.memory_len(),
+            Then::Narrow(narrowing) => narrowing.names.memory_len(),
+            Then::Nothing => 0,
         };
-        let numbers_len = 2 * size_of_val(self.chosen.numbers.as_slice());
-        let held_len = self.parts.memory_len() + self.pieces_len;
-        self.chosen.marks.memory_len() + held_len + cells_len + numbers_len
+        let found_len = self.parts.memory_len() + self.pieces_len;
+        self.place.memory_len() + self.chosen.memory_len() + found_len + then_len
     }
 }
 
@@ -203,9 +221,9 @@ impl Session {
     }
 
     fn survey(&mut self, area: Arc<Parts>, cut: Cut, goal: Goal) {
-        let course = Course::new(area.clone());
+        let course = Course::new(area);
         let marks = Marks::default();
-        self.go_on_surveying(Survey { area, course, cut, marks, begins_part: true, goal });
+        self.go_on_surveying(Survey { course, cut, marks, begins_part: true, goal });
     }
 
     fn go_on_surveying(&mut self, survey: Survey) {

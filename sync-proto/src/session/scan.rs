@@ -128,7 +128,7 @@ impl Found {
     }
 
     fn memory_len(&self) -> usize {
-        self.heads_len.min(HEADS_LEN_MAX)
+        self.heads_len.min(HEADS_LEN_MAX) + 2 * size_of::<u64>() * self.wanted.len()
     }
 
     /// Sum of the entries found.
@@ -150,17 +150,21 @@ impl Scan {
     /// Bytes held.
     pub(crate) fn memory_len(&self) -> usize {
         let pass_len = match &self.pass {
-            Pass::Sketch { form: Form::Cells(sketch), seen, .. } | Pass::Compare { sketch, seen, .. } => {
-                size_of_val(sketch.cells()) + seen.memory_len()
+            Pass::Sketch { span, form, seen } => span.memory_len() + form.memory_len() + seen.memory_len(),
+            Pass::Compare { place, sketch, seen, .. } => {
+                place.memory_len() + size_of_val(sketch.cells()) + seen.memory_len()
             }
-            Pass::Sketch { form: Form::Plain(fingerprints), seen, .. } => {
-                size_of_val(fingerprints.as_slice()) + seen.memory_len()
+            Pass::Match { place, unmatched, found } => {
+                let unmatched_len = (size_of::<u64>() + 1) * unmatched.fingerprints.len();
+                place.memory_len() + unmatched_len + found.memory_len()
             }
-            Pass::Match { unmatched, found, .. } => {
-                (size_of::<u64>() + 1) * unmatched.fingerprints.len() + found.memory_len()
+            Pass::Extra { place, lacking, found, .. } => {
+                place.memory_len() + size_of_val(lacking.as_slice()) + found.memory_len()
             }
-            Pass::Decide { sketching, found, .. } => sketching.memory_len() + found.memory_len(),
-            Pass::Extra { found, .. } => found.memory_len(),
+            Pass::Decide { place, sketching, extra, found, .. } => {
+                let told_len = sketching.memory_len() + size_of_val(extra.as_slice());
+                place.memory_len() + told_len + found.memory_len()
+            }
         };
         pass_len + self.course.memory_len()
     }
@@ -230,7 +234,7 @@ impl Session {
             _ => return Err(AbortReason::Protocol("an answer to another sketch")),
         };
         let found = Found::new(lacking);
-        let parts = sketching.seen.parts(&place.parts(), &found.wanted);
+        let parts = std::mem::take(&mut sketching.seen).parts(&place.parts(), &found.wanted);
         let pass = Pass::Decide { place, sketching, extra, common, found };
         self.go_on(Scan::new(parts, fingerprint_len, pass));
         Ok(())

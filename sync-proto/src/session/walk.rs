@@ -72,10 +72,15 @@ impl Span {
     /// Bytes held.
     pub(crate) fn memory_len(&self) -> usize {
         size_of::<Span>()
-            + self.range.start.len()
-            + self.range.end.as_ref().map_or(0, Vec::len)
+            + range_len(&self.range)
+            + self.area.as_ref().map_or(0, |area| area.memory_len())
+            + self.scope.memory_len()
             + ELEMENT_OVERHEAD_LEN
     }
+}
+
+fn range_len(range: &KeyRange) -> usize {
+    range.start.len() + range.end.as_ref().map_or(0, Vec::len)
 }
 
 /// The range in this side's keys that an item of the peer speaks of.
@@ -95,6 +100,12 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// Bytes held.
+    pub(crate) fn memory_len(&self) -> usize {
+        let area_len = self.area.as_ref().map_or(0, |area| area.memory_len());
+        size_of::<Place>() + range_len(&self.range) + area_len + self.choice.memory_len()
+    }
+
     /// What is looked at to answer it.
     pub(crate) fn parts(&self) -> Arc<Parts> {
         self.area.clone().unwrap_or_else(|| Arc::new(Parts::of(&self.range)))
@@ -156,13 +167,23 @@ pub(crate) struct Aligning {
 }
 
 impl Walking {
-    /// Bytes held, those of the range apart.
+    /// Bytes held.
     pub(crate) fn memory_len(&self) -> usize {
         match self {
+            Walking::Align(Aligning { place, hashes, align, .. }) => {
+                place.memory_len() + size_of_val(hashes.as_slice()) + align.memory_len()
+            }
+            Walking::AlignSums { place, hashes, bounds } => {
+                let key_len = |(_, key): &(usize, Vec<u8>)| key.len() + ELEMENT_OVERHEAD_LEN;
+                let bounds_len: usize = bounds.iter().map(key_len).sum();
+                place.memory_len() + size_of_val(hashes.as_slice()) + bounds_len
+            }
+            Walking::Cut(span) | Walking::Split(span) => span.memory_len(),
+            Walking::Reopen(aside) => range_len(&aside.range),
+            Walking::List(reading) => reading.memory_len(),
             Walking::Scan(scan) => scan.memory_len(),
             Walking::Survey(survey) => survey.memory_len(),
             Walking::Locate(locating) => locating.memory_len(),
-            _ => 0,
         }
     }
 }
@@ -234,7 +255,7 @@ impl Session {
     }
 
     fn on_children(&mut self, children: Children) -> Result<(), AbortReason> {
-        let place = self.enter(&children.scope)?;
+        let place = Place { choice: Choice::All, ..self.enter(&children.scope)? };
         if !self.has_room() {
             self.put_off(place.pieces(children.hashes.len()), place.range, place.depth);
             return Ok(());
@@ -269,7 +290,7 @@ impl Session {
     }
 
     fn on_split(&mut self, split: Split) -> Result<(), AbortReason> {
-        let place = self.enter(&split.scope)?;
+        let place = Place { choice: Choice::All, ..self.enter(&split.scope)? };
         if !self.has_room() {
             self.put_off(place.pieces(split.hashes.len()), place.range, place.depth);
             return Ok(());

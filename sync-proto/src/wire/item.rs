@@ -70,6 +70,14 @@ impl Pieces {
 }
 
 impl Scope {
+    /// Bytes held beside those of keys.
+    pub(crate) fn memory_len(&self) -> usize {
+        match self {
+            Scope::Named(named) => named.names.memory_len(),
+            Scope::Keys(_) | Scope::Pieces(_) => 0,
+        }
+    }
+
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Scope::Keys(range) => {

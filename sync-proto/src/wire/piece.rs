@@ -28,6 +28,16 @@ pub(crate) enum Names {
     Bits(Vec<u8>),
 }
 
+impl Names {
+    /// Bytes held.
+    pub(crate) fn memory_len(&self) -> usize {
+        match self {
+            Names::Fingerprints(fingerprints) => size_of_val(fingerprints.as_slice()),
+            Names::Bits(bits) => bits.len(),
+        }
+    }
+}
+
 impl Named {
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         match &self.names {

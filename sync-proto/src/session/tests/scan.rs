@@ -6,11 +6,13 @@ use crate::limits::{Limits, PLAIN_COUNT_MAX, SMALL_COUNT_MAX};
 use crate::options::Options;
 use crate::replica::{Heads, ReadAnswer, ReadRequest};
 use crate::session::narrow::Choice;
+use crate::session::seen::Seen;
+use crate::session::table::Sketching;
 use crate::session::walk::{Place, Span};
 use crate::session::{Answer, End, Input, Output, Session};
 use crate::sketch::Sketch;
-use crate::types::{Head, KeyRange, Kind, RangeSum, Stamp};
-use crate::wire::item::{Form, Scope, Sketched};
+use crate::types::{Fingerprint, Head, KeyRange, Kind, RangeSum, Stamp};
+use crate::wire::item::{Extra, Form, Lacking, Scope, Sketched};
 
 const CHUNK_COUNT: u64 = 4096;
 
@@ -85,4 +87,23 @@ fn a_session_that_reads_far_more_than_there_is_ends() {
     let Output::Done(outcome) = output else { panic!("{output:?}") };
     assert_eq!(outcome.end, End::Aborted(AbortReason::Limit("entries read")));
     assert!(count < 2 << 20, "{count}");
+}
+
+#[test]
+fn what_a_pass_is_told_to_look_for_counts() {
+    let mut session = session(1 << 22);
+    let before = session.memory_len();
+    let sketching = Sketching {
+        count: 100_000,
+        fingerprint: Fingerprint(1),
+        fingerprint_len: 4,
+        plain: Vec::new(),
+        seen: Seen::full(),
+        tries: 0,
+    };
+    let extra = vec![Extra { key: 1, hlc: 1 }; 30_000];
+    let lacking = Lacking::Fingerprints(4, (0..30_000).collect());
+    session.ask_lacking(place(), sketching, lacking, extra, Fingerprint(1)).expect("an answer to the sketch");
+    let held = session.memory_len() - before;
+    assert!(held > 30_000 * (size_of::<Extra>() + size_of::<u64>()), "{held}");
 }
