@@ -82,7 +82,10 @@ impl Pump {
                 }
                 Some(Output::Read(request)) => self.read(replica, request).map(Answer::Read),
                 Some(Output::Apply(request)) => self.apply(replica, request),
-                Some(Output::Persist) => replica.persist().map(|()| Answer::Finished),
+                Some(Output::Persist) => {
+                    self.has_read = false;
+                    replica.persist().map(|()| Answer::Finished)
+                }
             };
             let input = match result {
                 Ok(answer) => Input::Answer(answer),
@@ -104,7 +107,9 @@ impl Pump {
             ReadRequest::Complete { .. } if !self.rights.write => return Ok(ReadAnswer::Completed),
             request => request,
         };
-        self.has_read = true;
+        // All others are durable as they are.
+        use ReadRequest as R;
+        self.has_read |= !matches!(request, R::Info { .. } | R::Table | R::Meet { .. } | R::Complete { .. });
         let mut answer = serve_read(self.at_cut.as_deref().unwrap_or(replica), request)?;
         match &mut answer {
             ReadAnswer::Info(info) => info.read_only |= !self.rights.write,
