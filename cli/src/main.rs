@@ -7,7 +7,6 @@ mod args;
 mod diagnosis;
 mod error;
 mod host;
-mod metrics;
 mod output;
 mod peer;
 mod picture;

@@ -9,6 +9,7 @@ pub mod explorer;
 pub mod fuzz;
 pub mod history;
 pub mod hook;
+pub mod layer;
 pub mod life;
 pub mod network;
 pub mod planted;
@@ -16,6 +17,7 @@ pub mod random;
 pub mod rows;
 pub mod run;
 pub mod specimen;
+pub mod stop;
 pub mod world;
 
 pub use history::History;

@@ -8,7 +8,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
-use crate::network::{ReplicaLayer, plain};
+use crate::layer::{ReplicaLayer, plain};
 use crate::world::{Layer, World};
 
 /// Something that should not have happened, and how to see it again.

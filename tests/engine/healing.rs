@@ -1,15 +1,14 @@
 //! Single cases of damage and healing, each planned by hand: which version must not show, what a stop in between leaves, what
 //! the cut decides, and keyspaces with a resolver.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use sync_proto::{End, Entry, KeyRange, Origin, Replica};
 use syncline::replica::{DbReplica, inner_range};
 use syncline::vfs::{MemoryVfs, Vfs};
-use syncline::{Db, Error, Health, Resolver, WatchEvent};
+use syncline::{Db, Error, Health, WatchEvent};
 
-use crate::common::{Random, World};
+use crate::common::{Random, Union, World};
 use crate::converge::session;
 use crate::damage::all_of;
 
@@ -303,20 +302,6 @@ fn what_was_healed_stays_known_when_a_block_that_it_replaced_is_damaged() {
     db.heal_from(&twin).expect("healed");
     assert_eq!(db.root().expect("known"), twin.root().expect("known"));
     assert_eq!(db.verify(|_| true).expect("verify").problems, Vec::<String>::new());
-}
-
-/// A set of bytes, each once and in order.
-#[derive(Debug)]
-struct Union;
-
-impl Resolver for Union {
-    fn name(&self) -> &str {
-        "union"
-    }
-
-    fn merge(&self, _key: &[u8], older: &[u8], newer: &[u8]) -> Vec<u8> {
-        older.iter().chain(newer).copied().collect::<BTreeSet<u8>>().into_iter().collect()
-    }
 }
 
 #[test]

@@ -9,23 +9,9 @@ use sync_proto::{End, Entry, Origin, Reason, Replica};
 use syncline::replica::{DbReplica, inner_range};
 use syncline::{Builder, Db, Error, Keyspace, Resolver, Stamp};
 
-use crate::common::{Random, World, seeds};
+use crate::common::{Random, Union, World, seeds};
 use crate::converge::session;
 use crate::damage::all_of;
-
-/// A set of bytes, each once and in order.
-#[derive(Debug)]
-struct Union;
-
-impl Resolver for Union {
-    fn name(&self) -> &str {
-        "union"
-    }
-
-    fn merge(&self, _key: &[u8], older: &[u8], newer: &[u8]) -> Vec<u8> {
-        older.iter().chain(newer).copied().collect::<BTreeSet<u8>>().into_iter().collect()
-    }
-}
 
 fn open(builder: Builder) -> Db {
     builder.resolver(Union).open().expect("open")

@@ -5,6 +5,7 @@
 
 mod event;
 mod link;
+mod metrics;
 mod report;
 mod server;
 mod session;

@@ -18,10 +18,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::event::Event;
+use super::metrics::{self, Metrics};
 use super::session::Mode;
 use super::{draw, options, runtime};
 use crate::error::{Error, Result};
-use crate::metrics::{self, Metrics};
 
 /// Which peers to visit, and when.
 #[derive(Debug)]

@@ -55,6 +55,8 @@ struct State {
     calls: u64,
     /// Whether anything was applied since the last `persist`.
     dirty: bool,
+    /// Whether entries or their sums were read since then.
+    is_shown: bool,
     persists: u64,
     commits: u64,
 }
@@ -93,6 +95,13 @@ impl Model {
         if state.calls == self.config.fails_at {
             return Err(ReplicaError::new(ReplicaErrorKind::Storage, "told to fail"));
         }
+        Ok(state)
+    }
+
+    /// As [`Model::call`], for a read of entries or their sums, which may not be told before they are durable.
+    fn show(&self) -> Result<MutexGuard<'_, State>, ReplicaError> {
+        let mut state = self.call()?;
+        state.is_shown = true;
         Ok(state)
     }
 
@@ -274,7 +283,7 @@ impl Replica for Model {
     }
 
     fn children(&self, range: &KeyRange, cut: Cut, limit: ReadLimit) -> Result<Children, ReplicaError> {
-        let state = self.call()?;
+        let state = self.show()?;
         let mut counts = [0u64; 65];
         for (key, _) in within(&state.entries, range).filter(|(key, _)| **key != range.start) {
             let zeros = xxh3_64_with_seed(key, 0xfe4ce).trailing_zeros();
@@ -311,7 +320,7 @@ impl Replica for Model {
     }
 
     fn sums(&self, range: &KeyRange, bounds: &[Vec<u8>]) -> Result<Vec<RangeSum>, ReplicaError> {
-        let state = self.call()?;
+        let state = self.show()?;
         assert!(bounds.is_sorted_by(|a, b| a < b), "bounds rise");
         assert!(bounds.iter().all(|bound| *bound > range.start && range.contains(bound)));
         let mut sums = vec![RangeSum::ZERO; bounds.len() + 1];
@@ -322,7 +331,7 @@ impl Replica for Model {
     }
 
     fn split(&self, range: &KeyRange, pieces: u32) -> Result<Vec<Piece>, ReplicaError> {
-        let state = self.call()?;
+        let state = self.show()?;
         let held: Vec<_> = within(&state.entries, range).collect();
         let each = held.len().div_ceil(pieces as usize).max(1);
         let mut cut: Vec<Piece> = Vec::new();
@@ -337,13 +346,13 @@ impl Replica for Model {
     }
 
     fn heads(&self, range: &KeyRange, limit: ReadLimit) -> Result<Heads, ReplicaError> {
-        let state = self.call()?;
+        let state = self.show()?;
         let (heads, next) = limited(within(&state.entries, range), limit, |held| held.entry.key.len(), head);
         Ok(Heads { heads, next })
     }
 
     fn entries(&self, keys: &[Vec<u8>], limit: ReadLimit) -> Result<Entries, ReplicaError> {
-        let state = self.call()?;
+        let state = self.show()?;
         assert!(keys.is_sorted_by(|a, b| a < b), "keys rise");
         let held = keys.iter().filter_map(|key| state.entries.get_key_value(key));
         let (entries, next) =
@@ -356,7 +365,7 @@ impl Replica for Model {
     }
 
     fn entries_in(&self, range: &KeyRange, limit: ReadLimit) -> Result<RangeEntries, ReplicaError> {
-        let state = self.call()?;
+        let state = self.show()?;
         let (entries, next) = limited(
             within(&state.entries, range),
             limit,
@@ -373,7 +382,7 @@ impl Replica for Model {
         offset: u64,
         len: u32,
     ) -> Result<Option<Vec<u8>>, ReplicaError> {
-        let state = self.call()?;
+        let state = self.show()?;
         Ok(state.entries.get(key).filter(|held| held.entry.stamp == stamp).map(|held| {
             let value = &held.entry.value;
             let start = (offset as usize).min(value.len());
@@ -403,7 +412,7 @@ impl Replica for Model {
 
     fn persist(&self) -> Result<(), ReplicaError> {
         let mut state = self.call()?;
-        state.dirty = false;
+        (state.dirty, state.is_shown) = (false, false);
         state.persists += 1;
         Ok(())
     }
@@ -511,6 +520,7 @@ impl Cable {
             while self.outcomes[side].is_none() {
                 match self.pumps[side].step(model, Duration::ZERO) {
                     Step::Send(frame) => {
+                        assert!(!model.lock().is_shown, "a frame tells what need not be durable");
                         self.cut = self.cut || !pass(&frame);
                         if !self.cut {
                             self.pumps[1 - side].handle(Input::Frame(frame), Duration::ZERO);

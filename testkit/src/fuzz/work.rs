@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use syncline::{Builder, Db, Durability};
 
-use crate::explorer::Stop;
 use crate::history::History;
 use crate::life::{DIR, abandon};
 use crate::random::Random;
+use crate::stop::Stop;
 use crate::world::World;
 
 /// Operations of one input. More would only make it slower.

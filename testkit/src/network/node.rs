@@ -4,9 +4,9 @@ use syncline::vfs::MemoryVfs;
 use syncline::{Builder, Db, Durability, ReplicaSet};
 
 use super::witness::{self, Held, Witness};
-use crate::explorer::Stop;
 use crate::life::{DIR, abandon};
 use crate::random::Random;
+use crate::stop::Stop;
 use crate::world::World;
 
 /// A replica.

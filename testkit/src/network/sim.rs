@@ -11,9 +11,9 @@ use sync_proto::{AbortReason, End as Ending, Input};
 use super::link::{End, Link};
 use super::node::Node;
 use super::witness::{self, Witness};
-use crate::explorer::Stop;
 use crate::random::Random;
 use crate::run::Run;
+use crate::stop::Stop;
 
 /// How much fails, of a thousand frames or events each.
 #[derive(Debug, Clone, Copy, Default)]

@@ -8,7 +8,7 @@
 mod files;
 mod replicas;
 
-use crate::network::ReplicaLayer;
+use crate::layer::ReplicaLayer;
 use crate::rows;
 use crate::run::Run;
 use crate::world::Layer;

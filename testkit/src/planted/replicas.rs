@@ -6,7 +6,7 @@ use syncline::Db;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Bug, Planted};
-use crate::network::{ReplicaHook, Through};
+use crate::layer::{ReplicaHook, Through};
 
 /// States are events of the simulated network, and for F17 seeds.
 pub(super) const PLANTED: &[Planted] = &[

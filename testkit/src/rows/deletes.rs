@@ -11,8 +11,9 @@ use std::collections::BTreeMap;
 use sync_proto::{End, Outcome};
 use syncline::{Db, Stamp};
 
+use crate::layer::ReplicaLayer;
 use crate::life::{DIR, abandon};
-use crate::network::{ReplicaLayer, session};
+use crate::network::session;
 use crate::random::Random;
 use crate::run::Run;
 use crate::world::World;

@@ -8,11 +8,11 @@ use std::io::ErrorKind;
 use syncline::vfs::{Fault, FaultTarget, MemoryVfs, ReadMode};
 use syncline::{Db, Durability, Error};
 
-use crate::explorer::Stop;
 use crate::history::History;
 use crate::life::{DIR, Life, Plan, Promise, abandon};
 use crate::random::Random;
 use crate::run::Run;
+use crate::stop::Stop;
 use crate::world::World;
 
 /// How an operation fails.

@@ -8,8 +8,8 @@ use syncline::replica::DbReplica;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::fuzz;
+use crate::layer::{ReplicaHook, Through};
 use crate::life::DIR;
-use crate::network::{ReplicaHook, Through};
 use crate::random::Random;
 use crate::run::Run;
 

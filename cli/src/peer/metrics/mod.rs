@@ -17,8 +17,8 @@ use syncline::{Db, Health, Stats};
 pub(crate) use http::expose;
 use text::{Sample, Text};
 
+use super::event::Event;
 use crate::error::Result;
-use crate::peer::Event;
 
 /// What is told of a served store.
 #[derive(Debug)]
