@@ -4,11 +4,11 @@
 //! Base, view and visible sequence number are taken together under the commit lock, so that they speak of one moment;
 //! all work is done outside of it.
 //!
-//! Easy to get wrong: where an unknown span touches a bucket its sum is wrong, so a range that touches the span has none; and an answer that leaves the store must be durable first, which is the caller's business
-//! (`Store::persist`), and a poisoned store must not answer at all, for its sums include what may be lost.
+//! Easy to get wrong: where an unknown span touches a bucket its sum is wrong, so a range that touches the span has none; an
+//! answer that leaves the store must be durable first, which is the caller's business (`Store::persist`); and a poisoned
+//! store must not answer at all, for its sums include what may be lost.
 
 use crate::error::{Error, Result};
-use crate::merkle::{align, covered, cut_level};
 use crate::types::{KeyRange, RangeSum};
 
 use super::Store;
@@ -38,17 +38,9 @@ impl Store {
     /// # Errors
     /// As [`Store::fingerprint`].
     pub(crate) fn fingerprints_at(&self, ranges: &[KeyRange], cut: u64) -> Result<Vec<RangeSum>> {
-        let everything = covered();
         loop {
             let point = self.merkle_point_at(cut)?;
-            let sum = |range: &KeyRange| {
-                point.view.unknown.check_range(range)?;
-                match *range == everything {
-                    true => Ok(point.total),
-                    false => point.sum(range, &self.measure),
-                }
-            };
-            match ranges.iter().map(sum).collect() {
+            match ranges.iter().map(|range| point.known_sum(range, &self.measure)).collect() {
                 Err(error) if self.quarantine(&error)?.is_some() => {}
                 sums => return sums,
             }
@@ -71,7 +63,8 @@ impl Store {
         }
     }
 
-    /// Base, memtables and runs of one moment. Buckets that an unknown span touches count anything. Looks up what was replaced by writes since somebody last asked.
+    /// Base, memtables and runs of one moment. Buckets that an unknown span touches count anything. Looks up what was
+    /// replaced by writes since somebody last asked.
     ///
     /// # Errors
     /// `Poisoned`; `Corruption` or `Io` from what was replaced.
@@ -104,29 +97,5 @@ impl Store {
                 return Ok(MerklePoint { base: merkle.base, total, view, seqno, ended });
             }
         }
-    }
-
-    /// The bounds that cut `range` into pieces for a comparison with another replica, at fences of level `cut` and above,
-    /// or, without one, of a level that makes about `pieces` of it. At most `limit` bounds.
-    ///
-    /// # Errors
-    /// `Poisoned`.
-    pub(crate) fn fences(
-        &self,
-        range: &KeyRange,
-        cut: Option<u8>,
-        pieces: u64,
-        limit: usize,
-    ) -> Result<(u8, Vec<Vec<u8>>)> {
-        let point = self.merkle_point()?;
-        let bounds = point.base.bounds();
-        let cut = cut.unwrap_or_else(|| {
-            // Only the order of magnitude matters, so the runs' entries in whole buckets stand for all.
-            let counts =
-                align(range, bounds).whole.map_or(RangeSum::ZERO, |whole| point.base.sum(&whole)).counts;
-            cut_level(range, counts.live + counts.tombstones, pieces, self.measure.bucket_bits, bounds)
-        });
-        let fences = bounds.fences(range, cut).take(limit).map(|(key, _)| key.to_vec());
-        Ok((cut, fences.collect()))
     }
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::index::MergeCursor;
-use crate::merkle::{Base, align, covered};
+use crate::merkle::{Base, align, covered, cut_level};
 use crate::types::{EntrySum, Epoch, EpochSums, KeyRange, RangeSum, SeqNo};
 
 use super::measure::Measure;
@@ -109,6 +109,36 @@ pub(crate) struct MerklePoint {
 }
 
 impl MerklePoint {
+    /// As [`MerklePoint::sum`], of keys that are all known. Of everything it costs nothing.
+    ///
+    /// # Errors
+    /// `Unknown` if the range touches an unknown span; as [`MerklePoint::sum`].
+    pub(crate) fn known_sum(&self, range: &KeyRange, measure: &Measure) -> Result<RangeSum> {
+        self.view.unknown.check_range(range)?;
+        if *range == covered() { Ok(self.total) } else { self.sum(range, measure) }
+    }
+
+    /// The bounds that cut `range` into pieces for a comparison with another replica, at fences of level `cut` and above,
+    /// or, without one, of a level that makes about `pieces` of it. At most `limit` bounds.
+    pub(crate) fn fences(
+        &self,
+        range: &KeyRange,
+        cut: Option<u8>,
+        pieces: u64,
+        limit: usize,
+        measure: &Measure,
+    ) -> (u8, Vec<Vec<u8>>) {
+        let bounds = self.base.bounds();
+        let cut = cut.unwrap_or_else(|| {
+            // Only the order of magnitude matters, so the runs' entries in whole buckets stand for all.
+            let counts =
+                align(range, bounds).whole.map_or(RangeSum::ZERO, |whole| self.base.sum(&whole)).counts;
+            cut_level(range, counts.live + counts.tombstones, pieces, measure.bucket_bits, bounds)
+        });
+        let fences = bounds.fences(range, cut).take(limit).map(|(key, _)| key.to_vec());
+        (cut, fences.collect())
+    }
+
     /// The sum of the entries in `range`. Costs the number of buckets over 64, and a scan of at most two of them in the
     /// runs.
     ///

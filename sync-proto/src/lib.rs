@@ -34,7 +34,7 @@ pub use limits::Limits;
 pub use options::{Mode, Options, Versions};
 pub use replica::{
     Applied, ApplyRequest, Children, Cut, Entries, Fetched, Heads, Meeting, Origin, Piece, RangeEntries,
-    ReadAnswer, ReadLimit, ReadRequest, Replica, ReplicaInfo, ValueWriter, serve_read,
+    ReadAnswer, ReadLimit, ReadRequest, Replica, ReplicaInfo, ReplicaReader, ValueWriter, serve_read,
 };
 pub use session::{
     Answer, Difference, End, Input, Outcome, Output, Progress, Reason, Reasons, Report, Session,

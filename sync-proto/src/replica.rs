@@ -6,7 +6,7 @@
 //! Easy to get wrong:
 //! - What is told to the peer is durable. An answer may show what is not durable yet: [`Replica::persist`] is called before a
 //!   frame that tells of it is sent.
-//! - The heads of one answer are read at *one* pinned snapshot; the session adds them up and closes ranges by arithmetic.
+//! - All that one answer tells is of one moment; the session adds heads up and closes ranges by arithmetic.
 //! - Bounds given by a peer are arbitrary keys. Any bound is legal, a missing fence costs reads and not truth.
 
 use crate::error::ReplicaError;
@@ -49,7 +49,7 @@ pub struct ReplicaInfo {
     pub read_only: bool,
 }
 
-/// How finely [`Replica::children`] cuts.
+/// How finely [`ReplicaReader::children`] cuts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
     /// At the level that gives about so many pieces, by the store's exact counts; at least two if the range has an
@@ -95,7 +95,7 @@ pub struct Heads {
 pub enum Fetched {
     /// With its value.
     Whole(Entry),
-    /// The value is longer than the byte limit of the request and is fetched in parts by [`Replica::value`].
+    /// The value is longer than the byte limit of the request and is fetched in parts by [`ReplicaReader::value`].
     Large {
         /// Everything but the value, which is empty here.
         entry: Entry,
@@ -156,16 +156,10 @@ pub struct Meeting {
     pub table: Vec<u8>,
 }
 
-/// A store that can be repaired against another one.
+/// What a session reads of a replica's entries. [`Replica::pin`] gives one.
 ///
 /// Ranges given to these calls lie within [`ReplicaInfo::replicated`], but their bounds are otherwise arbitrary.
-pub trait Replica: Send + Sync {
-    /// What the replica is and holds, all of it durable. `horizon` is the peer's, if it is known: the root is taken at
-    /// the higher of that and the store's own.
-    ///
-    /// Cost: no entry is read.
-    fn info(&self, horizon: Option<u64>) -> Result<ReplicaInfo, ReplicaError>;
-
+pub trait ReplicaReader: Send + Sync {
     /// Cuts `range` at the store's own fences. At most `limit.count` pieces, and no more than `limit.bytes` of their
     /// starts; a range without inner fences is one piece.
     fn children(&self, range: &KeyRange, cut: Cut, limit: ReadLimit) -> Result<Children, ReplicaError>;
@@ -179,7 +173,7 @@ pub trait Replica: Send + Sync {
     /// For the rare range that is too large to list and has no fence; it may read the heads of the whole range.
     fn split(&self, range: &KeyRange, pieces: u32) -> Result<Vec<Piece>, ReplicaError>;
 
-    /// Heads of `range` from its start, at one pinned snapshot.
+    /// Heads of `range` from its start, all as of one moment.
     fn heads(&self, range: &KeyRange, limit: ReadLimit) -> Result<Heads, ReplicaError>;
 
     /// The current versions of `keys`, which rise strictly.
@@ -192,6 +186,15 @@ pub trait Replica: Send + Sync {
     /// the one stamped `stamp` any more.
     fn value(&self, key: &[u8], stamp: Stamp, offset: u64, len: u32)
     -> Result<Option<Vec<u8>>, ReplicaError>;
+}
+
+/// A store that can be repaired against another one.
+pub trait Replica: Send + Sync {
+    /// What the replica is and holds, all of it durable. `horizon` is the peer's, if it is known: the root is taken at
+    /// the higher of that and the store's own.
+    ///
+    /// Cost: no entry is read.
+    fn info(&self, horizon: Option<u64>) -> Result<ReplicaInfo, ReplicaError>;
 
     /// Merges `entries` into the store. Need not be durable before [`Replica::persist`].
     fn apply(&self, entries: Vec<Entry>, origin: Origin) -> Result<Applied, ReplicaError>;
@@ -219,12 +222,12 @@ pub trait Replica: Send + Sync {
         Ok(Meeting::default())
     }
 
-    /// This replica with all answers at the higher of `cut` and its own horizon, for one session. `None` if its answers
-    /// do not depend on that.
-    fn at_cut(&self, cut: u64) -> Option<Box<dyn Replica>> {
-        let _ = cut;
-        None
-    }
+    /// What one session reads of the entries, with all answers at the higher of `cut` (in clock units) and the replica's own
+    /// horizon. What it compares ([`children`](ReplicaReader::children), [`sums`](ReplicaReader::sums),
+    /// [`split`](ReplicaReader::split), [`heads`](ReplicaReader::heads)) is as of one moment, no earlier than the call,
+    /// whatever is written or applied later. What it sends ([`entries`](ReplicaReader::entries),
+    /// [`entries_in`](ReplicaReader::entries_in), [`value`](ReplicaReader::value)) is as of when it is asked for.
+    fn pin(&self, cut: u64) -> Result<Box<dyn ReplicaReader>, ReplicaError>;
 
     /// Notes durably that the session with `node` that [`Replica::meet`] gave `proof` for is complete.
     fn complete(&self, node: u64, proof: &[u8]) -> Result<(), ReplicaError> {
@@ -254,7 +257,7 @@ pub enum ReadRequest {
         /// The peer's horizon, if it is known.
         horizon: Option<u64>,
     },
-    /// [`Replica::children`].
+    /// [`ReplicaReader::children`].
     Children {
         /// What to cut.
         range: KeyRange,
@@ -263,35 +266,35 @@ pub enum ReadRequest {
         /// Limits of the answer.
         limit: ReadLimit,
     },
-    /// [`Replica::sums`].
+    /// [`ReplicaReader::sums`].
     Sums {
         /// What to sum.
         range: KeyRange,
         /// Where to cut it.
         bounds: Vec<Vec<u8>>,
     },
-    /// [`Replica::split`].
+    /// [`ReplicaReader::split`].
     Split {
         /// What to cut.
         range: KeyRange,
         /// Into how many pieces.
         pieces: u32,
     },
-    /// [`Replica::heads`].
+    /// [`ReplicaReader::heads`].
     Heads {
         /// What to list.
         range: KeyRange,
         /// Limits of the answer.
         limit: ReadLimit,
     },
-    /// [`Replica::entries`].
+    /// [`ReplicaReader::entries`].
     Entries {
         /// The keys, rising strictly.
         keys: Vec<Vec<u8>>,
         /// Limits of the answer.
         limit: ReadLimit,
     },
-    /// [`Replica::entries_in`].
+    /// [`ReplicaReader::entries_in`].
     EntriesIn {
         /// What to read.
         range: KeyRange,
@@ -316,7 +319,7 @@ pub enum ReadRequest {
         /// What is proven.
         proof: Vec<u8>,
     },
-    /// [`Replica::value`].
+    /// [`ReplicaReader::value`].
     Value {
         /// Whose value.
         key: Vec<u8>,
@@ -383,18 +386,27 @@ pub enum ApplyRequest {
     AbandonValue,
 }
 
-/// Asks `replica` what `request` says. This is all that a driver needs for [`Output::Read`](crate::Output::Read).
-pub fn serve_read(replica: &dyn Replica, request: ReadRequest) -> Result<ReadAnswer, ReplicaError> {
+/// Asks `replica` what `request` says, or, if [`ReadRequest::reads_entries`], what it has `pinned` to be read.
+pub fn serve_read<'a>(
+    replica: &dyn Replica,
+    pinned: impl FnOnce() -> Result<&'a dyn ReplicaReader, ReplicaError>,
+    request: ReadRequest,
+) -> Result<ReadAnswer, ReplicaError> {
     Ok(match request {
         ReadRequest::Info { horizon } => ReadAnswer::Info(Box::new(replica.info(horizon)?)),
         ReadRequest::Children { range, cut, limit } => {
-            ReadAnswer::Children(replica.children(&range, cut, limit)?)
+            ReadAnswer::Children(pinned()?.children(&range, cut, limit)?)
         }
-        ReadRequest::Sums { range, bounds } => ReadAnswer::Sums(replica.sums(&range, &bounds)?),
-        ReadRequest::Split { range, pieces } => ReadAnswer::Split(replica.split(&range, pieces)?),
-        ReadRequest::Heads { range, limit } => ReadAnswer::Heads(replica.heads(&range, limit)?),
-        ReadRequest::Entries { keys, limit } => ReadAnswer::Entries(replica.entries(&keys, limit)?),
-        ReadRequest::EntriesIn { range, limit } => ReadAnswer::EntriesIn(replica.entries_in(&range, limit)?),
+        ReadRequest::Sums { range, bounds } => ReadAnswer::Sums(pinned()?.sums(&range, &bounds)?),
+        ReadRequest::Split { range, pieces } => ReadAnswer::Split(pinned()?.split(&range, pieces)?),
+        ReadRequest::Heads { range, limit } => ReadAnswer::Heads(pinned()?.heads(&range, limit)?),
+        ReadRequest::Entries { keys, limit } => ReadAnswer::Entries(pinned()?.entries(&keys, limit)?),
+        ReadRequest::EntriesIn { range, limit } => {
+            ReadAnswer::EntriesIn(pinned()?.entries_in(&range, limit)?)
+        }
+        ReadRequest::Value { key, stamp, offset, len } => {
+            ReadAnswer::Value(pinned()?.value(&key, stamp, offset, len)?)
+        }
         ReadRequest::Table => ReadAnswer::Table(replica.table()?),
         ReadRequest::Meet { peer, table, closes } => {
             ReadAnswer::Met(replica.meet(peer, table.as_deref(), closes)?)
@@ -403,10 +415,15 @@ pub fn serve_read(replica: &dyn Replica, request: ReadRequest) -> Result<ReadAns
             replica.complete(node, &proof)?;
             ReadAnswer::Completed
         }
-        ReadRequest::Value { key, stamp, offset, len } => {
-            ReadAnswer::Value(replica.value(&key, stamp, offset, len)?)
-        }
     })
+}
+
+impl ReadRequest {
+    /// Whether a [`ReplicaReader`] answers it.
+    pub fn reads_entries(&self) -> bool {
+        use ReadRequest as R;
+        !matches!(self, R::Info { .. } | R::Table | R::Meet { .. } | R::Complete { .. })
+    }
 }
 
 impl Fetched {

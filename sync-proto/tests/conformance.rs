@@ -8,7 +8,7 @@ use std::sync::Arc;
 use sync_proto::conformance::{EntryHasher, Failure, Modelled, Rule, Subject, check};
 use sync_proto::{
     Applied, Children, Cut, Entries, Entry, Fetched, Fingerprint, Heads, KeyRange, Kind, Origin, Piece,
-    RangeEntries, RangeSum, ReadLimit, Replica, ReplicaError, ReplicaInfo, Stamp, ValueWriter,
+    RangeEntries, RangeSum, ReadLimit, Replica, ReplicaError, ReplicaInfo, ReplicaReader, Stamp, ValueWriter,
 };
 
 #[test]
@@ -116,6 +116,8 @@ enum Bug {
     SameNode,
     StagedValueIsForgotten,
     CutHidesTooMuch,
+    SendsAsOfThePin,
+    ComparesAsOfNow,
     UsersMissAKey,
     ChecksumWithoutTable,
     SaysReadOnly,
@@ -152,6 +154,8 @@ const BUGS: &[(Bug, &[Rule])] = &[
     (Bug::SameNode, &[Rule::Identity]),
     (Bug::StagedValueIsForgotten, &[Rule::StagedValue]),
     (Bug::CutHidesTooMuch, &[Rule::Cut]),
+    (Bug::SendsAsOfThePin, &[Rule::Pin]),
+    (Bug::ComparesAsOfNow, &[Rule::Pin]),
     (Bug::UsersMissAKey, &[Rule::UserReads, Rule::Reopened]),
     (Bug::ChecksumWithoutTable, &[Rule::Table]),
     (Bug::SaysReadOnly, &[Rule::SessionEnds]),
@@ -189,59 +193,64 @@ impl Planted {
     }
 }
 
-impl Replica for Planted {
-    fn info(&self, horizon: Option<u64>) -> Result<ReplicaInfo, ReplicaError> {
-        let mut info = self.model().info(horizon)?;
-        match self.bug {
-            Bug::RootIsStale => info.root = RangeSum::ZERO,
-            Bug::ChecksumWithoutTable => info.members_checksum = 1,
-            Bug::SaysReadOnly => info.read_only = true,
-            _ => {}
-        }
-        Ok(info)
-    }
+/// What a session reads of it.
+struct PlantedReader {
+    planted: Planted,
+    /// `None` to read what there is at the time.
+    pinned: Option<Box<dyn ReplicaReader>>,
+}
 
+impl PlantedReader {
+    fn read<T>(&self, read: impl FnOnce(&dyn ReplicaReader) -> T) -> T {
+        match &self.pinned {
+            Some(pinned) => read(&**pinned),
+            None => read(&*self.planted.model().pin(0).expect("a model")),
+        }
+    }
+}
+
+impl ReplicaReader for PlantedReader {
     fn children(&self, range: &KeyRange, cut: Cut, limit: ReadLimit) -> Result<Children, ReplicaError> {
-        let mut children = self.model().children(range, cut, limit)?;
+        let mut children = self.read(|reader| reader.children(range, cut, limit))?;
         let last = children.pieces.len() - 1;
-        if self.is(Bug::PieceIsLost) && last > 1 {
+        if self.planted.is(Bug::PieceIsLost) && last > 1 {
             children.pieces.remove(1);
         }
-        if self.is(Bug::PieceStartsLate) {
+        if self.planted.is(Bug::PieceStartsLate) {
             children.pieces[0].start.push(0);
         }
-        if self.is(Bug::CutForgetsMore) {
+        if self.planted.is(Bug::CutForgetsMore) {
             children.more = false;
         }
         Ok(children)
     }
 
     fn sums(&self, range: &KeyRange, bounds: &[Vec<u8>]) -> Result<Vec<RangeSum>, ReplicaError> {
-        let sums = self.model().sums(range, bounds)?;
-        Ok(sums.into_iter().map(|sum| self.stale(sum)).collect())
+        let sums = self.read(|reader| reader.sums(range, bounds))?;
+        Ok(sums.into_iter().map(|sum| self.planted.stale(sum)).collect())
     }
 
     fn split(&self, range: &KeyRange, pieces: u32) -> Result<Vec<Piece>, ReplicaError> {
-        match self.bug {
-            Bug::SplitIsWhole => self.model().split(range, 1),
+        match self.planted.bug {
+            Bug::SplitIsWhole => self.read(|reader| reader.split(range, 1)),
             Bug::SplitIsLopsided => {
-                let mut split = self.model().split(range, 256)?;
+                let mut split = self.read(|reader| reader.split(range, 256))?;
                 while split.len() > pieces as usize {
                     let sum = split.pop().map(|piece| piece.sum).unwrap_or_default();
                     split.last_mut().expect("there are more than were asked for").sum += sum;
                 }
                 Ok(split)
             }
-            _ => self.model().split(range, pieces),
+            _ => self.read(|reader| reader.split(range, pieces)),
         }
     }
 
     fn heads(&self, range: &KeyRange, mut limit: ReadLimit) -> Result<Heads, ReplicaError> {
-        if self.is(Bug::HeadsIgnoreLimits) {
+        if self.planted.is(Bug::HeadsIgnoreLimits) {
             limit.count = u32::MAX;
         }
-        let mut heads = self.model().heads(range, limit)?;
-        match self.bug {
+        let mut heads = self.read(|reader| reader.heads(range, limit))?;
+        match self.planted.bug {
             Bug::HeadsSkipTombstones => heads.heads.retain(|head| head.kind == Kind::Put),
             Bug::HeadsLoseTheLast if heads.next.is_none() => drop(heads.heads.pop()),
             Bug::HeadsHaveNoNext => heads.next = None,
@@ -251,8 +260,8 @@ impl Replica for Planted {
     }
 
     fn entries(&self, keys: &[Vec<u8>], limit: ReadLimit) -> Result<Entries, ReplicaError> {
-        let mut entries = self.model().entries(keys, limit)?;
-        if self.is(Bug::EntriesAnswerTooMuch) {
+        let mut entries = self.read(|reader| reader.entries(keys, limit))?;
+        if self.planted.is(Bug::EntriesAnswerTooMuch) {
             entries.answered = keys.len();
         }
         Ok(entries)
@@ -260,14 +269,15 @@ impl Replica for Planted {
 
     fn entries_in(&self, range: &KeyRange, limit: ReadLimit) -> Result<RangeEntries, ReplicaError> {
         let mut range = range.clone();
-        if let Some(end) = range.end.as_mut().filter(|_| self.is(Bug::RangeEndIsIncluded)) {
+        if let Some(end) = range.end.as_mut().filter(|_| self.planted.is(Bug::RangeEndIsIncluded)) {
             end.push(0);
         }
-        let mut entries = self.model().entries_in(&range, limit)?;
-        if self.is(Bug::LongValuesComeWhole) {
+        let mut entries = self.read(|reader| reader.entries_in(&range, limit))?;
+        if self.planted.is(Bug::LongValuesComeWhole) {
             for fetched in &mut entries.entries {
                 if let Fetched::Large { entry, value_len } = fetched {
-                    let value = self.model().value(&entry.key, entry.stamp, 0, *value_len as u32)?;
+                    let value =
+                        self.read(|reader| reader.value(&entry.key, entry.stamp, 0, *value_len as u32))?;
                     *fetched = Fetched::Whole(Entry { value: value.unwrap_or_default(), ..entry.clone() });
                 }
             }
@@ -282,11 +292,25 @@ impl Replica for Planted {
         offset: u64,
         len: u32,
     ) -> Result<Option<Vec<u8>>, ReplicaError> {
-        if self.is(Bug::ValueOfAnyVersion) {
-            let found = self.model().entries(&[key.to_vec()], ReadLimit { count: 1, bytes: u32::MAX })?;
+        if self.planted.is(Bug::ValueOfAnyVersion) {
+            let found =
+                self.read(|reader| reader.entries(&[key.to_vec()], ReadLimit { count: 1, bytes: u32::MAX }))?;
             stamp = found.entries.first().map_or(stamp, |fetched| fetched.entry().stamp);
         }
-        self.model().value(key, stamp, offset, len)
+        self.read(|reader| reader.value(key, stamp, offset, len))
+    }
+}
+
+impl Replica for Planted {
+    fn info(&self, horizon: Option<u64>) -> Result<ReplicaInfo, ReplicaError> {
+        let mut info = self.model().info(horizon)?;
+        match self.bug {
+            Bug::RootIsStale => info.root = RangeSum::ZERO,
+            Bug::ChecksumWithoutTable => info.members_checksum = 1,
+            Bug::SaysReadOnly => info.read_only = true,
+            _ => {}
+        }
+        Ok(info)
     }
 
     fn apply(&self, mut entries: Vec<Entry>, origin: Origin) -> Result<Applied, ReplicaError> {
@@ -329,8 +353,21 @@ impl Replica for Planted {
         self.model().begin_value(entry, len, origin)
     }
 
-    fn at_cut(&self, _: u64) -> Option<Box<dyn Replica>> {
-        self.is(Bug::CutHidesTooMuch).then(|| Box::new(Planted::new(self.node, self.bug)) as _)
+    fn pin(&self, cut: u64) -> Result<Box<dyn ReplicaReader>, ReplicaError> {
+        let other = Planted::new(self.node, self.bug);
+        let planted = match self.bug {
+            Bug::CutHidesTooMuch if cut > 0 => other,
+            Bug::SendsAsOfThePin => {
+                let everything = ReadLimit { count: u32::MAX, bytes: u32::MAX };
+                let held = self.model().pin(0)?.entries_in(&KeyRange::all(), everything)?;
+                let entries = held.entries.iter().map(|fetched| fetched.entry().clone()).collect();
+                other.model().apply(entries, Origin { node: self.node, horizon: 0 })?;
+                other
+            }
+            _ => self.clone(),
+        };
+        let pinned = (!self.is(Bug::ComparesAsOfNow)).then(|| planted.model().pin(cut)).transpose()?;
+        Ok(Box::new(PlantedReader { planted, pinned }))
     }
 
     fn persist(&self) -> Result<(), ReplicaError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sync_proto::{
     Applied, Children, Cut, Entries, Entry, Heads, KeyRange, Meeting, Origin, Piece, RangeEntries, RangeSum,
-    ReadLimit, Replica, ReplicaError, ReplicaInfo, Stamp, ValueWriter,
+    ReadLimit, Replica, ReplicaError, ReplicaInfo, ReplicaReader, Stamp, ValueWriter,
 };
 use syncline::Db;
 use syncline::replica::DbReplica;
@@ -54,6 +54,12 @@ pub struct Through<H> {
     hook: Arc<H>,
 }
 
+/// What a session reads of it.
+struct ReaderThrough<H> {
+    reader: Box<dyn ReplicaReader>,
+    hook: Arc<H>,
+}
+
 impl<H> Through<H> {
     /// Puts `hook` before the store.
     pub fn new(db: &Db, hook: H) -> Through<H> {
@@ -61,13 +67,9 @@ impl<H> Through<H> {
     }
 }
 
-impl<H: ReplicaHook + 'static> Replica for Through<H> {
-    fn info(&self, horizon: Option<u64>) -> Result<ReplicaInfo, ReplicaError> {
-        self.replica.info(horizon).map(|info| self.hook.info(info))
-    }
-
+impl<H: ReplicaHook> ReplicaReader for ReaderThrough<H> {
     fn children(&self, range: &KeyRange, cut: Cut, limit: ReadLimit) -> Result<Children, ReplicaError> {
-        let mut children = self.replica.children(range, cut, limit)?;
+        let mut children = self.reader.children(range, cut, limit)?;
         for Piece { start, sum } in &mut children.pieces {
             *sum = self.hook.sum(start, *sum);
         }
@@ -76,24 +78,24 @@ impl<H: ReplicaHook + 'static> Replica for Through<H> {
 
     fn sums(&self, range: &KeyRange, bounds: &[Vec<u8>]) -> Result<Vec<RangeSum>, ReplicaError> {
         let starts = std::iter::once(&range.start).chain(bounds);
-        let sums = self.replica.sums(range, bounds)?;
+        let sums = self.reader.sums(range, bounds)?;
         Ok(starts.zip(sums).map(|(start, sum)| self.hook.sum(start, sum)).collect())
     }
 
     fn split(&self, range: &KeyRange, pieces: u32) -> Result<Vec<Piece>, ReplicaError> {
-        self.replica.split(range, pieces)
+        self.reader.split(range, pieces)
     }
 
     fn heads(&self, range: &KeyRange, limit: ReadLimit) -> Result<Heads, ReplicaError> {
-        self.replica.heads(range, limit).map(|heads| self.hook.heads(heads))
+        self.reader.heads(range, limit).map(|heads| self.hook.heads(heads))
     }
 
     fn entries(&self, keys: &[Vec<u8>], limit: ReadLimit) -> Result<Entries, ReplicaError> {
-        self.replica.entries(keys, limit)
+        self.reader.entries(keys, limit)
     }
 
     fn entries_in(&self, range: &KeyRange, limit: ReadLimit) -> Result<RangeEntries, ReplicaError> {
-        self.replica.entries_in(range, limit)
+        self.reader.entries_in(range, limit)
     }
 
     fn value(
@@ -103,7 +105,13 @@ impl<H: ReplicaHook + 'static> Replica for Through<H> {
         offset: u64,
         len: u32,
     ) -> Result<Option<Vec<u8>>, ReplicaError> {
-        self.replica.value(key, stamp, offset, len)
+        self.reader.value(key, stamp, offset, len)
+    }
+}
+
+impl<H: ReplicaHook + 'static> Replica for Through<H> {
+    fn info(&self, horizon: Option<u64>) -> Result<ReplicaInfo, ReplicaError> {
+        self.replica.info(horizon).map(|info| self.hook.info(info))
     }
 
     fn apply(&self, entries: Vec<Entry>, origin: Origin) -> Result<Applied, ReplicaError> {
@@ -129,9 +137,8 @@ impl<H: ReplicaHook + 'static> Replica for Through<H> {
         Ok(meeting)
     }
 
-    fn at_cut(&self, cut: u64) -> Option<Box<dyn Replica>> {
-        let replica = self.replica.at_cut(cut)?;
-        Some(Box::new(Through { replica, hook: self.hook.clone() }))
+    fn pin(&self, cut: u64) -> Result<Box<dyn ReplicaReader>, ReplicaError> {
+        Ok(Box::new(ReaderThrough { reader: self.replica.pin(cut)?, hook: self.hook.clone() }))
     }
 
     fn complete(&self, node: u64, proof: &[u8]) -> Result<(), ReplicaError> {

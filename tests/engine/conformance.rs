@@ -48,7 +48,7 @@ fn key_start() -> Vec<u8> {
     store.db.put("", "").expect("put");
     let everything = ReadLimit { count: 9, bytes: 1 << 20 };
     let replicated = store.replica.info(None).expect("info").replicated;
-    let heads = store.replica.heads(&replicated, everything).expect("heads").heads;
+    let heads = store.replica.pin(0).expect("pinned").heads(&replicated, everything).expect("heads").heads;
     heads.into_iter().map(|head| head.key).next().expect("the key that was put")
 }
 

@@ -127,3 +127,48 @@ fn check_seed(seed: u64) -> (u64, u64) {
     assert_eq!(left.root().expect("root"), right.root().expect("root"), "what was repaired is durable");
     (cuts, completes)
 }
+
+#[test]
+fn writes_between_the_frames_do_not_prolong_a_session() {
+    for seed in seeds(40) {
+        let mut random = Random::new(seed);
+        let (left_world, right_world) = (World::new(2 * seed), World::new(2 * seed + 1));
+        let left = left_world.builder("/left").create().expect("a store");
+        let right = right_world.builder("/right").create_replica(&left.replica_set()).expect("its replica");
+        let key = |number: u64| format!("row {number:05}");
+        (0..2_000).for_each(|number| left.put(key(number), "old").expect("put"));
+        session(&left, &right, seed, u64::MAX);
+        let differing = 5 * random.below(20) + 1;
+        (0..differing).for_each(|number| right.put(key(number * 20), "differs").expect("put"));
+
+        let replicas = [&left, &right].map(DbReplica::new);
+        let mut writes = 0u64;
+        let outcomes = testkit::network::session_with([&replicas[0], &replicas[1]], seed, |_| {
+            for db in [&left, &right] {
+                // Overwrites, new keys between the old ones, deletions.
+                for _ in 0..20 {
+                    let number = random.below(2_000);
+                    writes += 1;
+                    match random.below(6) {
+                        0 => db.delete(key(number)).expect("delete"),
+                        1 => db.put(format!("{} {writes}", key(number)), "new").expect("put"),
+                        _ => db.put(key(number), format!("{writes}")).expect("put"),
+                    };
+                }
+                if random.chance(10) {
+                    db.flush().expect("flush");
+                }
+            }
+            true
+        });
+        for Outcome { end, report } in &outcomes {
+            assert_eq!(*end, End::Complete, "seed {seed}");
+            assert!(report.legs <= 8, "seed {seed}: {} legs", report.legs);
+            // What differed when the stores were pinned, which they are one after the other.
+            let about = differing..=differing + 80;
+            assert!(about.contains(&report.entries_differing), "seed {seed}: {report:?} of {differing}");
+        }
+        assert_eq!(session(&left, &right, seed + 1, u64::MAX).0.end, End::Complete, "seed {seed}");
+        assert_eq!(contents(&left), contents(&right), "seed {seed}");
+    }
+}

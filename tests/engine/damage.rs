@@ -352,7 +352,12 @@ impl Run {
         let lost = self.db().lost_values();
         for lost in &lost {
             let stamp = sync_proto::Stamp { hlc: lost.stamp.hlc, node: lost.stamp.node };
-            let value = twin.value(&lost.key, stamp, 0, u32::MAX).expect("readable").expect("the same entry");
+            let value = twin
+                .pin(0)
+                .expect("pinned")
+                .value(&lost.key, stamp, 0, u32::MAX)
+                .expect("readable")
+                .expect("the same entry");
             let heal = |value: &[u8]| replica.heal_value(&lost.key, stamp, lost.digest.0, value);
             assert!(heal(b"another value").is_err());
             assert!(heal(&value).expect("healed"));
@@ -366,7 +371,7 @@ pub(crate) fn all_of(replica: &DbReplica, range: &sync_proto::KeyRange) -> Vec<E
     let (mut range, mut all) = (range.clone(), Vec::new());
     loop {
         let limit = ReadLimit { count: 100, bytes: 1 << 30 };
-        let part = replica.entries_in(&range, limit).expect("readable");
+        let part = replica.pin(0).expect("pinned").entries_in(&range, limit).expect("readable");
         all.extend(part.entries.into_iter().map(|fetched| fetched.entry().clone()));
         let Some(next) = part.next else { return all };
         range.start = next;

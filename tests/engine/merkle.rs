@@ -36,7 +36,7 @@ fn default_prefix(db: &Db) -> Vec<u8> {
     db.put(b"", b"").expect("put");
     let replica = DbReplica::new(db);
     let all = replica.info(None).expect("info").replicated;
-    let heads = replica.heads(&all, NO_LIMIT).expect("heads");
+    let heads = replica.pin(0).expect("pinned").heads(&all, NO_LIMIT).expect("heads");
     heads.heads.first().expect("one entry").key.clone()
 }
 
@@ -132,20 +132,20 @@ fn play(random: &mut Random, builder: impl Fn() -> Builder, entries: &[Entry]) -
 
 /// The index's sums of random ranges, and of children and splits of them, against those of reading every entry.
 fn check_ranges(random: &mut Random, db: &Db, prefix: &[u8]) {
-    let replica = DbReplica::new(db);
+    let reader = DbReplica::new(db).pin(0).expect("pinned");
     for _ in 0..10 {
         let (mut low, mut high) = (random.key(2_000), random.key(2_000));
         if low > high {
             std::mem::swap(&mut low, &mut high);
         }
         let range = KeyRange { start: [prefix, &low].concat(), end: Some([prefix, &high].concat()) };
-        let read = replica.heads(&range, NO_LIMIT).expect("heads");
+        let read = reader.heads(&range, NO_LIMIT).expect("heads");
         let sum: RangeSum = read.heads.iter().map(sync_proto::Head::sum).sum();
-        let sums = replica.sums(&range, &[]).expect("sums");
+        let sums = reader.sums(&range, &[]).expect("sums");
         assert!(sums.len() == 1 && sums[0].is_same_set(&sum));
 
-        let children = replica.children(&range, Cut::Pieces(8), NO_LIMIT).expect("children");
-        let split = replica.split(&range, 5).expect("split");
+        let children = reader.children(&range, Cut::Pieces(8), NO_LIMIT).expect("children");
+        let split = reader.split(&range, 5).expect("split");
         for pieces in [&children.pieces, &split] {
             assert_eq!(pieces[0].start, range.start);
             assert!(

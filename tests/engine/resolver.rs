@@ -143,7 +143,8 @@ fn a_long_value_is_never_read_from_two_versions_with_one_stamp() {
     maxima.put("k", [5; 300]).expect("put");
     let replica = DbReplica::new(&db);
     let entry = all_of(&replica, &inner_range::<&[u8]>(&maxima, ..)).remove(0);
-    let part = |offset| replica.value(&entry.key, entry.stamp, offset, 150).expect("readable");
+    let reader = replica.pin(0).expect("pinned");
+    let part = |offset| reader.value(&entry.key, entry.stamp, offset, 150).expect("readable");
     let same = |byte| Some(vec![byte; 150]);
     assert_eq!((part(0), part(150)), (same(5), same(5)));
     let older = sync_proto::Stamp { hlc: entry.stamp.hlc - 1, node: STRANGER.node };

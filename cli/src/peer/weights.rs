@@ -1,7 +1,9 @@
 //! The key space of a pair of replicas in cells, for pictures. How many entries the local one has where is known from the
 //! Merkle index where that is cut finely enough, and is counted where it is not.
 
-use sync_proto::{Cut, Difference, KeyRange, Piece, RangeSum, ReadLimit, Replica, ReplicaError};
+use sync_proto::{
+    Cut, Difference, KeyRange, Piece, RangeSum, ReadLimit, Replica, ReplicaError, ReplicaReader,
+};
 use syncline::Db;
 use syncline::replica::DbReplica;
 
@@ -44,29 +46,30 @@ fn weigh(
     cells: u32,
 ) -> Result<Vec<Weight>, ReplicaError> {
     let replicated = replica.info(None)?.replicated;
+    let reader = replica.pin(0)?;
     let ranges = parts.into_iter().map(|part| part.unwrap_or_else(|| replicated.clone()));
     let counted =
-        ranges.map(|range| Ok((replica.sums(&range, &[])?.first().map_or(0, RangeSum::count), range)));
+        ranges.map(|range| Ok((reader.sums(&range, &[])?.first().map_or(0, RangeSum::count), range)));
     let counted = counted.collect::<Result<Vec<_>, ReplicaError>>()?;
     let total = counted.iter().map(|(count, _)| count).sum::<u64>();
     let piece_len = (total / u64::from(cells.saturating_mul(PIECES_PER_CELL).max(1))).max(1);
     let mut weights = Vec::new();
     for (count, range) in counted {
-        weigh_range(replica, range, count, piece_len, &mut weights)?;
+        weigh_range(&*reader, range, count, piece_len, &mut weights)?;
     }
     Ok(weights)
 }
 
 /// Weighs the pieces of a range of `count` entries, each of about `piece_len`.
 fn weigh_range(
-    replica: &dyn Replica,
+    reader: &dyn ReplicaReader,
     range: KeyRange,
     count: u64,
     piece_len: u64,
     weights: &mut Vec<Weight>,
 ) -> Result<(), ReplicaError> {
     let pieces = u32::try_from(count / piece_len).unwrap_or(u32::MAX).max(1);
-    let children = replica.children(&range, Cut::Pieces(pieces), ALL)?.pieces;
+    let children = reader.children(&range, Cut::Pieces(pieces), ALL)?.pieces;
     let ends = children.iter().skip(1).map(|piece| Some(piece.start.clone()));
     let ends: Vec<_> = ends.chain([range.end]).collect();
     for (piece, end) in children.into_iter().zip(ends) {
@@ -76,7 +79,7 @@ fn weigh_range(
         } else {
             // Not cut by fences, so by counting: what was not flushed yet, and the rest beyond the limit.
             let parts = u32::try_from(parts).unwrap_or(u32::MAX);
-            let pieces = replica.split(&KeyRange { start: piece.start, end }, parts)?;
+            let pieces = reader.split(&KeyRange { start: piece.start, end }, parts)?;
             weights.extend(pieces.into_iter().map(weight));
         }
     }

@@ -1,4 +1,4 @@
-//! The store as a replica: `impl sync_proto::Replica`, and nothing else. Written from the trait's documentation; the test is
+//! The store as a replica: `impl sync_proto::Replica` and what it has read, and nothing else. Written from the trait's documentation; the test is
 //! the protocol's own suite.
 //!
 //! Easy to get wrong: every commit of the store is durable when it returns, so answers need not wait for anything.
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use redb::Error;
 use sync_proto::{
     Applied, Children, Cut, Entries, Entry, Fetched, Heads, KeyRange, Origin, Piece, RangeEntries, RangeSum,
-    ReadLimit, Replica, ReplicaError, ReplicaErrorKind, ReplicaInfo, Stamp, ValueWriter,
+    ReadLimit, Replica, ReplicaError, ReplicaErrorKind, ReplicaInfo, ReplicaReader, Stamp, ValueWriter,
 };
 
 use crate::row::Row;
@@ -17,6 +17,13 @@ use crate::store::{Reading, Result, Store};
 /// A store that peers can be repaired against. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct RedbReplica(pub(crate) Arc<Store>);
+
+/// What one session reads of it.
+struct RedbReader {
+    store: Arc<Store>,
+    /// What is compared: the store when the session began to read.
+    then: Reading,
+}
 
 type Answer<T> = std::result::Result<T, ReplicaError>;
 
@@ -62,10 +69,10 @@ impl Room {
     }
 }
 
-impl RedbReplica {
+impl RedbReader {
     fn children_now(&self, range: &KeyRange, cut: Cut, limit: ReadLimit) -> Result<Children> {
-        let reading = self.0.read()?;
-        let level_of = |key: &Vec<u8>| self.0.set.fence_level(key);
+        let reading = &self.then;
+        let level_of = |key: &Vec<u8>| self.store.set.fence_level(key);
         let fences: Vec<_> =
             reading.fences(range)?.into_iter().filter_map(|key| Some((level_of(&key)?, key))).collect();
         let count_at = |level: u8| fences.iter().filter(|(fence, _)| *fence >= level).count();
@@ -84,20 +91,19 @@ impl RedbReplica {
         let more = count < starts.len();
         // A cut that is cut short goes on at its last piece, so it has two at least.
         starts.truncate(count.max(1));
-        Ok(Children { cut: level, pieces: pieces(&reading, range, starts)?, more })
+        Ok(Children { cut: level, pieces: pieces(reading, range, starts)?, more })
     }
 
     fn split_now(&self, range: &KeyRange, pieces: u32) -> Result<Vec<Piece>> {
-        let reading = self.0.read()?;
-        let each = (reading.sum(range)?.count() as usize).div_ceil(pieces.max(1) as usize).max(1);
-        let keys = reading.rows(range)?.map(|row| Ok(row?.entry.key)).step_by(each).skip(1);
+        let each = (self.then.sum(range)?.count() as usize).div_ceil(pieces.max(1) as usize).max(1);
+        let keys = self.then.rows(range)?.map(|row| Ok(row?.entry.key)).step_by(each).skip(1);
         let starts = keys.collect::<Result<Vec<_>>>()?;
-        self::pieces(&reading, range, starts)
+        self::pieces(&self.then, range, starts)
     }
 
     fn heads_now(&self, range: &KeyRange, limit: ReadLimit) -> Result<Heads> {
         let (mut heads, mut room) = (Vec::new(), Room::new(limit));
-        for row in self.0.read()?.rows(range)? {
+        for row in self.then.rows(range)? {
             let row = row?;
             if !room.take(row.entry.key.len()) {
                 return Ok(Heads { heads, next: Some(row.entry.key) });
@@ -108,7 +114,7 @@ impl RedbReplica {
     }
 
     fn entries_now(&self, keys: &[Vec<u8>], limit: ReadLimit) -> Result<Entries> {
-        let reading = self.0.read()?;
+        let reading = self.store.read()?;
         let (mut entries, mut room) = (Vec::new(), Room::new(limit));
         for (answered, key) in keys.iter().enumerate() {
             let Some(row) = reading.row(key)? else { continue };
@@ -122,7 +128,7 @@ impl RedbReplica {
 
     fn entries_in_now(&self, range: &KeyRange, limit: ReadLimit) -> Result<RangeEntries> {
         let (mut entries, mut room) = (Vec::new(), Room::new(limit));
-        for row in self.0.read()?.rows(range)? {
+        for row in self.store.read()?.rows(range)? {
             let row = row?;
             let key = row.entry.key.clone();
             match room.fetch(row) {
@@ -132,7 +138,9 @@ impl RedbReplica {
         }
         Ok(RangeEntries { entries, next: None })
     }
+}
 
+impl RedbReplica {
     fn info_now(&self) -> Result<ReplicaInfo> {
         let reading = self.0.read()?;
         let replicated = replicated();
@@ -168,18 +176,14 @@ fn pieces(reading: &Reading, range: &KeyRange, starts: Vec<Vec<u8>>) -> Result<V
     starts.zip(ends).map(sum_of).collect()
 }
 
-impl Replica for RedbReplica {
-    fn info(&self, _: Option<u64>) -> Answer<ReplicaInfo> {
-        told(self.info_now())
-    }
-
+impl ReplicaReader for RedbReader {
     fn children(&self, range: &KeyRange, cut: Cut, limit: ReadLimit) -> Answer<Children> {
         told(self.children_now(range, cut, limit))
     }
 
     fn sums(&self, range: &KeyRange, bounds: &[Vec<u8>]) -> Answer<Vec<RangeSum>> {
-        let pieces = || pieces(&self.0.read()?, range, bounds.to_vec());
-        told(pieces()).map(|pieces| pieces.into_iter().map(|piece| piece.sum).collect())
+        told(pieces(&self.then, range, bounds.to_vec()))
+            .map(|pieces| pieces.into_iter().map(|piece| piece.sum).collect())
     }
 
     fn split(&self, range: &KeyRange, pieces: u32) -> Answer<Vec<Piece>> {
@@ -199,10 +203,16 @@ impl Replica for RedbReplica {
     }
 
     fn value(&self, key: &[u8], stamp: Stamp, offset: u64, len: u32) -> Answer<Option<Vec<u8>>> {
-        let row = told(self.0.read().and_then(|reading| reading.row(key)))?;
+        let row = told(self.store.read().and_then(|reading| reading.row(key)))?;
         let current = row.filter(|row| row.entry.stamp == stamp);
         let part = |row: Row| row.entry.value.into_iter().skip(offset as usize).take(len as usize).collect();
         Ok(current.map(part))
+    }
+}
+
+impl Replica for RedbReplica {
+    fn info(&self, _: Option<u64>) -> Answer<ReplicaInfo> {
+        told(self.info_now())
     }
 
     fn apply(&self, entries: Vec<Entry>, _: Origin) -> Answer<Applied> {
@@ -213,6 +223,11 @@ impl Replica for RedbReplica {
             ));
         }
         told(self.0.apply(entries))
+    }
+
+    fn pin(&self, _: u64) -> Answer<Box<dyn ReplicaReader>> {
+        let (store, then) = (self.0.clone(), told(self.0.read())?);
+        Ok(Box::new(RedbReader { store, then }))
     }
 
     fn begin_value(&self, entry: Entry, len: u64, origin: Origin) -> Answer<Box<dyn ValueWriter>> {

@@ -12,7 +12,7 @@ use super::subject::EntryHasher;
 use crate::error::{ReplicaError, ReplicaErrorKind};
 use crate::replica::{
     Applied, Children, Cut, Entries, Fetched, Heads, Origin, Piece, RangeEntries, ReadLimit, Replica,
-    ReplicaInfo, ValueWriter,
+    ReplicaInfo, ReplicaReader, ValueWriter,
 };
 use crate::types::{Entry, KeyRange, Kind, RangeSum, Stamp};
 
@@ -101,13 +101,17 @@ impl Room {
     }
 }
 
-impl Replica for Model {
-    fn info(&self, _: Option<u64>) -> Result<ReplicaInfo, ReplicaError> {
-        Ok(ReplicaInfo { root: self.lock().sum(&self.info.replicated), ..ReplicaInfo::clone(&self.info) })
-    }
+/// What one session reads of it.
+struct ModelReader {
+    /// What is compared.
+    then: Expected,
+    /// What is sent.
+    now: Model,
+}
 
+impl ReplicaReader for ModelReader {
     fn children(&self, range: &KeyRange, cut: Cut, limit: ReadLimit) -> Result<Children, ReplicaError> {
-        let held = self.lock();
+        let held = &self.then;
         let inner = held.within(range).map(|held| &held.entry.key).filter(|key| **key != range.start);
         let fences: Vec<_> = inner.filter_map(|key| Some((key, Model::fence_level(key)?))).collect();
         let count_at = |level: u8| fences.iter().filter(|(_, fence)| *fence >= level).count();
@@ -127,23 +131,23 @@ impl Replica for Model {
         // A cut that is cut short goes on at its last piece, so it has two at least.
         starts.truncate(count.max(1));
         let starts = std::iter::once(&range.start).chain(starts);
-        Ok(Children { cut: level, pieces: pieces(&held, range, starts), more })
+        Ok(Children { cut: level, pieces: pieces(held, range, starts), more })
     }
 
     fn sums(&self, range: &KeyRange, bounds: &[Vec<u8>]) -> Result<Vec<RangeSum>, ReplicaError> {
-        let pieces = pieces(&self.lock(), range, std::iter::once(&range.start).chain(bounds));
+        let pieces = pieces(&self.then, range, std::iter::once(&range.start).chain(bounds));
         Ok(pieces.into_iter().map(|piece| piece.sum).collect())
     }
 
     fn split(&self, range: &KeyRange, pieces: u32) -> Result<Vec<Piece>, ReplicaError> {
-        let held = self.lock();
+        let held = &self.then;
         let each = held.within(range).count().div_ceil(pieces.max(1) as usize).max(1);
         let starts = held.within(range).map(|held| &held.entry.key).step_by(each).skip(1);
-        Ok(self::pieces(&held, range, std::iter::once(&range.start).chain(starts)))
+        Ok(self::pieces(held, range, std::iter::once(&range.start).chain(starts)))
     }
 
     fn heads(&self, range: &KeyRange, limit: ReadLimit) -> Result<Heads, ReplicaError> {
-        let held = self.lock();
+        let held = &self.then;
         let (mut heads, mut room) = (Vec::new(), Room::new(limit));
         for held in held.within(range) {
             if !room.take(held.entry.key.len()) {
@@ -155,7 +159,7 @@ impl Replica for Model {
     }
 
     fn entries(&self, keys: &[Vec<u8>], limit: ReadLimit) -> Result<Entries, ReplicaError> {
-        let held = self.lock();
+        let held = self.now.lock();
         let (mut entries, mut room) = (Vec::new(), Room::new(limit));
         for (answered, key) in keys.iter().enumerate() {
             let Some(held) = held.get(key) else { continue };
@@ -168,7 +172,7 @@ impl Replica for Model {
     }
 
     fn entries_in(&self, range: &KeyRange, limit: ReadLimit) -> Result<RangeEntries, ReplicaError> {
-        let held = self.lock();
+        let held = self.now.lock();
         let (mut entries, mut room) = (Vec::new(), Room::new(limit));
         for held in held.within(range) {
             match room.fetch(held) {
@@ -186,10 +190,16 @@ impl Replica for Model {
         offset: u64,
         len: u32,
     ) -> Result<Option<Vec<u8>>, ReplicaError> {
-        let held = self.lock();
+        let held = self.now.lock();
         let current = held.get(key).filter(|held| held.entry.stamp == stamp);
         Ok(current
             .map(|held| held.entry.value.iter().skip(offset as usize).take(len as usize).copied().collect()))
+    }
+}
+
+impl Replica for Model {
+    fn info(&self, _: Option<u64>) -> Result<ReplicaInfo, ReplicaError> {
+        Ok(ReplicaInfo { root: self.lock().sum(&self.info.replicated), ..ReplicaInfo::clone(&self.info) })
     }
 
     fn apply(&self, entries: Vec<Entry>, _: Origin) -> Result<Applied, ReplicaError> {
@@ -204,6 +214,10 @@ impl Replica for Model {
 
     fn begin_value(&self, entry: Entry, len: u64, _: Origin) -> Result<Box<dyn ValueWriter>, ReplicaError> {
         Ok(Box::new(Writer { model: self.clone(), entry, len }))
+    }
+
+    fn pin(&self, _: u64) -> Result<Box<dyn ReplicaReader>, ReplicaError> {
+        Ok(Box::new(ModelReader { then: self.held(), now: self.clone() }))
     }
 
     fn persist(&self) -> Result<(), ReplicaError> {

@@ -5,7 +5,7 @@
 use super::expected::{Expected, Held};
 use super::random::Random;
 use super::rule::{Checked, Rule, answer, short};
-use crate::replica::{Children, Cut, Fetched, Piece, ReadLimit, Replica};
+use crate::replica::{Children, Cut, Fetched, Piece, ReadLimit, Replica, ReplicaReader};
 use crate::types::{Entry, KeyRange, Kind, RangeSum, Stamp};
 
 /// More than any test holds.
@@ -13,7 +13,7 @@ const UNLIMITED: ReadLimit = ReadLimit { count: 1 << 20, bytes: 1 << 30 };
 
 /// A range of a replica, and what it should say of it.
 pub(super) struct Reads<'a> {
-    pub(super) replica: &'a dyn Replica,
+    pub(super) reader: &'a dyn ReplicaReader,
     pub(super) expected: &'a Expected,
     pub(super) range: KeyRange,
 }
@@ -21,10 +21,20 @@ pub(super) struct Reads<'a> {
 impl Reads<'_> {
     /// Asks everything that can be asked of the range.
     pub(super) fn check(&self, random: &mut Random) -> Checked {
+        self.check_compared(random)?;
+        self.check_sent(random)
+    }
+
+    /// Asks everything that sessions compare.
+    pub(super) fn check_compared(&self, random: &mut Random) -> Checked {
         self.children(random)?;
         self.sums(random)?;
         self.split(random)?;
-        self.heads(random)?;
+        self.heads(random)
+    }
+
+    /// Asks everything that sessions send.
+    pub(super) fn check_sent(&self, random: &mut Random) -> Checked {
         self.entries(random)?;
         self.entries_in(random)?;
         self.values(random)
@@ -84,7 +94,7 @@ impl Reads<'_> {
     }
 
     fn children_of(&self, range: &KeyRange, cut: Cut, limit: ReadLimit) -> Checked<Children> {
-        let children = answer("children", self.replica.children(range, cut, limit))?;
+        let children = answer("children", self.reader.children(range, cut, limit))?;
         self.covers(Rule::ChildrenCover, range, &children.pieces)?;
         self.add_up(Rule::ChildrenSum, range, &children.pieces)?;
         Ok(children)
@@ -115,7 +125,7 @@ impl Reads<'_> {
         bounds.retain(|bound| *bound > self.range.start && self.range.contains(bound));
         bounds.sort();
         bounds.dedup();
-        let sums = answer("sums", self.replica.sums(&self.range, &bounds))?;
+        let sums = answer("sums", self.reader.sums(&self.range, &bounds))?;
         Rule::Sums.same("the number of sums", &sums.len(), &(bounds.len() + 1))?;
         let starts = [self.range.start.clone()].into_iter().chain(bounds);
         let pieces: Vec<Piece> = starts.zip(sums).map(|(start, sum)| Piece { start, sum }).collect();
@@ -124,7 +134,7 @@ impl Reads<'_> {
 
     fn split(&self, random: &mut Random) -> Checked {
         let asked = random.one_of([2, 3, 16, 256]);
-        let pieces = answer("split", self.replica.split(&self.range, asked))?;
+        let pieces = answer("split", self.reader.split(&self.range, asked))?;
         self.covers(Rule::SplitCovers, &self.range, &pieces)?;
         self.add_up(Rule::SplitCovers, &self.range, &pieces)?;
         let count = self.held().count();
@@ -141,7 +151,7 @@ impl Reads<'_> {
         let limit = random_limit(random);
         let mut range = self.range.clone();
         loop {
-            let answer = answer("heads", self.replica.heads(&range, limit))?;
+            let answer = answer("heads", self.reader.heads(&range, limit))?;
             let (count, next) = (answer.heads.len(), answer.next);
             self.is_continued(Rule::Heads, &range, count, next.as_ref())?;
             for (head, held) in answer.heads.iter().zip(self.expected.within(&range)) {
@@ -175,7 +185,7 @@ impl Reads<'_> {
         keys.dedup();
         let mut keys = keys.as_slice();
         while !keys.is_empty() {
-            let answer = answer("entries", self.replica.entries(keys, limit))?;
+            let answer = answer("entries", self.reader.entries(keys, limit))?;
             let answered = keys.get(..answer.answered).filter(|answered| !answered.is_empty());
             let Some(answered) = answered else {
                 let detail = format!("{} of {} keys are answered", answer.answered, keys.len());
@@ -192,7 +202,7 @@ impl Reads<'_> {
         let limit = random_limit(random);
         let mut range = self.range.clone();
         loop {
-            let answer = answer("entries of a range", self.replica.entries_in(&range, limit))?;
+            let answer = answer("entries of a range", self.reader.entries_in(&range, limit))?;
             let count = answer.entries.len();
             self.is_continued(Rule::EntriesIn, &range, count, answer.next.as_ref())?;
             are_fetched(Rule::EntriesIn, &answer.entries, self.expected.within(&range).take(count), limit)?;
@@ -211,7 +221,7 @@ impl Reads<'_> {
             return Ok(());
         };
         let part =
-            |key: &[u8], stamp, offset, len| answer("value", self.replica.value(key, stamp, offset, len));
+            |key: &[u8], stamp, offset, len| answer("value", self.reader.value(key, stamp, offset, len));
         let len = random.one_of([1, 7, 100, 1 << 20]).max(value.len() as u32 / 64);
         let mut seen = Vec::new();
         while seen.len() < value.len() {

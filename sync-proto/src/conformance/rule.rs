@@ -53,6 +53,7 @@ rules! {
     AbandonedValue: "a value that is not committed leaves nothing behind",
     Reopened: "a store that is opened again holds and sums up what it did, and says that it was opened again",
     Table: "an empty table of members has the checksum 0, and where that is 0 anybody may meet",
+    Pin: "all that one reader compares is as of when it was pinned, and what it sends is as of now",
     Cut: "at a cut, all answers leave out what ended before it and nothing else",
     SessionEnds: "a session between two stores of a set completes on both sides",
     SessionConverges: "after a session both hold the merge of what each held",

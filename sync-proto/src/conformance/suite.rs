@@ -73,10 +73,26 @@ fn alone<S: Subject>(mut trial: Trial<S>, random: &mut Random) -> Checked {
     for _ in 0..3 {
         fill(&mut trial, random)?;
         trial.overtake(random)?;
+        pinned(&mut trial, random)?;
         trial = trial.reopen()?;
         trial.check_reads(random)?;
     }
     Ok(())
+}
+
+/// A reader between whose pinning and reading there are changes.
+fn pinned<S: Subject>(trial: &mut Trial<S>, random: &mut Random) -> Checked {
+    let (reader, before) = (trial.reader()?, trial.expected.clone());
+    for _ in 0..random.below(20) {
+        trial.change(random)?;
+    }
+    let range = random.range(&trial.expected, &trial.info.replicated);
+    let fresh = trial.reader()?;
+    Reads { reader: &*fresh, expected: &trial.expected, range: range.clone() }.check(random)?;
+    let reads = |expected| Reads { reader: &*reader, expected, range: range.clone() };
+    let as_of = |broken: Broken| Rule::Pin.broken(broken.detail);
+    reads(&before).check_compared(random).map_err(as_of)?;
+    reads(&trial.expected).check_sent(random).map_err(as_of)
 }
 
 /// Every field counts, and two entries cannot swap a field unseen.
@@ -135,16 +151,16 @@ fn at_cut<S: Subject>(mut trial: Trial<S>, random: &mut Random) -> Checked {
     }
     trial.check_reads(random)?;
     let cut = EPOCH + LATER / 2;
-    let at_cut = trial.replica().at_cut(cut);
-    let expected = match at_cut {
-        Some(_) => trial.expected.at_cut(cut),
-        None => trial.expected.clone(),
-    };
-    let replica = at_cut.as_deref().unwrap_or(trial.replica());
     let info = answer("info", trial.replica().info(Some(cut)))?;
+    // A store without a horizon has no cut.
+    let expected = match info.root.is_same_set(&answer("info", trial.replica().info(None))?.root) {
+        true => trial.expected.clone(),
+        false => trial.expected.at_cut(cut),
+    };
     Rule::Cut.same_sum("the root", &info.root, &expected.sum(&info.replicated))?;
+    let reader = answer("pin", trial.replica().pin(cut))?;
     let range = random.range(&expected, &info.replicated);
-    let seen = Reads { replica, expected: &expected, range }.check(random);
+    let seen = Reads { reader: &*reader, expected: &expected, range }.check(random);
     seen.map_err(|broken| Rule::Cut.broken(broken.detail))?;
     trial.check_root()
 }

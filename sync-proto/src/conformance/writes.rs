@@ -8,7 +8,7 @@ use super::random::Random;
 use super::reads::{Reads, check_root};
 use super::rule::{Checked, Rule, answer, short};
 use super::subject::{EntryHasher, Subject};
-use crate::replica::{Applied, Fetched, Origin, ReadLimit, Replica, ReplicaInfo};
+use crate::replica::{Applied, Fetched, Origin, ReadLimit, Replica, ReplicaInfo, ReplicaReader};
 use crate::types::{Entry, Kind, Stamp};
 
 /// A peer that the entries come from.
@@ -110,7 +110,7 @@ impl<S: Subject> Trial<S> {
     }
 
     fn entry(&self, key: &[u8]) -> Checked<Option<Entry>> {
-        let found = answer("entries", self.replica().entries(&[key.to_vec()], ONE))?;
+        let found = answer("entries", self.reader()?.entries(&[key.to_vec()], ONE))?;
         Ok(found.entries.into_iter().next().map(|fetched| match fetched {
             Fetched::Whole(entry) | Fetched::Large { entry, .. } => entry,
         }))
@@ -214,7 +214,12 @@ impl<S: Subject> Trial<S> {
     pub(super) fn check_reads(&self, random: &mut Random) -> Checked {
         self.check_root()?;
         let range = random.range(&self.expected, &self.info.replicated);
-        Reads { replica: self.replica(), expected: &self.expected, range }.check(random)
+        Reads { reader: &*self.reader()?, expected: &self.expected, range }.check(random)
+    }
+
+    /// What a session reads that begins now.
+    pub(super) fn reader(&self) -> Checked<Box<dyn ReplicaReader>> {
+        answer("pin", self.replica().pin(0))
     }
 
     /// What the store's user sees.

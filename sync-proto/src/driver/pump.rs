@@ -7,7 +7,9 @@
 use std::time::Duration;
 
 use crate::error::{ReplicaError, ReplicaErrorKind};
-use crate::replica::{ApplyRequest, ReadAnswer, ReadRequest, Replica, ValueWriter, serve_read};
+use crate::replica::{
+    ApplyRequest, ReadAnswer, ReadRequest, Replica, ReplicaReader, ValueWriter, serve_read,
+};
 use crate::rights::Rights;
 use crate::session::{Answer, Input, Outcome, Output, Progress, Session};
 
@@ -16,8 +18,10 @@ pub struct Pump {
     session: Session,
     rights: Rights,
     writer: Option<Box<dyn ValueWriter>>,
-    /// The replica at the cut of the session, once that is settled.
-    at_cut: Option<Box<dyn Replica>>,
+    /// What the session and its peer leave out, in clock units.
+    cut: u64,
+    /// What is read of the replica's entries, since some of them were.
+    pinned: Option<Box<dyn ReplicaReader>>,
     /// Whether something was read since the last frame that need not be durable yet.
     has_read: bool,
 }
@@ -43,7 +47,7 @@ impl Pump {
 
     /// For a session that has just begun, with a peer that may do no more than `rights` say.
     pub fn with_rights(session: Session, rights: Rights) -> Pump {
-        Pump { session, rights, writer: None, at_cut: None, has_read: false }
+        Pump { session, rights, writer: None, cut: 0, pinned: None, has_read: false }
     }
 
     /// Hands an input to the session: a frame when [`Step::Receive`] asked for one, or that the connection ended, or
@@ -80,6 +84,10 @@ impl Pump {
                     self.writer = None;
                     return Step::Ended(outcome);
                 }
+                Some(Output::Unpin) => {
+                    self.pinned = None;
+                    continue;
+                }
                 Some(Output::Read(request)) => self.read(replica, request).map(Answer::Read),
                 Some(Output::Apply(request)) => self.apply(replica, request),
                 Some(Output::Persist) => {
@@ -105,15 +113,20 @@ impl Pump {
                 ReadRequest::Meet { peer, table: None, closes: false }
             }
             ReadRequest::Complete { .. } if !self.rights.write => return Ok(ReadAnswer::Completed),
+            ReadRequest::Info { horizon } => ReadRequest::Info { horizon: horizon.max(Some(self.cut)) },
             request => request,
         };
-        // All others are durable as they are.
-        use ReadRequest as R;
-        self.has_read |= !matches!(request, R::Info { .. } | R::Table | R::Meet { .. } | R::Complete { .. });
-        let mut answer = serve_read(self.at_cut.as_deref().unwrap_or(replica), request)?;
+        // What is told of itself is durable; what is compared as of one moment was made so before the first frame about it.
+        let is_sent = matches!(
+            request,
+            ReadRequest::Entries { .. } | ReadRequest::EntriesIn { .. } | ReadRequest::Value { .. }
+        );
+        self.has_read |= is_sent || request.reads_entries() && self.pinned.is_none();
+        let (pinned, cut) = (&mut self.pinned, self.cut);
+        let mut answer = serve_read(replica, || reader(pinned, replica, cut), request)?;
         match &mut answer {
             ReadAnswer::Info(info) => info.read_only |= !self.rights.write,
-            ReadAnswer::Met(meeting) => self.at_cut = replica.at_cut(meeting.cut),
+            ReadAnswer::Met(meeting) => (self.cut, self.pinned) = (meeting.cut, None),
             _ => {}
         }
         Ok(answer)
@@ -140,6 +153,18 @@ impl Pump {
         }
         Ok(Answer::Finished)
     }
+}
+
+/// What is pinned, or is from now on.
+fn reader<'a>(
+    pinned: &'a mut Option<Box<dyn ReplicaReader>>,
+    replica: &dyn Replica,
+    cut: u64,
+) -> Result<&'a dyn ReplicaReader, ReplicaError> {
+    Ok(match pinned {
+        Some(reader) => &**reader,
+        none => &**none.insert(replica.pin(cut)?),
+    })
 }
 
 fn denied(right: &str) -> ReplicaError {

@@ -4,6 +4,7 @@
 //! with the initiator, by the same keys. And a flight always has room for one range, or nothing would ever move on.
 
 use super::backlog::{self, Aside};
+use super::io::Output;
 use super::machine::{Role, Session, State};
 use super::walk::Walking;
 use crate::error::AbortReason;
@@ -89,6 +90,9 @@ impl Session {
         }
         if self.reopened_to.is_none() {
             self.reopened_idle = self.is_idle();
+            if self.reopened_idle {
+                self.outputs.push_back(Output::Unpin);
+            }
         }
         let Some(aside) = self.backlog.pop() else { return };
         self.reopened_to = Some(aside.range.end.clone());

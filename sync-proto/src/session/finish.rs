@@ -147,6 +147,7 @@ impl Session {
 
     fn ask_root(&mut self) {
         self.state = State::Closing(Closing::Root);
+        self.outputs.push_back(Output::Unpin);
         let request = if self.terms.filtered {
             ReadRequest::Sums { range: self.terms.scope.clone(), bounds: Vec::new() }
         } else {

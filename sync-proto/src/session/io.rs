@@ -36,8 +36,11 @@ pub enum Answer {
 /// What a session wants done.
 #[derive(Debug)]
 pub enum Output {
-    /// Ask the replica ([`crate::serve_read`]) and answer.
+    /// Ask the replica ([`crate::serve_read`]) and answer. Before the first read of entries it is pinned
+    /// ([`crate::Replica::pin`]).
     Read(ReadRequest),
+    /// Let go of the moment at which the replica is compared: the next read of entries pins it anew. Has no answer.
+    Unpin,
     /// Change the replica and answer.
     Apply(ApplyRequest),
     /// Make everything that the replica holds or applied durable, and answer.

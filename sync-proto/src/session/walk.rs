@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::align::{self, Align, Bound, Group};
 use super::backlog::Aside;
+use super::io::Output;
 use super::keys::KeyList;
 use super::list::Reading;
 use super::machine::{Session, Waiting};
@@ -488,6 +489,9 @@ impl Session {
                 };
                 if self.initiates() || !self.terms.scope.covers(range) || !follows {
                     return Err(AbortReason::Protocol("a range out of place"));
+                }
+                if self.heard.reopened_to.is_none() && self.sent.len() == 0 {
+                    self.outputs.push_back(Output::Unpin);
                 }
                 self.heard.reopened_to = Some(range.end.clone());
                 (range.clone(), 0, 0)

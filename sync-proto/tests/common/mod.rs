@@ -16,7 +16,7 @@ use sync_proto::driver::{Pump, Step};
 use sync_proto::{
     Applied, Children, Cut, Entries, Entry, Fetched, Fingerprint, Head, Heads, Input, KeyRange, Kind,
     Options, Origin, Outcome, Piece, RangeEntries, RangeSum, ReadLimit, Replica, ReplicaError,
-    ReplicaErrorKind, ReplicaInfo, Session, Stamp, ValueWriter,
+    ReplicaErrorKind, ReplicaInfo, ReplicaReader, Session, Stamp, ValueWriter,
 };
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
@@ -263,25 +263,7 @@ fn fetched_len(held: &Held, limit: ReadLimit) -> usize {
         + if value_len > limit.bytes as usize { 0 } else { value_len }
 }
 
-impl Replica for Model {
-    fn info(&self, horizon: Option<u64>) -> Result<ReplicaInfo, ReplicaError> {
-        let state = self.call()?;
-        let _ = horizon;
-        Ok(ReplicaInfo {
-            set_id: self.config.set_id,
-            hash_check: self.config.hash_check,
-            node: self.config.node,
-            opens: 3,
-            durable_seqno: 1_234_567,
-            horizon: self.config.horizon,
-            root: sum(&state.entries, &replicated()),
-            replicated: replicated(),
-            members_checksum: 0,
-            keyspaces_checksum: 0x99aa_bbcc_ddee_ff00,
-            read_only: self.config.read_only,
-        })
-    }
-
+impl ReplicaReader for Model {
     fn children(&self, range: &KeyRange, cut: Cut, limit: ReadLimit) -> Result<Children, ReplicaError> {
         let state = self.show()?;
         let mut counts = [0u64; 65];
@@ -389,6 +371,26 @@ impl Replica for Model {
             value[start..(start + len as usize).min(value.len())].to_vec()
         }))
     }
+}
+
+impl Replica for Model {
+    fn info(&self, horizon: Option<u64>) -> Result<ReplicaInfo, ReplicaError> {
+        let state = self.call()?;
+        let _ = horizon;
+        Ok(ReplicaInfo {
+            set_id: self.config.set_id,
+            hash_check: self.config.hash_check,
+            node: self.config.node,
+            opens: 3,
+            durable_seqno: 1_234_567,
+            horizon: self.config.horizon,
+            root: sum(&state.entries, &replicated()),
+            replicated: replicated(),
+            members_checksum: 0,
+            keyspaces_checksum: 0x99aa_bbcc_ddee_ff00,
+            read_only: self.config.read_only,
+        })
+    }
 
     fn apply(&self, entries: Vec<Entry>, _: Origin) -> Result<Applied, ReplicaError> {
         let mut state = self.call()?;
@@ -415,6 +417,59 @@ impl Replica for Model {
         (state.dirty, state.is_shown) = (false, false);
         state.persists += 1;
         Ok(())
+    }
+
+    fn pin(&self, _: u64) -> Result<Box<dyn ReplicaReader>, ReplicaError> {
+        drop(self.show()?);
+        let mut then = self.fork();
+        then.config.fails_at = u64::MAX;
+        Ok(Box::new(Pinned { then, now: self.clone() }))
+    }
+}
+
+/// A model that is compared as of one moment.
+struct Pinned {
+    then: Model,
+    now: Model,
+}
+
+impl ReplicaReader for Pinned {
+    fn children(&self, range: &KeyRange, cut: Cut, limit: ReadLimit) -> Result<Children, ReplicaError> {
+        drop(self.now.call()?);
+        self.then.children(range, cut, limit)
+    }
+
+    fn sums(&self, range: &KeyRange, bounds: &[Vec<u8>]) -> Result<Vec<RangeSum>, ReplicaError> {
+        drop(self.now.call()?);
+        self.then.sums(range, bounds)
+    }
+
+    fn split(&self, range: &KeyRange, pieces: u32) -> Result<Vec<Piece>, ReplicaError> {
+        drop(self.now.call()?);
+        self.then.split(range, pieces)
+    }
+
+    fn heads(&self, range: &KeyRange, limit: ReadLimit) -> Result<Heads, ReplicaError> {
+        drop(self.now.call()?);
+        self.then.heads(range, limit)
+    }
+
+    fn entries(&self, keys: &[Vec<u8>], limit: ReadLimit) -> Result<Entries, ReplicaError> {
+        self.now.entries(keys, limit)
+    }
+
+    fn entries_in(&self, range: &KeyRange, limit: ReadLimit) -> Result<RangeEntries, ReplicaError> {
+        self.now.entries_in(range, limit)
+    }
+
+    fn value(
+        &self,
+        key: &[u8],
+        stamp: Stamp,
+        offset: u64,
+        len: u32,
+    ) -> Result<Option<Vec<u8>>, ReplicaError> {
+        self.now.value(key, stamp, offset, len)
     }
 }
 

@@ -13,5 +13,5 @@ mod pair;
 mod sim;
 mod witness;
 
-pub use pair::session;
+pub use pair::{session, session_with};
 pub use sim::{Faults, Sim};

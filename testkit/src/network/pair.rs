@@ -11,20 +11,31 @@ use sync_proto::{Input, Options, Outcome, Replica, Session};
 
 /// Runs one session; the connection is lost after `frames` frames, if that is reached.
 pub fn session(replicas: [&dyn Replica; 2], nonce: u64, frames: u64) -> [Outcome; 2] {
+    session_with(replicas, nonce, |sent| sent <= frames)
+}
+
+/// Runs one session; `passes` hears of every frame by its number, from 1, before it arrives, and the connection is lost at
+/// the first for which it returns `false`.
+pub fn session_with(
+    replicas: [&dyn Replica; 2],
+    nonce: u64,
+    mut passes: impl FnMut(u64) -> bool,
+) -> [Outcome; 2] {
     let mut pumps = [
         Pump::new(Session::initiator(Options::new(nonce), Duration::ZERO)),
         Pump::new(Session::responder(Options::new(!nonce), Duration::ZERO)),
     ];
     let mut wires = [VecDeque::new(), VecDeque::new()];
     let mut outcomes = [None, None];
-    let mut sent = 0;
+    let (mut sent, mut is_lost) = (0, false);
     loop {
         for side in 0..2 {
             while outcomes[side].is_none() {
                 match pumps[side].step(replicas[side], Duration::ZERO) {
                     Step::Send(frame) => {
                         sent += 1;
-                        if sent <= frames {
+                        is_lost = is_lost || !passes(sent);
+                        if !is_lost {
                             wires[1 - side].push_back(frame);
                         }
                     }
@@ -32,7 +43,7 @@ pub fn session(replicas: [&dyn Replica; 2], nonce: u64, frames: u64) -> [Outcome
                     Step::Ended(outcome) => outcomes[side] = Some(*outcome),
                     Step::Receive => match wires[side].pop_front() {
                         Some(frame) => pumps[side].handle(Input::Frame(frame), Duration::ZERO),
-                        None if sent > frames || outcomes[1 - side].is_some() => {
+                        None if is_lost || outcomes[1 - side].is_some() => {
                             pumps[side].handle(Input::Closed, Duration::ZERO)
                         }
                         None => break,
