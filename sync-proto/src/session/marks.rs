@@ -1,8 +1,8 @@
 //! [`Marks`]: the pieces of a range as one pass has seen them, 16 bytes each, so that those that differ can be told from
 //! the others, and found again, without keeping where each begins.
 //!
-//! Easy to get wrong: writes go on. What a piece summed up to is as of the pass, and where it lies is found by counting
-//! within its group, from both ends, by what the pieces add up to; where that does not tell, the range is cut.
+//! Easy to get wrong: where a piece lies is found by counting within its group, in a second pass over that. Both passes are
+//! of one moment ([`Replica::pin`](crate::Replica::pin)), so they see the same pieces.
 
 use super::keys::KeyList;
 use super::parts::Parts;

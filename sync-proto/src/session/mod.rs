@@ -26,7 +26,6 @@
 //! Easy to get wrong: at most one request to the replica is open at a time, and the next frame is handed in only when
 //! [`Session::poll_output`] has nothing more to say. Both keep memory and order simple.
 
-mod again;
 mod align;
 mod aside;
 mod backlog;

@@ -17,7 +17,6 @@
 
 use std::sync::Arc;
 
-use super::again::find_again;
 use super::guess;
 use super::machine::Session;
 use super::marks::Marks;
@@ -500,22 +499,25 @@ impl Locating {
         self.pieces.extend(pieces);
     }
 
-    /// Takes the chosen pieces of the group that was read. `false` if it cannot be told which they are.
+    /// Takes the chosen pieces of the group that was read. `false` if they are not those of the pass, which only a replica
+    /// that is not as of one moment makes of them, or one that was pinned anew.
     fn take_group(&mut self) -> bool {
         let Chosen { marks, numbers, .. } = &*self.chosen;
         let of_group = marks.pieces_of(self.group);
         let (pieces, _) = (std::mem::take(&mut self.pieces), std::mem::take(&mut self.pieces_len));
-        let is_chosen = |number: u32| numbers.binary_search(&number).is_ok();
-        let recorded: Vec<(Fingerprint, bool)> =
-            of_group.clone().map(|number| (marks.sum_of(&[number]), is_chosen(number))).collect();
-        let read: Vec<Fingerprint> = pieces.iter().map(|piece| piece.sum.fingerprint).collect();
-        let Some(taken) = find_again(&recorded, &read) else { return false };
-        for (index, (piece, _)) in pieces.iter().zip(taken).enumerate().filter(|(_, (_, taken))| *taken) {
+        let sums = of_group.clone().map(|number| marks.sum_of(&[number]));
+        if !sums.eq(pieces.iter().map(|piece| piece.sum.fingerprint)) {
+            return false;
+        }
+        let last = numbers.partition_point(|number| *number < of_group.end);
+        for number in numbers.get(self.next..last).unwrap_or_default() {
+            let index = (number - of_group.start) as usize;
+            let Some(piece) = pieces.get(index) else { return false };
             let end = pieces.get(index + 1).map(|piece| piece.start.as_slice());
             self.parts.push(&piece.start, end.or(self.rest.end.as_deref()));
             self.entry_count = self.entry_count.saturating_add(piece.sum.count());
         }
-        self.next = numbers.partition_point(|number| *number < of_group.end);
+        self.next = last;
         true
     }
 }
