@@ -22,7 +22,8 @@ impl DbReplica {
     /// are all that a replica has of it that ends after `cut`, the higher of the two stores' horizons (clock part), and what
     /// was left of it and is news to the replica. The store takes `cut` for its own horizon. What is large can be healed in
     /// parts, each at a cut of its own: the replica's horizon may rise meanwhile, so it has to be read after the entries (or
-    /// after what they are read from was pinned), never before, or what was deleted comes back. The
+    /// after the snapshot that they are read from was taken, which [`Replica::pin`](sync_proto::Replica::pin) is not: what it
+    /// sends is current), never before, or what was deleted comes back. The
     /// keys of entries whose stamps lie too far ahead stay unknown.
     ///
     /// # Errors
