@@ -61,7 +61,8 @@ pub enum Error {
         /// The store's folder.
         path: PathBuf,
     },
-    /// There is no store in this folder. Create one with `init` or by opening with `create(true)`.
+    /// There is no store in this folder. Create one by [`Builder::create`](crate::Builder::create) or
+    /// [`Builder::open_or_create`](crate::Builder::open_or_create).
     #[error("{} holds no store", path.display())]
     NotFound {
         /// The folder that was looked at.
@@ -117,8 +118,9 @@ pub enum Error {
     /// The store was opened read-only.
     #[error("the store is open read-only")]
     ReadOnly,
-    /// Two replicas chose different resolvers for this keyspace name. Drop one of the two keyspaces.
-    #[error("keyspace {name:?} exists with resolvers {resolvers:?}; drop all but one")]
+    /// This keyspace name was taken with other resolvers, or, by different replicas, with several: each is a keyspace of its
+    /// own. Say which one is meant: [`Db::keyspace_with`](crate::Db::keyspace_with).
+    #[error("keyspace {name:?} exists with resolvers {resolvers:?}; say which one is meant")]
     Ambiguous {
         /// The keyspace's name.
         name: String,

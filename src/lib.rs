@@ -43,7 +43,7 @@ pub use error::{Error, Result};
 pub use maintenance::CompactProgress;
 pub use manifest::{ReplicaSet, SET_KEY_LEN};
 pub use recovery::{Checkpoint, CheckpointProgress, RecoveryReport};
-pub use resolver::Resolver;
+pub use resolver::{LAST_WRITER_WINS, Resolver};
 pub use store::{Durability, Environment};
 pub use types::{
     Compression, Counts, EntryHash, Epoch, Fingerprint, Key, KeyRange, Kind, Location, NodeId, RangeSum,

@@ -44,6 +44,8 @@ struct Inner {
     recovery: RecoveryReport,
     default_name: Arc<str>,
     default_prefix: Prefix,
+    /// The node id that it was opened with.
+    node: NodeId,
 }
 
 impl Drop for Inner {
@@ -87,10 +89,10 @@ impl Db {
             gc::remove_orphans(&store)?;
         }
         let maintenance = Arc::new(Maintenance::new(store.clone()));
-        let default_prefix = default_prefix(&store.measure.hasher);
+        let (default_prefix, node) = (default_prefix(&store.measure.hasher), store.identity().node);
         let recovery = opened.report;
         let (default_name, threads) = (DEFAULT_KEYSPACE.into(), Mutex::default());
-        let inner = Inner { store, maintenance, threads, recovery, default_name, default_prefix };
+        let inner = Inner { store, maintenance, threads, recovery, default_name, default_prefix, node };
         let db = Db { inner: Arc::new(inner) };
         if db.inner.store.options.background {
             db.start_thread("syncline-ahead", Work::Ahead)?;
@@ -155,46 +157,48 @@ impl Db {
     /// resolver at hand it can be read, and not written.
     ///
     /// # Errors
-    /// `InvalidArgument` for an impossible name, `Ambiguous` if replicas created it with different resolvers, and what
-    /// reading and writing can fail with.
+    /// `InvalidArgument` for an impossible name, `Ambiguous` if replicas created it with different resolvers (then
+    /// [`Db::keyspace_with`] opens each of the two), and what reading and writing can fail with.
     pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
         self.keyspace_of(name, None)
     }
 
     /// The keyspace of this name whose values the [`Resolver`](crate::Resolver) of the other name merges, created if it is not
     /// there. In it a put is merged with what is there, and nothing expires or is deleted: how a state says that something is
-    /// gone is the resolver's affair.
+    /// gone is the resolver's affair. [`LAST_WRITER_WINS`] is the keyspace of this name without a resolver, even if there is
+    /// another one with.
     ///
     /// # Errors
     /// `InvalidArgument` if no such resolver was brought by [`Builder::resolver`], or for an impossible name; `Ambiguous` if the
-    /// name is taken with another resolver; and what reading and writing can fail with.
+    /// name is taken, and only with other resolvers; and what reading and writing can fail with.
     pub fn keyspace_with(&self, name: &str, resolver: &str) -> Result<Keyspace> {
         check_name(resolver)?;
-        match self.inner.store.options.resolvers.get(resolver) {
-            Some(_) if resolver != LAST_WRITER_WINS && name != DEFAULT_KEYSPACE => {
-                self.keyspace_of(name, Some(resolver))
-            }
-            Some(_) => Err(Error::invalid("that name is the store's own")),
-            None => Err(Error::invalid(format!(
-                "no resolver {resolver:?}: bring it with `Builder::resolver` when opening"
-            ))),
+        let is_plain = resolver == LAST_WRITER_WINS;
+        if !is_plain && name == DEFAULT_KEYSPACE {
+            return Err(Error::invalid("the keyspace `default` is without a resolver"));
         }
+        if !is_plain && self.inner.store.options.resolvers.get(resolver).is_none() {
+            let what = format!("no resolver {resolver:?}: bring it with `Builder::resolver` when opening");
+            return Err(Error::invalid(what));
+        }
+        self.keyspace_of(name, Some(resolver))
     }
 
-    /// The keyspace of this name; with `resolver` if it has to be made, and with no other if one is wanted.
-    fn keyspace_of(&self, name: &str, resolver: Option<&str>) -> Result<Keyspace> {
+    /// The keyspace of this name; if one is `wanted`, the one with that resolver.
+    fn keyspace_of(&self, name: &str, wanted: Option<&str>) -> Result<Keyspace> {
         if name == DEFAULT_KEYSPACE {
             return Ok(self.default_keyspace());
         }
         check_name(name)?;
         let resolvers = self.resolvers_of(name)?;
-        let resolver = match (resolvers.as_slice(), resolver) {
-            ([], resolver) => {
-                let resolver = resolver.unwrap_or(LAST_WRITER_WINS);
+        let resolver = match (resolvers.as_slice(), wanted) {
+            ([], wanted) => {
+                let resolver = wanted.unwrap_or(LAST_WRITER_WINS);
                 self.put_in(&Prefix::CATALOGUE, &catalogue_key(name, resolver), &[])?;
                 resolver
             }
-            ([held], wanted) if wanted.is_none_or(|wanted| wanted == held) => held,
+            ([held], None) => held,
+            (held, Some(wanted)) if held.iter().any(|held| held == wanted) => wanted,
             _ => return Err(Error::Ambiguous { name: name.to_owned(), resolvers }),
         };
         let store = &self.inner.store;
@@ -246,9 +250,11 @@ impl Db {
     /// Applies `batch` whole, over all its keyspaces.
     ///
     /// # Errors
-    /// `CommitTooLarge`: nothing changed. `Poisoned`, `Io`: reopen the store; the batch is there whole or not at all.
+    /// `CommitTooLarge`, `ReadOnly`, or `InvalidArgument` if the keyspaces are another store's: nothing changed. `Poisoned`,
+    /// `Io`: reopen the store; the batch is there whole or not at all.
     pub fn write(&self, batch: WriteBatch, durability: Durability) -> Result<()> {
-        if batch.is_empty() { Ok(()) } else { self.commit(batch.into_writes(), durability) }
+        let writes = batch.into_writes_of(self)?;
+        if writes.is_empty() { Ok(()) } else { self.commit(writes, durability) }
     }
 
     /// Returns once every commit made before is as durable as asked.
@@ -468,6 +474,11 @@ impl Db {
 
     pub(crate) fn store(&self) -> &Arc<Store> {
         &self.inner.store
+    }
+
+    /// Tells this store's keyspaces from those of others; handles of one folder tell the same.
+    pub(super) fn opened_as(&self) -> NodeId {
+        self.inner.node
     }
 
     pub(super) fn now_ms(&self) -> u64 {

@@ -51,7 +51,7 @@ impl Point<'_> {
             stamp: head.stamp,
             kind: head.kind,
             value: head.digest,
-            expires_at: head.expires_at,
+            expires_at_ms: head.expires_at,
         }))
     }
 }

@@ -16,6 +16,7 @@ mod healing;
 mod horizon;
 mod horizon_set;
 mod ingest;
+mod keyspaces;
 mod merkle;
 mod model;
 mod read_only;
