@@ -44,14 +44,14 @@ pub enum Error {
         spans: Vec<KeyRange>,
     },
     /// The value is damaged, while stamp and digest of its entry are intact. Heal it from a replica, or write it anew.
-    #[error("the value of a key of {} bytes is lost, though its entry is intact: {source}", key.len())]
+    #[error("the value of a key of {} bytes is lost, though its entry is intact: {source}", stored_key.len())]
     ValueLost {
         /// The key as it is stored: nine bytes of its keyspace's prefix, then the user's key.
-        key: Vec<u8>,
+        stored_key: Vec<u8>,
         /// Stamp of the entry.
         stamp: Stamp,
         /// Digest of the value.
-        digest: ValueDigest,
+        value_digest: ValueDigest,
         /// Where the damage is.
         source: Box<Error>,
     },
@@ -142,7 +142,7 @@ pub enum Error {
         what: &'static str,
     },
     /// The change feed no longer has all commits after the cursor. Take a snapshot, read it whole, and go on from its seqno.
-    #[error("the change feed begins after commit {}, later than the cursor", oldest.0)]
+    #[error("the change feed begins after commit {oldest}, later than the cursor")]
     TooOld {
         /// The least cursor that it can go on from.
         oldest: SeqNo,

@@ -29,6 +29,20 @@ impl WriteBatch {
         self.push(keyspace, keyspace.prefix().put(key.as_ref(), value.as_ref())?)
     }
 
+    /// Sets `key` of `keyspace` to `value` until wall time `expires_at_ms`, as [`Keyspace::put_expiring`].
+    ///
+    /// # Errors
+    /// As [`WriteBatch::put`]; `InvalidArgument` for an expiry of 0.
+    pub fn put_expiring(
+        &mut self,
+        keyspace: &Keyspace,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        expires_at_ms: u64,
+    ) -> Result<()> {
+        self.push(keyspace, keyspace.prefix().put_expiring(key.as_ref(), value.as_ref(), expires_at_ms)?)
+    }
+
     /// Deletes `key` from `keyspace`.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeBounds;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -20,7 +20,7 @@ use crate::gc;
 use crate::horizon::rule::Source;
 use crate::maintenance::{CompactProgress, Maintenance, Work};
 use crate::manifest::ReplicaSet;
-use crate::recovery::{self, Checkpoint, CheckpointProgress, Opened, RecoveryReport};
+use crate::recovery::{self, CheckpointProgress, CheckpointReport, Opened, RecoveryReport};
 use crate::resolver::LAST_WRITER_WINS;
 use crate::store::{
     Admission, AtUnknown, DEFAULT_KEYSPACE, Durability, Prefix, Store, VisibleEntry, Write, Writes,
@@ -124,7 +124,7 @@ impl Db {
     }
 
     /// The folder.
-    pub fn dir(&self) -> &PathBuf {
+    pub fn dir(&self) -> &Path {
         &self.inner.store.dir
     }
 
@@ -368,7 +368,7 @@ impl Db {
         match self.inner.store.poison_reason() {
             Some(reason) => Health::Poisoned { reason },
             None if self.is_read_only() => Health::ReadOnly,
-            None => match (self.unknown_spans().len() as u64, self.lost_values().len() as u64) {
+            None => match self.inner.store.damage_counts() {
                 (0, 0) => Health::Good,
                 (unknown_spans, lost_values) => Health::Damaged { unknown_spans, lost_values },
             },
@@ -434,7 +434,7 @@ impl Db {
     /// # Errors
     /// `Occupied` if the folder holds anything, `Locked`, `Poisoned`, `ReadOnly`, `Io`. A failure in the folder leaves this store as
     /// it is.
-    pub fn checkpoint(&self, dir: impl AsRef<Path>) -> Result<Checkpoint> {
+    pub fn checkpoint(&self, dir: impl AsRef<Path>) -> Result<CheckpointReport> {
         self.checkpoint_with(dir, |_| true)
     }
 
@@ -447,7 +447,7 @@ impl Db {
         &self,
         dir: impl AsRef<Path>,
         mut progress: impl FnMut(CheckpointProgress) -> bool,
-    ) -> Result<Checkpoint> {
+    ) -> Result<CheckpointReport> {
         self.flush()?;
         recovery::checkpoint(&self.inner.store, dir.as_ref(), &mut progress)
     }
@@ -500,6 +500,19 @@ impl Db {
         self.put_in(&self.inner.default_prefix, key.as_ref(), value.as_ref())
     }
 
+    /// [`Keyspace::put_expiring`] on the default keyspace.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn put_expiring(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        expires_at_ms: u64,
+    ) -> Result<()> {
+        self.default_keyspace().put_expiring(key, value, expires_at_ms)
+    }
+
     /// [`Keyspace::delete`] on the default keyspace.
     ///
     /// # Errors
@@ -514,6 +527,14 @@ impl Db {
     /// As there.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Slice>> {
         self.point(&self.inner.default_prefix, |point| point.value(key.as_ref()))
+    }
+
+    /// [`Keyspace::contains_key`] on the default keyspace.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        self.point(&self.inner.default_prefix, |point| point.contains(key.as_ref()))
     }
 
     /// [`Keyspace::digest`] on the default keyspace.

@@ -32,7 +32,7 @@ pub struct EntryDigest {
     /// Whether it is a value or a tombstone.
     pub kind: Kind,
     /// Digest of the value.
-    pub value: ValueDigest,
+    pub value_digest: ValueDigest,
     /// Milliseconds since the Unix epoch from which on reads hide the entry; 0 means never.
     pub expires_at_ms: u64,
 }

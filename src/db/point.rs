@@ -50,7 +50,7 @@ impl Point<'_> {
         Ok(head.map(|head| EntryDigest {
             stamp: head.stamp,
             kind: head.kind,
-            value: head.digest,
+            value_digest: head.digest,
             expires_at_ms: head.expires_at,
         }))
     }

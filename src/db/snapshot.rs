@@ -13,6 +13,7 @@ use crate::types::{KeyRange, SeqNo, Slice};
 /// A read view of every keyspace at one sequence number. Owned and cheap; it pins memtables in memory and replaced runs on
 /// disk until it is dropped.
 #[derive(Debug, Clone)]
+#[must_use = "a snapshot is good for nothing but reading"]
 pub struct Snapshot {
     db: Db,
     view: Arc<View>,
@@ -61,6 +62,11 @@ impl Snapshot {
     /// Entries whose keys begin with `prefix`, in order. Of another store's keyspace, an error (`InvalidArgument`).
     pub fn prefix_iter(&self, keyspace: &Keyspace, prefix: impl AsRef<[u8]>) -> Iter {
         self.walk(keyspace, &KeyRange::prefix(prefix.as_ref()))
+    }
+
+    /// All entries, in order. Of another store's keyspace, an error (`InvalidArgument`).
+    pub fn iter(&self, keyspace: &Keyspace) -> Iter {
+        self.walk(keyspace, &KeyRange::all())
     }
 
     pub(super) fn walk(&self, keyspace: &Keyspace, range: &KeyRange) -> Iter {

@@ -3,19 +3,18 @@
 //! Easy to get wrong: the entries must be *all* that the replica has of the keys, read at one cut, and the replica must
 //! know all of them itself.
 
-use sync_proto::{Entry, KeyRange, Stamp};
+use sync_proto::{Entry, KeyRange};
 
 use super::DbReplica;
-use super::convert::{from_range, to_range, to_write};
-use crate::db::HealReport;
+use super::convert::{to_range, to_write};
+use crate::db::{HealReport, LostValue};
 use crate::error::Result;
 use crate::quarantine;
-use crate::types::{self, ValueDigest};
 
 impl DbReplica {
-    /// The spans of unknown keys, in order: what [`DbReplica::heal`] can be asked for.
-    pub fn unknown_spans(&self) -> Vec<KeyRange> {
-        self.db.store().unknown().ranges().iter().map(|(span, _)| from_range(span)).collect()
+    /// The ranges of unknown keys, in order: what [`DbReplica::heal`] can be asked for.
+    pub fn unknown_ranges(&self) -> Vec<KeyRange> {
+        self.db.store().unknown().ranges().iter().map(|(span, _)| span.clone().into()).collect()
     }
 
     /// Makes `range`, all of which is unknown, known again, durably, when it returns: it holds `entries` from then on, which
@@ -33,14 +32,12 @@ impl DbReplica {
         Ok(self.db.heal(&to_range(range), writes, cut)?.0)
     }
 
-    /// Makes `value` the one of `key`'s entry with this stamp and value digest, which has lost it, durably. `false` if the key
-    /// has another entry by now.
+    /// Makes `value` the one of the entry that has lost it, durably. `false` if the key has another entry by now.
     ///
     /// # Errors
     /// `InvalidArgument` if the value has another digest; `ReadOnly`, `Poisoned`, `Unknown`, `Io`.
-    pub fn heal_value(&self, key: &[u8], stamp: Stamp, digest: u128, value: &[u8]) -> Result<bool> {
-        let stamp = types::Stamp { hlc: stamp.hlc, node: stamp.node };
-        let lost = quarantine::LostValue { stamp, digest: ValueDigest(digest) };
-        self.db.heal_value(key, lost, value)
+    pub fn heal_value(&self, lost: &LostValue, value: &[u8]) -> Result<bool> {
+        let entry = quarantine::LostValue { stamp: lost.stamp, digest: lost.value_digest };
+        self.db.heal_value(&lost.stored_key, entry, value)
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use sync_proto::{Entries, Fetched, KeyRange, RangeEntries, ReadLimit, Stamp};
 
-use super::convert::{from_stamp, to_entry, to_range};
+use super::convert::{to_entry, to_range};
 use crate::db::Db;
 use crate::error::Result;
 use crate::store::View;
@@ -79,7 +79,7 @@ impl Outgoing {
         let store = self.db.store();
         let (view, seqno) = store.read_point();
         let head = view.head(key, store.measure.hasher.key(key), seqno)?;
-        let Some(head) = head.filter(|head| from_stamp(head.stamp) == stamp) else { return Ok(None) };
+        let Some(head) = head.filter(|head| stamp == head.stamp.into()) else { return Ok(None) };
         if !self.goes_on(key, &head) {
             return Ok(None);
         }

@@ -1,7 +1,7 @@
 //! Keyspaces and what they may be given to: batches and snapshots of their own store, and names that two of them have.
 
 use sync_proto::End;
-use syncline::{Builder, Db, Durability, Error, Keyspace, LAST_WRITER_WINS, ReplicaSet};
+use syncline::{Builder, Db, Durability, Error, KeyRange, Keyspace, LAST_WRITER_WINS, ReplicaSet};
 
 use crate::common::{Union, World};
 use crate::converge::session;
@@ -117,5 +117,28 @@ impl syncline::Resolver for Reserved {
 fn an_entry_that_never_expires_is_not_put_as_an_expiring_one() {
     let db = World::new(1).builder("/db").create().expect("a store");
     assert!(is_refused(fruit(&db).put_expiring("apple", "red", 0)));
+    assert!(is_refused(db.batch().put_expiring(&fruit(&db), "apple", "red", 0)));
     assert_eq!(fruit(&db).get("apple").expect("get"), None);
+}
+
+#[test]
+fn an_entry_expires_however_it_was_put() {
+    let world = World::new(1);
+    let db = world.builder("/db").create().expect("a store");
+    let expires_at_ms = 1_700_000_000_000 + 1_000;
+    let mut batch = db.batch();
+    batch.put_expiring(&db.default_keyspace(), "apple", "red", expires_at_ms).expect("put");
+    db.write(batch, Durability::Buffered).expect("written");
+    db.put_expiring("pear", "green", expires_at_ms).expect("put");
+    let range = KeyRange::new("apple", Some(b"pear\0".to_vec()));
+    for is_there in [true, false] {
+        for key in ["apple", "pear"] {
+            assert_eq!(db.contains_key(key).expect("known"), is_there, "{key}");
+            let digest = db.digest(key).expect("known").expect("an entry");
+            assert_eq!(digest.expires_at_ms, expires_at_ms);
+        }
+        let keys = db.snapshot().iter(&db.default_keyspace()).count();
+        assert_eq!((keys, db.range(range.clone()).count()), if is_there { (2, 2) } else { (0, 0) });
+        world.clock.advance(1_000);
+    }
 }

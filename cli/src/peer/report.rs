@@ -128,7 +128,7 @@ impl Report {
 impl Report {
     /// What the session that `local` opened says, with `local` as the left side.
     pub(super) fn of(session: SessionOutcome, local: &Db, mode: Mode, peer: &str) -> Result<Report> {
-        let SessionOutcome { end, report } = session;
+        let SessionOutcome { end, report, .. } = session;
         // That only a part was repaired, or in one direction, is what was asked for.
         let is_unexpected = |reason: &Reason| !matches!(reason, Reason::Filter | Reason::Mode);
         let reasons: Vec<Reason> = match &end {
@@ -164,8 +164,8 @@ impl Report {
             metadata_bytes: report.metadata_bytes,
             value_bytes: report.value_bytes,
             legs: u64::from(report.legs),
-            root_left: Fingerprint(report.root_left.fingerprint.0),
-            root_right: Fingerprint(report.root_right.fingerprint.0),
+            root_left: report.root_left.fingerprint.into(),
+            root_right: report.root_right.fingerprint.into(),
             full_copy_bytes: local.stats()?.live_bytes,
             names: report.names,
         })
@@ -240,5 +240,6 @@ fn phrase(reason: Reason) -> &'static str {
         Reason::Deferred => "entries have stamps in the future, so look at the clocks",
         Reason::Unsent => "values were too long for the peer or never stood still",
         Reason::Deletes => "there were more deletions than were to be moved",
+        _ => "for a reason that this command does not know yet",
     }
 }

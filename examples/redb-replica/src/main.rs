@@ -92,7 +92,7 @@ fn tell(what: &str, outcome: &Outcome) {
         report.metadata_bytes
     );
     println!(
-        "    root of redb {:032x}, of Syncline {:032x}",
-        report.root_left.fingerprint.0, report.root_right.fingerprint.0
+        "    root of redb {}, of Syncline {}",
+        report.root_left.fingerprint, report.root_right.fingerprint
     );
 }

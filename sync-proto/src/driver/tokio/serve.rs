@@ -51,6 +51,7 @@ impl std::fmt::Debug for Server {
 
 /// What became of a connection that was accepted.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct PeerResult {
     /// Where it came from.
     pub address: SocketAddr,
