@@ -73,12 +73,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     rights.set(PeerName::new("a"), Rights::ALL);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?.to_string();
-    let server = Server {
-        replica: Arc::new(DbReplica::new(&b)),
-        options: Options::new(draw()?),
-        transport: Transport::new(secured("b", &authority)?),
-        rights: Arc::new(rights),
-    };
+    let transport = Transport::new(secured("b", &authority)?);
+    let replica = Arc::new(DbReplica::new(&b));
+    let server = Server::new(replica, Options::new(draw()?), transport, Arc::new(rights));
     tokio::spawn(serve(listener, server, |_| (), std::future::pending()));
 
     // All sessions share this limit. It gives way while `throttle.report_latency` is told that the foreground suffers.

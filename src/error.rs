@@ -44,14 +44,14 @@ pub enum Error {
         spans: Vec<KeyRange>,
     },
     /// The value is damaged, while stamp and digest of its entry are intact. Heal it from a replica, or write it anew.
-    #[error("the value of a key of {} bytes is lost, though its entry is intact: {source}", key.len())]
+    #[error("the value of a key of {} bytes is lost, though its entry is intact: {source}", stored_key.len())]
     ValueLost {
         /// The key as it is stored: nine bytes of its keyspace's prefix, then the user's key.
-        key: Vec<u8>,
+        stored_key: Vec<u8>,
         /// Stamp of the entry.
         stamp: Stamp,
         /// Digest of the value.
-        digest: ValueDigest,
+        value_digest: ValueDigest,
         /// Where the damage is.
         source: Box<Error>,
     },
@@ -61,7 +61,8 @@ pub enum Error {
         /// The store's folder.
         path: PathBuf,
     },
-    /// There is no store in this folder. Create one with `init` or by opening with `create(true)`.
+    /// There is no store in this folder. Create one by [`Builder::create`](crate::Builder::create) or
+    /// [`Builder::open_or_create`](crate::Builder::open_or_create).
     #[error("{} holds no store", path.display())]
     NotFound {
         /// The folder that was looked at.
@@ -117,8 +118,9 @@ pub enum Error {
     /// The store was opened read-only.
     #[error("the store is open read-only")]
     ReadOnly,
-    /// Two replicas chose different resolvers for this keyspace name. Drop one of the two keyspaces.
-    #[error("keyspace {name:?} exists with resolvers {resolvers:?}; drop all but one")]
+    /// This keyspace name was taken with other resolvers, or, by different replicas, with several: each is a keyspace of its
+    /// own. Say which one is meant: [`Db::keyspace_with`](crate::Db::keyspace_with).
+    #[error("keyspace {name:?} exists with resolvers {resolvers:?}; say which one is meant")]
     Ambiguous {
         /// The keyspace's name.
         name: String,
@@ -140,7 +142,7 @@ pub enum Error {
         what: &'static str,
     },
     /// The change feed no longer has all commits after the cursor. Take a snapshot, read it whole, and go on from its seqno.
-    #[error("the change feed begins after commit {}, later than the cursor", oldest.0)]
+    #[error("the change feed begins after commit {oldest}, later than the cursor")]
     TooOld {
         /// The least cursor that it can go on from.
         oldest: SeqNo,

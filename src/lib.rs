@@ -42,12 +42,12 @@ pub use db::{
 pub use error::{Error, Result};
 pub use maintenance::CompactProgress;
 pub use manifest::{ReplicaSet, SET_KEY_LEN};
-pub use recovery::{Checkpoint, CheckpointProgress, RecoveryReport};
-pub use resolver::Resolver;
+pub use recovery::{CheckpointProgress, CheckpointReport, RecoveryReport};
+pub use resolver::{LAST_WRITER_WINS, Resolver};
 pub use store::{Durability, Environment};
 pub use types::{
-    Compression, Counts, EntryHash, Epoch, Fingerprint, Key, KeyRange, Kind, Location, NodeId, RangeSum,
-    SegmentId, SeqNo, Slice, Stamp, ValueDigest, Written,
+    Compression, Counts, Fingerprint, Key, KeyRange, Kind, NodeId, RangeSum, SeqNo, Slice, Stamp,
+    ValueDigest, Written,
 };
 
 /// The pages of `docs/guide/` whose code is to be true.

@@ -11,10 +11,11 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use crate::error::{Error, Result};
 use crate::types::{EntryHash, Kind, Stamp};
 
-/// Name of the resolver that keeps the greatest entry in merge order.
-pub(crate) const LAST_WRITER_WINS: &str = "last-writer-wins";
+/// What stands in place of a [`Resolver`]'s name where there is none: of two entries the one with the greater stamp stays.
+pub const LAST_WRITER_WINS: &str = "last-writer-wins";
 
 /// Merges the values of a keyspace that was made with it: a set that grows, a counter with a part for each node, a text.
 ///
@@ -65,8 +66,15 @@ pub trait Resolver: Debug + Send + Sync + 'static {
 pub(crate) struct Resolvers(BTreeMap<String, Arc<dyn Resolver>>);
 
 impl Resolvers {
-    pub(crate) fn add(&mut self, resolver: Arc<dyn Resolver>) {
-        self.0.insert(resolver.name().to_owned(), resolver);
+    /// # Errors
+    /// `InvalidArgument` if another one has its name, or the name is the store's own.
+    pub(crate) fn add(&mut self, resolver: Arc<dyn Resolver>) -> Result<()> {
+        let name = resolver.name().to_owned();
+        if name == LAST_WRITER_WINS || self.0.contains_key(&name) {
+            return Err(Error::invalid(format!("two resolvers are called {name:?}")));
+        }
+        self.0.insert(name, resolver);
+        Ok(())
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Arc<dyn Resolver>> {

@@ -154,8 +154,7 @@ pub(crate) struct Horizon {
 }
 
 fn node_id(text: &str) -> Result<NodeId, String> {
-    let node = u64::from_str_radix(text, 16).map(NodeId);
-    node.map_err(|_| "write a node as the 16 digits that `syncline stats` shows".to_owned())
+    text.parse().map_err(|_| "write a node as the 16 digits that `syncline stats` shows".to_owned())
 }
 
 /// Arguments of `load`.

@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
 use serde_json::{Map, Value};
+use syncline::MemberStatus;
 use syncline::replica::KeyName;
-use syncline::{Fingerprint, MemberStatus};
 
 use crate::error::{Error, Result};
 
@@ -119,11 +119,6 @@ fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
-}
-
-/// A fingerprint of everything as 32 hexadecimal digits.
-pub(crate) fn root(fingerprint: Fingerprint) -> String {
-    format!("{:032x}", fingerprint.0)
 }
 
 /// A number with its thousands apart: `63,436`.

@@ -1,14 +1,17 @@
 //! [`WriteBatch`]: changes that become visible and durable together.
 
-use super::Keyspace;
-use crate::error::Result;
-use crate::store::Writes;
+use super::{Db, Keyspace};
+use crate::error::{Error, Result};
+use crate::store::{Write, Writes};
+use crate::types::NodeId;
 
-/// Changes of one or several keyspaces that [`Db::write`](super::Db::write) applies whole or not at all. Of several
-/// changes of one key, the last one counts. At most 64 MiB of keys and values.
+/// Changes of one or several keyspaces of one store that [`Db::write`] applies whole or not at all. Of several changes of
+/// one key, the last one counts. At most 64 MiB of keys and values.
 #[derive(Debug, Clone, Default)]
 pub struct WriteBatch {
     writes: Writes,
+    /// Whose keyspaces they are of; `None` as long as there is none.
+    node: Option<NodeId>,
 }
 
 impl WriteBatch {
@@ -20,11 +23,24 @@ impl WriteBatch {
     /// Sets `key` of `keyspace` to `value`.
     ///
     /// # Errors
-    /// `KeyTooLong`, or `InvalidArgument` if a resolver merges the keyspace; the batch is unchanged.
+    /// `KeyTooLong`, or `InvalidArgument` if a resolver merges the keyspace or it is of another store than those before; the
+    /// batch is unchanged.
     pub fn put(&mut self, keyspace: &Keyspace, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
-        keyspace.prefix().check_plain("a batch")?;
-        self.writes.push(keyspace.prefix().put(key.as_ref(), value.as_ref())?);
-        Ok(())
+        self.push(keyspace, keyspace.prefix().put(key.as_ref(), value.as_ref())?)
+    }
+
+    /// Sets `key` of `keyspace` to `value` until wall time `expires_at_ms`, as [`Keyspace::put_expiring`].
+    ///
+    /// # Errors
+    /// As [`WriteBatch::put`]; `InvalidArgument` for an expiry of 0.
+    pub fn put_expiring(
+        &mut self,
+        keyspace: &Keyspace,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        expires_at_ms: u64,
+    ) -> Result<()> {
+        self.push(keyspace, keyspace.prefix().put_expiring(key.as_ref(), value.as_ref(), expires_at_ms)?)
     }
 
     /// Deletes `key` from `keyspace`.
@@ -32,8 +48,16 @@ impl WriteBatch {
     /// # Errors
     /// As [`WriteBatch::put`].
     pub fn delete(&mut self, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> Result<()> {
+        self.push(keyspace, keyspace.prefix().delete(key.as_ref())?)
+    }
+
+    fn push(&mut self, keyspace: &Keyspace, write: Write) -> Result<()> {
         keyspace.prefix().check_plain("a batch")?;
-        self.writes.push(keyspace.prefix().delete(key.as_ref())?);
+        let node = keyspace.db().opened_as();
+        if *self.node.get_or_insert(node) != node {
+            return Err(Error::invalid("a batch holds changes of one store alone"));
+        }
+        self.writes.push(write);
         Ok(())
     }
 
@@ -47,7 +71,14 @@ impl WriteBatch {
         self.writes.is_empty()
     }
 
-    pub(super) fn into_writes(self) -> Writes {
-        self.writes
+    /// The changes, which are of keyspaces of `db`.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if they are not.
+    pub(super) fn into_writes_of(self, db: &Db) -> Result<Writes> {
+        match self.node.is_none_or(|node| node == db.opened_as()) {
+            true => Ok(self.writes),
+            false => Err(Error::invalid("the batch holds changes of another store's keyspaces")),
+        }
     }
 }

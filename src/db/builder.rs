@@ -26,11 +26,13 @@ use crate::vfs::ReadMode;
 pub struct Builder {
     dir: PathBuf,
     options: Options,
+    /// What was chosen first that cannot be, to be told at open.
+    refused: Option<Error>,
 }
 
 impl Builder {
     pub(super) fn new(dir: PathBuf) -> Builder {
-        Builder { dir, options: Options::default() }
+        Builder { dir, options: Options::default(), refused: None }
     }
 
     /// What single puts, deletes and batches survive unless said otherwise. Default: [`Durability::Buffered`].
@@ -80,7 +82,8 @@ impl Builder {
     /// is the same whatever this is. At first [`Compression::None`]: `docs/decisions/0011-compression-is-a-choice.md` has
     /// what the others save and what reads pay for it.
     ///
-    /// Opening fails with `UnsupportedCodec` if this build lacks what is chosen or remembered.
+    /// A level of Zstandard outside 1 to 22 is taken for the nearest. Opening fails with `UnsupportedCodec` if this build lacks
+    /// what is chosen or remembered.
     pub fn compression(mut self, compression: Compression) -> Builder {
         self.options.compression = Some(match compression {
             Compression::Zstd(level) => Compression::Zstd(level.clamp(1, 22)),
@@ -90,9 +93,10 @@ impl Builder {
     }
 
     /// Limits the bytes that background merges write in a second on average, so that they leave the disk to others. Flushes are
-    /// not held back, and the limit is lifted when runs pile up, so that no writer waits for it. Default: no limit.
+    /// not held back, and the limit is lifted when runs pile up, so that no writer waits for it. 0 means no limit. Default: no
+    /// limit.
     pub fn background_bytes_per_second(mut self, bytes: u64) -> Builder {
-        self.options.background_bytes_per_second = Some(bytes.max(1));
+        self.options.background_bytes_per_second = (bytes > 0).then_some(bytes);
         self
     }
 
@@ -111,8 +115,12 @@ impl Builder {
 
     /// Brings what merges the values of keyspaces that were made with it by [`Db::keyspace_with`]. To be brought at every open: a
     /// store without it reads those keyspaces, takes entries of new keys, and refuses whatever would have to be merged.
+    ///
+    /// Opening fails with `InvalidArgument` if two have one name, or one has the store's own, `last-writer-wins`.
     pub fn resolver(mut self, resolver: impl Resolver) -> Builder {
-        self.options.resolvers.add(Arc::new(resolver));
+        if let Err(error) = self.options.resolvers.add(Arc::new(resolver)) {
+            self.refused.get_or_insert(error);
+        }
         self
     }
 
@@ -125,8 +133,10 @@ impl Builder {
     /// Opens the store in the folder, recovering whatever its last stop left.
     ///
     /// # Errors
-    /// `NotFound` if there is none, `Locked` if it is open elsewhere, `UnsupportedVersion`, `Corruption`, `Io`.
+    /// `NotFound` if there is none, `Locked` if it is open elsewhere, `UnsupportedVersion`, `UnsupportedCodec`,
+    /// `InvalidArgument` for choices that cannot be, `Corruption`, `Io`.
     pub fn open(self) -> Result<Db> {
+        self.check()?;
         Db::start(recovery::open(&self.dir, self.options)?)
     }
 
@@ -154,15 +164,17 @@ impl Builder {
     /// ```
     ///
     /// # Errors
-    /// `NotFound` if there is no store, `UnsupportedVersion`, `Corruption`, `Io`.
+    /// As [`Builder::open`], but for `Locked`.
     pub fn open_read_only(self) -> Result<Db> {
+        self.check()?;
         Db::start(recovery::open_read_only(&self.dir, self.options)?)
     }
 
     /// Creates a store of a new replica set in the folder, which may be missing or empty.
     ///
     /// # Errors
-    /// `Occupied` if the folder holds anything else, `Locked`, `Io`.
+    /// `Occupied` if the folder holds anything else, `Locked`, `UnsupportedCodec`, `InvalidArgument` for choices that cannot
+    /// be, `Io`.
     pub fn create(self) -> Result<Db> {
         let mut random = [0; 48];
         let entropy = &self.options.environment.entropy;
@@ -176,8 +188,9 @@ impl Builder {
     /// Creates an empty store that belongs to `set`, so that a session with another replica of the set can fill it.
     ///
     /// # Errors
-    /// As [`Builder::create`].
+    /// As [`Builder::create`], and `InvalidArgument` if no set can have these parameters.
     pub fn create_replica(self, set: &ReplicaSet) -> Result<Db> {
+        self.check()?;
         recovery::create(&self.dir, &self.options, set)?;
         self.open()
     }
@@ -191,5 +204,9 @@ impl Builder {
             Err(Error::NotFound { .. }) => self.create(),
             opened => opened,
         }
+    }
+
+    fn check(&self) -> Result<()> {
+        self.refused.clone().map_or(Ok(()), Err)
     }
 }

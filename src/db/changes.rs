@@ -43,7 +43,8 @@ pub struct Change {
 }
 
 /// How a change came into a store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Origin {
     /// By a call on this store.
     Local,
@@ -56,6 +57,7 @@ pub enum Origin {
 /// `None` means that nothing more has been committed *yet*: ask again later, and it goes on where it stood, without reading
 /// again what it has passed. An error is returned again by every later call.
 #[derive(Debug)]
+#[must_use = "a feed reads nothing until it is asked for commits"]
 pub struct Changes {
     db: Db,
     feed: Feed,

@@ -4,6 +4,7 @@
 
 use super::Db;
 use crate::hash::PREFIX_LEN;
+use crate::quarantine;
 use crate::store::{Prefix, user_key};
 use crate::types::{KeyRange, Stamp, ValueDigest};
 
@@ -13,11 +14,11 @@ use crate::types::{KeyRange, Stamp, ValueDigest};
 #[non_exhaustive]
 pub struct UnknownSpan {
     /// The keys as they are stored: nine bytes of their keyspace's prefix, then the user's key.
-    pub span: KeyRange,
+    pub stored_span: KeyRange,
     /// The keyspace that all of them belong to, if it is one that is known by name.
     pub keyspace: Option<String>,
-    /// The keys in that keyspace.
-    pub keys: KeyRange,
+    /// The keys in that keyspace; `None` without one.
+    pub keys: Option<KeyRange>,
 }
 
 /// A large value that is damaged, while its entry is intact: reads of it fail with
@@ -26,11 +27,15 @@ pub struct UnknownSpan {
 #[non_exhaustive]
 pub struct LostValue {
     /// The key as it is stored: nine bytes of its keyspace's prefix, then the user's key.
+    pub stored_key: Vec<u8>,
+    /// Its keyspace, if that is known by name.
+    pub keyspace: Option<String>,
+    /// The key in its keyspace.
     pub key: Vec<u8>,
     /// Stamp of the entry.
     pub stamp: Stamp,
     /// Digest of the value.
-    pub digest: ValueDigest,
+    pub value_digest: ValueDigest,
 }
 
 impl Db {
@@ -43,25 +48,44 @@ impl Db {
         }
         let names = self.keyspace_names().unwrap_or_default();
         let told = |span: &KeyRange| {
-            let prefix = span.start.first_chunk::<PREFIX_LEN>().map(|prefix| Prefix(*prefix));
             let is_within = |prefix: &Prefix| {
                 let whole = prefix.whole();
                 span.end.as_ref().is_some_and(|end| whole.end.as_ref().is_none_or(|last| end <= last))
             };
-            let name = prefix.filter(is_within).and_then(|prefix| Some((prefix, names.get(&prefix)?)));
-            let Some((prefix, name)) = name else {
-                return UnknownSpan { span: span.clone(), keyspace: None, keys: KeyRange::default() };
+            let prefix = prefix(&span.start).filter(is_within);
+            let named = prefix.and_then(|prefix| Some((prefix, names.get(&prefix)?)));
+            let keys = |prefix: Prefix| {
+                let end = span.end.as_deref().filter(|end| end.starts_with(&prefix.0));
+                KeyRange::new(user_key(&span.start), end.map(|end| user_key(end).to_vec()))
             };
-            let end = span.end.as_deref().filter(|end| end.starts_with(&prefix.0));
-            let keys = KeyRange::new(user_key(&span.start), end.map(|end| user_key(end).to_vec()));
-            UnknownSpan { span: span.clone(), keyspace: Some(name.to_string()), keys }
+            UnknownSpan {
+                stored_span: span.clone(),
+                keyspace: named.map(|(_, name)| name.to_string()),
+                keys: named.map(|(prefix, _)| keys(prefix)),
+            }
         };
         unknown.ranges().iter().map(|(span, _)| told(span)).collect()
     }
 
-    /// The large values that were found damaged and not overwritten since, in order of their keys.
+    /// The large values that were found damaged and not overwritten since, in order of their stored keys.
     pub fn lost_values(&self) -> Vec<LostValue> {
-        let lost = self.store().lost_values().into_iter();
-        lost.map(|(key, value)| LostValue { key, stamp: value.stamp, digest: value.digest }).collect()
+        let lost = self.store().lost_values();
+        if lost.is_empty() {
+            return Vec::new();
+        }
+        let names = self.keyspace_names().unwrap_or_default();
+        let told = |(stored_key, value): (Vec<u8>, quarantine::LostValue)| LostValue {
+            keyspace: prefix(&stored_key).and_then(|prefix| names.get(&prefix)).map(|name| name.to_string()),
+            key: user_key(&stored_key).to_vec(),
+            stored_key,
+            stamp: value.stamp,
+            value_digest: value.digest,
+        };
+        lost.into_iter().map(told).collect()
     }
+}
+
+/// The prefix of a stored key.
+fn prefix(stored_key: &[u8]) -> Option<Prefix> {
+    stored_key.first_chunk::<PREFIX_LEN>().map(|prefix| Prefix(*prefix))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeBounds;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -20,7 +20,7 @@ use crate::gc;
 use crate::horizon::rule::Source;
 use crate::maintenance::{CompactProgress, Maintenance, Work};
 use crate::manifest::ReplicaSet;
-use crate::recovery::{self, Checkpoint, CheckpointProgress, Opened, RecoveryReport};
+use crate::recovery::{self, CheckpointProgress, CheckpointReport, Opened, RecoveryReport};
 use crate::resolver::LAST_WRITER_WINS;
 use crate::store::{
     Admission, AtUnknown, DEFAULT_KEYSPACE, Durability, Prefix, Store, VisibleEntry, Write, Writes,
@@ -44,6 +44,8 @@ struct Inner {
     recovery: RecoveryReport,
     default_name: Arc<str>,
     default_prefix: Prefix,
+    /// The node id that it was opened with.
+    node: NodeId,
 }
 
 impl Drop for Inner {
@@ -87,10 +89,10 @@ impl Db {
             gc::remove_orphans(&store)?;
         }
         let maintenance = Arc::new(Maintenance::new(store.clone()));
-        let default_prefix = default_prefix(&store.measure.hasher);
+        let (default_prefix, node) = (default_prefix(&store.measure.hasher), store.identity().node);
         let recovery = opened.report;
         let (default_name, threads) = (DEFAULT_KEYSPACE.into(), Mutex::default());
-        let inner = Inner { store, maintenance, threads, recovery, default_name, default_prefix };
+        let inner = Inner { store, maintenance, threads, recovery, default_name, default_prefix, node };
         let db = Db { inner: Arc::new(inner) };
         if db.inner.store.options.background {
             db.start_thread("syncline-ahead", Work::Ahead)?;
@@ -122,7 +124,7 @@ impl Db {
     }
 
     /// The folder.
-    pub fn dir(&self) -> &PathBuf {
+    pub fn dir(&self) -> &Path {
         &self.inner.store.dir
     }
 
@@ -155,46 +157,48 @@ impl Db {
     /// resolver at hand it can be read, and not written.
     ///
     /// # Errors
-    /// `InvalidArgument` for an impossible name, `Ambiguous` if replicas created it with different resolvers, and what
-    /// reading and writing can fail with.
+    /// `InvalidArgument` for an impossible name, `Ambiguous` if replicas created it with different resolvers (then
+    /// [`Db::keyspace_with`] opens each of the two), and what reading and writing can fail with.
     pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
         self.keyspace_of(name, None)
     }
 
     /// The keyspace of this name whose values the [`Resolver`](crate::Resolver) of the other name merges, created if it is not
     /// there. In it a put is merged with what is there, and nothing expires or is deleted: how a state says that something is
-    /// gone is the resolver's affair.
+    /// gone is the resolver's affair. [`LAST_WRITER_WINS`] is the keyspace of this name without a resolver, even if there is
+    /// another one with.
     ///
     /// # Errors
     /// `InvalidArgument` if no such resolver was brought by [`Builder::resolver`], or for an impossible name; `Ambiguous` if the
-    /// name is taken with another resolver; and what reading and writing can fail with.
+    /// name is taken, and only with other resolvers; and what reading and writing can fail with.
     pub fn keyspace_with(&self, name: &str, resolver: &str) -> Result<Keyspace> {
         check_name(resolver)?;
-        match self.inner.store.options.resolvers.get(resolver) {
-            Some(_) if resolver != LAST_WRITER_WINS && name != DEFAULT_KEYSPACE => {
-                self.keyspace_of(name, Some(resolver))
-            }
-            Some(_) => Err(Error::invalid("that name is the store's own")),
-            None => Err(Error::invalid(format!(
-                "no resolver {resolver:?}: bring it with `Builder::resolver` when opening"
-            ))),
+        let is_plain = resolver == LAST_WRITER_WINS;
+        if !is_plain && name == DEFAULT_KEYSPACE {
+            return Err(Error::invalid("the keyspace `default` is without a resolver"));
         }
+        if !is_plain && self.inner.store.options.resolvers.get(resolver).is_none() {
+            let what = format!("no resolver {resolver:?}: bring it with `Builder::resolver` when opening");
+            return Err(Error::invalid(what));
+        }
+        self.keyspace_of(name, Some(resolver))
     }
 
-    /// The keyspace of this name; with `resolver` if it has to be made, and with no other if one is wanted.
-    fn keyspace_of(&self, name: &str, resolver: Option<&str>) -> Result<Keyspace> {
+    /// The keyspace of this name; if one is `wanted`, the one with that resolver.
+    fn keyspace_of(&self, name: &str, wanted: Option<&str>) -> Result<Keyspace> {
         if name == DEFAULT_KEYSPACE {
             return Ok(self.default_keyspace());
         }
         check_name(name)?;
         let resolvers = self.resolvers_of(name)?;
-        let resolver = match (resolvers.as_slice(), resolver) {
-            ([], resolver) => {
-                let resolver = resolver.unwrap_or(LAST_WRITER_WINS);
+        let resolver = match (resolvers.as_slice(), wanted) {
+            ([], wanted) => {
+                let resolver = wanted.unwrap_or(LAST_WRITER_WINS);
                 self.put_in(&Prefix::CATALOGUE, &catalogue_key(name, resolver), &[])?;
                 resolver
             }
-            ([held], wanted) if wanted.is_none_or(|wanted| wanted == held) => held,
+            ([held], None) => held,
+            (held, Some(wanted)) if held.iter().any(|held| held == wanted) => wanted,
             _ => return Err(Error::Ambiguous { name: name.to_owned(), resolvers }),
         };
         let store = &self.inner.store;
@@ -246,9 +250,11 @@ impl Db {
     /// Applies `batch` whole, over all its keyspaces.
     ///
     /// # Errors
-    /// `CommitTooLarge`: nothing changed. `Poisoned`, `Io`: reopen the store; the batch is there whole or not at all.
+    /// `CommitTooLarge`, `ReadOnly`, or `InvalidArgument` if the keyspaces are another store's: nothing changed. `Poisoned`,
+    /// `Io`: reopen the store; the batch is there whole or not at all.
     pub fn write(&self, batch: WriteBatch, durability: Durability) -> Result<()> {
-        if batch.is_empty() { Ok(()) } else { self.commit(batch.into_writes(), durability) }
+        let writes = batch.into_writes_of(self)?;
+        if writes.is_empty() { Ok(()) } else { self.commit(writes, durability) }
     }
 
     /// Returns once every commit made before is as durable as asked.
@@ -362,7 +368,7 @@ impl Db {
         match self.inner.store.poison_reason() {
             Some(reason) => Health::Poisoned { reason },
             None if self.is_read_only() => Health::ReadOnly,
-            None => match (self.unknown_spans().len() as u64, self.lost_values().len() as u64) {
+            None => match self.inner.store.damage_counts() {
                 (0, 0) => Health::Good,
                 (unknown_spans, lost_values) => Health::Damaged { unknown_spans, lost_values },
             },
@@ -428,7 +434,7 @@ impl Db {
     /// # Errors
     /// `Occupied` if the folder holds anything, `Locked`, `Poisoned`, `ReadOnly`, `Io`. A failure in the folder leaves this store as
     /// it is.
-    pub fn checkpoint(&self, dir: impl AsRef<Path>) -> Result<Checkpoint> {
+    pub fn checkpoint(&self, dir: impl AsRef<Path>) -> Result<CheckpointReport> {
         self.checkpoint_with(dir, |_| true)
     }
 
@@ -441,7 +447,7 @@ impl Db {
         &self,
         dir: impl AsRef<Path>,
         mut progress: impl FnMut(CheckpointProgress) -> bool,
-    ) -> Result<Checkpoint> {
+    ) -> Result<CheckpointReport> {
         self.flush()?;
         recovery::checkpoint(&self.inner.store, dir.as_ref(), &mut progress)
     }
@@ -470,6 +476,11 @@ impl Db {
         &self.inner.store
     }
 
+    /// Tells this store's keyspaces from those of others; handles of one folder tell the same.
+    pub(super) fn opened_as(&self) -> NodeId {
+        self.inner.node
+    }
+
     pub(super) fn now_ms(&self) -> u64 {
         self.inner.store.now_ms()
     }
@@ -489,6 +500,19 @@ impl Db {
         self.put_in(&self.inner.default_prefix, key.as_ref(), value.as_ref())
     }
 
+    /// [`Keyspace::put_expiring`] on the default keyspace.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn put_expiring(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        expires_at_ms: u64,
+    ) -> Result<()> {
+        self.default_keyspace().put_expiring(key, value, expires_at_ms)
+    }
+
     /// [`Keyspace::delete`] on the default keyspace.
     ///
     /// # Errors
@@ -503,6 +527,14 @@ impl Db {
     /// As there.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Slice>> {
         self.point(&self.inner.default_prefix, |point| point.value(key.as_ref()))
+    }
+
+    /// [`Keyspace::contains_key`] on the default keyspace.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        self.point(&self.inner.default_prefix, |point| point.contains(key.as_ref()))
     }
 
     /// [`Keyspace::digest`] on the default keyspace.

@@ -27,9 +27,9 @@ const _: () = assert!(Key::LEN_MAX < CHUNK_BYTES, "a chunk holds more than one k
 #[non_exhaustive]
 pub struct DeleteProgress {
     /// Keys deleted so far.
-    pub deleted: u64,
+    pub keys: u64,
     /// Keys with a value in the range when the work began, expired ones included.
-    pub total: u64,
+    pub keys_total: u64,
 }
 
 impl Keyspace {
@@ -65,7 +65,19 @@ impl Keyspace {
     /// # Errors
     /// As there.
     pub fn delete_prefix(&self, prefix: impl AsRef<[u8]>) -> Result<u64> {
-        self.delete_in(&KeyRange::prefix(prefix.as_ref()), |_| true)
+        self.delete_prefix_with(prefix, |_| true)
+    }
+
+    /// [`Keyspace::delete_prefix`] that calls `progress` as [`Keyspace::delete_range_with`] does.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn delete_prefix_with(
+        &self,
+        prefix: impl AsRef<[u8]>,
+        progress: impl FnMut(DeleteProgress) -> bool,
+    ) -> Result<u64> {
+        self.delete_in(&KeyRange::prefix(prefix.as_ref()), progress)
     }
 
     /// [`Keyspace::delete_range`] that calls `progress` after every chunk and stops when that returns `false`.
@@ -83,15 +95,15 @@ impl Keyspace {
     fn delete_in(&self, range: &KeyRange, mut progress: impl FnMut(DeleteProgress) -> bool) -> Result<u64> {
         self.prefix().check_plain("a deletion")?;
         let snapshot = self.snapshot();
-        let total = self.db().store().fingerprint(&self.prefix().range(range))?.counts.live;
+        let keys_total = self.db().store().fingerprint(&self.prefix().range(range))?.counts.live;
         let mut keys = snapshot.walk(self, range).keys();
-        let mut so_far = DeleteProgress { deleted: 0, total };
+        let mut so_far = DeleteProgress { keys: 0, keys_total };
         let outcome = loop {
             let chunk = self.next_chunk(&mut keys)?;
             if chunk.is_empty() {
-                break Ok(so_far.deleted);
+                break Ok(so_far.keys);
             }
-            so_far.deleted += chunk.len() as u64;
+            so_far.keys += chunk.len() as u64;
             self.db().commit(chunk, Durability::Buffered)?;
             if !progress(so_far) {
                 break Err(Error::Aborted);

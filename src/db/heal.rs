@@ -17,6 +17,7 @@ const PART_BYTES: u64 = 16 << 20;
 /// What healing came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
+#[must_use = "what was deferred is still lost"]
 pub struct HealReport {
     /// Entries of the replica that were taken.
     pub taken: u64,
@@ -255,7 +256,7 @@ mod tests {
             builder(&MemoryVfs::new(), &clock, 2).create_replica(&db.replica_set()).expect("a twin");
         let mut stream = Vec::new();
         db.export(&mut stream, |_| true).expect("export");
-        replica.import(&stream[..], |_| true).expect("import");
+        let _ = replica.import(&stream[..], |_| true).expect("import");
         db.close().expect("closed");
         let run_with_loss = || {
             let names = vfs.list("/db".as_ref()).expect("list").into_iter();
@@ -275,9 +276,10 @@ mod tests {
         clock.advance(10 * HOUR_MS);
         let through = (replica.now_ms() - HOUR_MS) << 16;
         assert_eq!(replica.close_through(through).expect("closed"), replica.raise_horizon().expect("proven"));
-        let (range, entries, cut) = replica.give(db.unknown_spans().remove(0).span, cut).expect("given");
+        let (range, entries, cut) =
+            replica.give(db.unknown_spans().remove(0).stored_span, cut).expect("given");
         assert_eq!(entries.len(), 1, "the tombstone has ended by the horizon");
-        db.heal(&range, entries, cut).expect("healed");
+        let _ = db.heal(&range, entries, cut).expect("healed");
         assert_eq!(db.get("key").expect("known"), None);
         assert_eq!(db.get("kez").expect("known").as_deref(), Some(&b"lost"[..]));
         assert_eq!(db.store().horizon(), replica.store().horizon());

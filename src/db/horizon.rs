@@ -46,7 +46,7 @@ pub struct MemberStatus {
 
 impl Db {
     /// Who belongs to the set and what is known of them. Costs the square of the members.
-    pub fn horizon(&self) -> HorizonStatus {
+    pub fn horizon_status(&self) -> HorizonStatus {
         let state = self.store().identity();
         let table = &state.table;
         let member = |(node, standing)| {

@@ -39,6 +39,7 @@ pub struct Entry {
 /// # }
 /// ```
 #[derive(Debug)]
+#[must_use = "an iterator reads nothing until it is advanced"]
 pub struct Iter {
     keys: Keys,
     /// The value where it stands, if that was read from the log.
@@ -50,6 +51,7 @@ type Step = fn(&mut Walk) -> Result<bool>;
 
 /// Keys in order, without reading values.
 #[derive(Debug)]
+#[must_use = "an iterator reads nothing until it is advanced"]
 pub struct Keys {
     walk: Walk,
     /// Keeps the store open.
@@ -107,7 +109,6 @@ impl Keys {
 
     /// Goes on behind keys that are unknown, where the walk would otherwise end with [`Error::Unknown`]. Damage that nobody
     /// has met yet still is an error.
-    #[must_use]
     pub fn skip_unknown(mut self) -> Keys {
         self.walk.skip_unknown();
         self
@@ -141,7 +142,6 @@ impl Iter {
     }
 
     /// As [`Keys::skip_unknown`].
-    #[must_use]
     pub fn skip_unknown(self) -> Iter {
         Iter { keys: self.keys.skip_unknown(), ..self }
     }

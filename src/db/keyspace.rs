@@ -32,9 +32,9 @@ pub struct EntryDigest {
     /// Whether it is a value or a tombstone.
     pub kind: Kind,
     /// Digest of the value.
-    pub value: ValueDigest,
+    pub value_digest: ValueDigest,
     /// Milliseconds since the Unix epoch from which on reads hide the entry; 0 means never.
-    pub expires_at: u64,
+    pub expires_at_ms: u64,
 }
 
 impl Keyspace {
@@ -106,7 +106,7 @@ impl Keyspace {
     /// hide it. The expiry is part of the entry and travels with it.
     ///
     /// # Errors
-    /// As [`Keyspace::put`]; `InvalidArgument` if a resolver merges the keyspace.
+    /// As [`Keyspace::put`]; `InvalidArgument` if a resolver merges the keyspace, or for an expiry of 0.
     pub fn put_expiring(
         &self,
         key: impl AsRef<[u8]>,
@@ -114,8 +114,7 @@ impl Keyspace {
         expires_at_ms: u64,
     ) -> Result<()> {
         self.prefix.check_plain("an expiry")?;
-        let mut write = self.prefix.put(key.as_ref(), value.as_ref())?;
-        write.expires_at = expires_at_ms;
+        let write = self.prefix.put_expiring(key.as_ref(), value.as_ref(), expires_at_ms)?;
         self.db.commit(smallvec![write], self.db.default_durability())
     }
 

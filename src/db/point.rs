@@ -50,8 +50,8 @@ impl Point<'_> {
         Ok(head.map(|head| EntryDigest {
             stamp: head.stamp,
             kind: head.kind,
-            value: head.digest,
-            expires_at: head.expires_at,
+            value_digest: head.digest,
+            expires_at_ms: head.expires_at,
         }))
     }
 }

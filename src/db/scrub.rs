@@ -30,12 +30,12 @@ pub struct ScrubOptions {
     /// 16 MiB.
     pub bytes_per_second: u64,
     /// Where to begin. Default: at the beginning.
-    pub from: ScrubPosition,
+    pub begin_at: ScrubPosition,
 }
 
 impl Default for ScrubOptions {
     fn default() -> ScrubOptions {
-        ScrubOptions { bytes_per_second: 16 << 20, from: ScrubPosition::default() }
+        ScrubOptions { bytes_per_second: 16 << 20, begin_at: ScrubPosition::default() }
     }
 }
 
@@ -46,10 +46,10 @@ impl ScrubOptions {
         ScrubOptions { bytes_per_second, ..self }
     }
 
-    /// Sets [`ScrubOptions::from`].
+    /// Sets [`ScrubOptions::begin_at`].
     #[must_use]
-    pub fn from(self, from: ScrubPosition) -> ScrubOptions {
-        ScrubOptions { from, ..self }
+    pub fn begin_at(self, begin_at: ScrubPosition) -> ScrubOptions {
+        ScrubOptions { begin_at, ..self }
     }
 }
 
@@ -80,6 +80,7 @@ pub struct ScrubReport {
 
 /// What to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ScrubStep {
     /// Call again; something was read.
     Again,
@@ -101,15 +102,16 @@ pub enum ScrubStep {
 /// let mut scrub = db.scrub(ScrubOptions::default());
 /// loop {
 ///     match scrub.step() {
-///         ScrubStep::Again => {}
 ///         ScrubStep::Wait(time) => std::thread::sleep(time),
 ///         ScrubStep::Done => break,
+///         _ => {}
 ///     }
 /// }
 /// assert_eq!(scrub.report().damage_count, 0);
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]
+#[must_use = "a scrub reads nothing until it is stepped"]
 pub struct Scrub {
     db: Db,
     /// None if it goes as fast as it can.
@@ -122,7 +124,7 @@ impl Scrub {
     pub(super) fn new(db: Db, options: ScrubOptions) -> Scrub {
         let rate = options.bytes_per_second;
         let bucket = (rate > 0).then(|| TokenBucket::new(rate, rate, db.now_ms()));
-        Scrub { db, bucket, position: options.from, report: ScrubReport::default() }
+        Scrub { db, bucket, position: options.begin_at, report: ScrubReport::default() }
     }
 
     /// Where the next step begins.

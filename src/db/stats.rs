@@ -38,7 +38,7 @@ pub struct Stats {
     /// Bytes of keys and values of both.
     pub live_bytes: u64,
     /// Fingerprint of everything replicated. While keys are unknown it is good for nothing; [`Db::root`] refuses it then.
-    pub root: Fingerprint,
+    pub root_fingerprint: Fingerprint,
     /// Number of keyspaces.
     pub keyspaces: u64,
     /// The newest visible commit.
@@ -111,11 +111,12 @@ impl Stats {
         let catalogue = store.known_sum(&crate::store::Prefix::CATALOGUE.whole())?;
         let user = root - catalogue;
         let sizes = store.sizes();
+        let (unknown_spans, lost_values) = store.damage_counts();
         Ok(Stats {
             entries: user.counts.live,
             tombstones: user.counts.tombstones,
             live_bytes: user.counts.bytes,
-            root: root.fingerprint,
+            root_fingerprint: root.fingerprint,
             keyspaces: db.keyspaces_by(AtUnknown::Skip)?.len() as u64,
             visible: sizes.visible,
             durable: sizes.durable,
@@ -135,8 +136,8 @@ impl Stats {
             written: sizes.written,
             buckets: sizes.buckets,
             horizon: sizes.horizon,
-            unknown_spans: db.unknown_spans().len() as u64,
-            lost_values: db.lost_values().len() as u64,
+            unknown_spans,
+            lost_values,
             health: db.health(),
         })
     }

@@ -37,6 +37,7 @@ pub struct ExportReport {
 /// What an import found and did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
+#[must_use = "what was deferred or refused is not in the store"]
 pub struct ImportReport {
     /// Entries in the stream.
     pub entries: u64,

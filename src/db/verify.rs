@@ -23,6 +23,7 @@ pub struct VerifyProgress {
 /// What a verification found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
+#[must_use = "damage is told here alone"]
 pub struct VerifyReport {
     /// Entries that were read, tombstones included.
     pub entries: u64,
@@ -30,6 +31,13 @@ pub struct VerifyReport {
     pub value_bytes: u64,
     /// One sentence for each thing that does not hold, with file and offset where there is one.
     pub problems: Vec<String>,
+}
+
+impl VerifyReport {
+    /// Whether everything holds.
+    pub fn is_good(&self) -> bool {
+        self.problems.is_empty()
+    }
 }
 
 /// After this many entries progress is told.

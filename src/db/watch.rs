@@ -16,6 +16,7 @@ use crate::types::{KeyRange, SeqNo};
 /// Changes of the keys with one prefix, from the moment it was made. An iterator that blocks until the next commit of
 /// interest, and ends when the store is closed. Made by [`Keyspace::watch`].
 #[derive(Debug)]
+#[must_use = "a watch ends when it is dropped"]
 pub struct Watch {
     queue: Arc<WatchQueue>,
     keyspace: Arc<str>,
@@ -97,9 +98,14 @@ impl Watch {
         self.event(self.queue.try_take()?)
     }
 
-    /// The next event, waiting no longer than `timeout`.
+    /// The next event, waiting no longer than `timeout`. Without one, [`Watch::is_ended`] tells whether to wait for more.
     pub fn next_within(&self, timeout: Duration) -> Option<WatchEvent> {
         self.event(self.queue.take_within(timeout)?)
+    }
+
+    /// Whether nothing will come any more: the store was closed, and everything that waited was taken.
+    pub fn is_ended(&self) -> bool {
+        self.queue.is_ended()
     }
 
     fn event(&self, watched: Watched) -> Option<WatchEvent> {

@@ -6,7 +6,8 @@
 //! asks settles first what is below the keys (`memtable_below`).
 //!
 //! Easy to get wrong: the index speaks of the versions that were there when it was made. A reader at an older sequence
-//! number must not use it, and counts one by one.
+//! number must not use it, and counts one by one. And of the two locks that of the index comes first: whoever makes it puts
+//! new keys in order meanwhile, which takes the other.
 
 use super::memtable::{Cell, Memtable};
 use crate::types::{EntrySum, Epoch, Head, KeyRange, RangeSum, SeqNo};
@@ -43,17 +44,20 @@ impl Memtable {
         count: impl Fn(&[u8], &Head) -> EntrySum,
     ) -> RangeSum {
         let count = |key: &[u8], head: &Head| count(key, head).after(ended);
-        let in_order = self.in_order();
-        let cells = in_order.cells(&range.start, range.end.as_deref());
-        if cells.len() <= COUNTED_MAX {
-            return self.counted(cells, ended, |_, head| head.seqno <= at, count);
+        let count_each = || {
+            let in_order = self.in_order();
+            let cells = in_order.cells(&range.start, range.end.as_deref());
+            self.counted(cells, ended, |_, head| head.seqno <= at, count)
+        };
+        if self.in_order().cells(&range.start, range.end.as_deref()).len() <= COUNTED_MAX {
+            return count_each();
         }
         let mut index = self.sums.lock();
         let through = self.count_through(at);
         if through < index.through {
-            return self.counted(cells, ended, |_, head| head.seqno <= at, count);
+            drop(index);
+            return count_each();
         }
-        drop(in_order);
         if index.ended != ended || through - index.through > NEWER_MAX + index.through / 16 {
             *index = self.index_sums(through, ended, count);
         }

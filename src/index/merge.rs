@@ -65,6 +65,11 @@ impl MergeCursor {
         MergeCursor { sources, current: None, failed: None, hasher }
     }
 
+    /// A walk that has ended with `error` before its first step.
+    pub(crate) fn failed(error: Error) -> MergeCursor {
+        MergeCursor { sources: Vec::new(), current: None, failed: Some(error), hasher: None }
+    }
+
     /// Moves to the least key that is left. `false` if there is none.
     ///
     /// # Errors

@@ -44,6 +44,11 @@ impl ValueSegments {
         ValueSegments { vfs, dir, mode, segments: lens.iter().map(segment).collect() }
     }
 
+    /// None of them, of the same store.
+    pub(crate) fn none(&self) -> ValueSegments {
+        ValueSegments::new(self.vfs.clone(), self.dir.clone(), self.mode, &BTreeMap::new())
+    }
+
     /// These segments and others.
     pub(crate) fn with(&self, lens: &BTreeMap<SegmentId, u64>) -> ValueSegments {
         let mut all = self.clone();

@@ -151,10 +151,11 @@ fn decode_identity(bytes: &[u8]) -> Result<State, Malformed> {
     let hash_key = reader.bytes(32)?.try_into().map_err(|_| reader.malformed())?;
     let (bucket_bits, epoch_len) = (reader.u8()?, reader.u64()?);
     let node = NodeId(reader.u64()?);
-    if bucket_bits > 32 || epoch_len == 0 || !reader.is_at_end() {
+    let set = ReplicaSet { id, hash_key, bucket_bits, epoch_len };
+    if !set.is_possible() || !reader.is_at_end() {
         return Err(reader.malformed());
     }
-    Ok(State::new(ReplicaSet { id, hash_key, bucket_bits, epoch_len }, node))
+    Ok(State::new(set, node))
 }
 
 fn put_frame(out: &mut Vec<u8>, offset: u64, payload: &[u8]) {

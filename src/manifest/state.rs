@@ -10,6 +10,9 @@ use crate::types::{Compression, FileId, NodeId, Ranges, SegmentId, SeqNo, Writte
 /// Length of a replica set's hash key in bytes.
 pub const SET_KEY_LEN: usize = 32;
 
+/// Greatest [`ReplicaSet::bucket_bits`].
+const BUCKET_BITS_MAX: u8 = 32;
+
 /// What all replicas of one set share and never change: without it two stores could not compare fingerprints.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -18,9 +21,10 @@ pub struct ReplicaSet {
     pub id: [u8; 16],
     /// Secret of the keyed hashes. Whoever knows it can craft collisions: treat it like a password.
     pub hash_key: [u8; SET_KEY_LEN],
-    /// A key is a fence if its hash has this many trailing zero bits: one bucket holds about 2^bucket_bits keys.
+    /// A key is a fence if its hash has this many trailing zero bits: one bucket holds about 2^bucket_bits keys. At
+    /// most 32.
     pub bucket_bits: u8,
-    /// Length of a horizon epoch in units of the hybrid clock (2^-16 ms).
+    /// Length of a horizon epoch in units of the hybrid clock (2^-16 ms). Not zero.
     pub epoch_len: u64,
 }
 
@@ -28,6 +32,11 @@ impl ReplicaSet {
     /// A set of default parameters: buckets of about 128 keys, epochs of an hour.
     pub fn new(id: [u8; 16], hash_key: [u8; SET_KEY_LEN]) -> ReplicaSet {
         ReplicaSet { id, hash_key, bucket_bits: 7, epoch_len: 3_600_000 << 16 }
+    }
+
+    /// Whether a store can be of a set with these parameters.
+    pub(crate) fn is_possible(&self) -> bool {
+        self.bucket_bits <= BUCKET_BITS_MAX && self.epoch_len > 0
     }
 }
 

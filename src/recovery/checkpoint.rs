@@ -27,7 +27,7 @@ const COPY_LEN: u64 = 1 << 20;
 /// What a checkpoint holds and how it was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Checkpoint {
+pub struct CheckpointReport {
     /// The newest commit in it.
     pub seqno: SeqNo,
     /// Files that it shares with the store, as hard links.
@@ -63,7 +63,7 @@ pub(crate) fn checkpoint(
     store: &Store,
     target: &Path,
     progress: &mut dyn FnMut(CheckpointProgress) -> bool,
-) -> Result<Checkpoint> {
+) -> Result<CheckpointReport> {
     let vfs = &*store.options.environment.vfs;
     let _lock = claim(vfs, target)?;
     fill(store, target, progress).inspect_err(|_| clear(vfs, target))
@@ -73,7 +73,7 @@ fn fill(
     store: &Store,
     target: &Path,
     progress: &mut dyn FnMut(CheckpointProgress) -> bool,
-) -> Result<Checkpoint> {
+) -> Result<CheckpointReport> {
     let vfs = &store.options.environment.vfs;
     let mut linked_files = 0;
     let (mut state, sources) = store.while_files_stay(|state| {
@@ -109,7 +109,7 @@ fn fill(
     state.apply(&Change::MarkedAsCopy);
     let seqno = state.flushed;
     Manifest::begin(vfs.clone(), target, state, 0)?;
-    Ok(Checkpoint { seqno, linked_files, copied_files: sources.len() as u64 })
+    Ok(CheckpointReport { seqno, linked_files, copied_files: sources.len() as u64 })
 }
 
 /// Names of the files that hold the flushed commits, and how many bytes count if those are not all.

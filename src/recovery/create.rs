@@ -19,8 +19,12 @@ pub(super) const RING: &str = "RING";
 /// Creates an empty store of `set` in `dir`, which may be missing or empty.
 ///
 /// # Errors
-/// `Occupied` if it holds anything but the remains of an interrupted creation, `Locked`, `Io`.
+/// `InvalidArgument` if no set can have these parameters; `Occupied` if the folder holds anything but the remains of an
+/// interrupted creation, `Locked`, `Io`.
 pub(crate) fn create(dir: &Path, options: &Options, set: &ReplicaSet) -> Result<()> {
+    if !set.is_possible() {
+        return Err(Error::invalid("a set's buckets have at most 32 bits, and its epochs a length"));
+    }
     let vfs = &options.environment.vfs;
     let _lock = claim(&**vfs, dir)?;
     let state = State::new(set.clone(), new_node_id(dir, options)?);

@@ -17,7 +17,7 @@ mod read_only;
 mod report;
 
 pub(crate) use checkpoint::checkpoint;
-pub use checkpoint::{Checkpoint, CheckpointProgress};
+pub use checkpoint::{CheckpointProgress, CheckpointReport};
 pub(crate) use create::create;
 pub(crate) use open::{Opened, open};
 pub(crate) use read_only::{open_read_only, refresh};

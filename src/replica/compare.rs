@@ -22,7 +22,9 @@ pub(super) struct Moment {
 impl Moment {
     /// The present one, without what ends at or before the higher of `cut` (in clock units) and the horizon.
     pub(super) fn now(db: &Db, cut: u64) -> Result<Moment> {
-        Ok(Moment { db: db.clone(), point: db.store().merkle_point_at(cut)? })
+        let store = db.store();
+        let point = store.merkle_point_at(cut)?.alone(&store.measure.hasher);
+        Ok(Moment { db: db.clone(), point })
     }
 
     pub(super) fn children(&self, range: &KeyRange, cut: Cut, limit: ReadLimit) -> Result<Children> {

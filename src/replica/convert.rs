@@ -1,4 +1,6 @@
-//! Between the engine's words and the protocol's. What comes from a peer is checked on the way in.
+//! Between the engine's words and the protocol's: for users, `From` both ways between the types of one name.
+//!
+//! Easy to get wrong: what comes from a peer is to be checked on the way in.
 
 use sync_proto::{Entry, Fingerprint, Head, KeyRange, Kind, RangeSum, Stamp};
 
@@ -7,42 +9,70 @@ use crate::hash::PREFIX_LEN;
 use crate::store::{Prepared, Write, is_merged, replicated};
 use crate::types::{self, EntryHash, Key, Slice};
 
-pub(super) fn to_range(range: &KeyRange) -> types::KeyRange {
-    types::KeyRange { start: range.start.clone(), end: range.end.clone() }
+impl From<types::Stamp> for Stamp {
+    fn from(stamp: types::Stamp) -> Stamp {
+        Stamp { hlc: stamp.hlc, node: stamp.node }
+    }
 }
 
-pub(super) fn from_range(range: &types::KeyRange) -> KeyRange {
-    KeyRange { start: range.start.clone(), end: range.end.clone() }
+impl From<Stamp> for types::Stamp {
+    fn from(stamp: Stamp) -> types::Stamp {
+        types::Stamp { hlc: stamp.hlc, node: stamp.node }
+    }
+}
+
+impl From<types::Kind> for Kind {
+    fn from(kind: types::Kind) -> Kind {
+        match kind {
+            types::Kind::Put => Kind::Put,
+            types::Kind::Tombstone => Kind::Tombstone,
+        }
+    }
+}
+
+impl From<Kind> for types::Kind {
+    fn from(kind: Kind) -> types::Kind {
+        match kind {
+            Kind::Put => types::Kind::Put,
+            Kind::Tombstone => types::Kind::Tombstone,
+        }
+    }
+}
+
+impl From<types::KeyRange> for KeyRange {
+    fn from(range: types::KeyRange) -> KeyRange {
+        KeyRange { start: range.start, end: range.end }
+    }
+}
+
+impl From<KeyRange> for types::KeyRange {
+    fn from(range: KeyRange) -> types::KeyRange {
+        types::KeyRange { start: range.start, end: range.end }
+    }
+}
+
+impl From<types::Fingerprint> for Fingerprint {
+    fn from(fingerprint: types::Fingerprint) -> Fingerprint {
+        Fingerprint(fingerprint.0)
+    }
+}
+
+impl From<Fingerprint> for types::Fingerprint {
+    fn from(fingerprint: Fingerprint) -> types::Fingerprint {
+        types::Fingerprint(fingerprint.0)
+    }
+}
+
+pub(super) fn to_range(range: &KeyRange) -> types::KeyRange {
+    range.clone().into()
 }
 
 pub(super) fn to_sum(sum: types::RangeSum) -> RangeSum {
     RangeSum {
-        fingerprint: Fingerprint(sum.fingerprint.0),
+        fingerprint: sum.fingerprint.into(),
         live: sum.counts.live,
         tombstones: sum.counts.tombstones,
         bytes: sum.counts.bytes,
-    }
-}
-
-pub(super) fn from_stamp(stamp: types::Stamp) -> Stamp {
-    Stamp { hlc: stamp.hlc, node: stamp.node }
-}
-
-fn from_kind(kind: types::Kind) -> Kind {
-    match kind {
-        types::Kind::Put => Kind::Put,
-        types::Kind::Tombstone => Kind::Tombstone,
-    }
-}
-
-pub(super) fn to_stamp(stamp: Stamp) -> types::Stamp {
-    types::Stamp { hlc: stamp.hlc, node: stamp.node }
-}
-
-pub(super) fn to_kind(kind: Kind) -> types::Kind {
-    match kind {
-        Kind::Put => types::Kind::Put,
-        Kind::Tombstone => types::Kind::Tombstone,
     }
 }
 
@@ -50,8 +80,8 @@ pub(super) fn to_head(key: Vec<u8>, head: &types::Head, hash: EntryHash) -> Head
     Head {
         is_merged: is_merged(&key),
         key,
-        stamp: from_stamp(head.stamp),
-        kind: from_kind(head.kind),
+        stamp: head.stamp.into(),
+        kind: head.kind.into(),
         expires_at: head.expires_at,
         hash: hash.0,
         value_len: head.value.len(),
@@ -61,8 +91,8 @@ pub(super) fn to_head(key: Vec<u8>, head: &types::Head, hash: EntryHash) -> Head
 pub(super) fn to_entry(key: Vec<u8>, head: &types::Head, value: Vec<u8>) -> Entry {
     Entry {
         key,
-        stamp: from_stamp(head.stamp),
-        kind: from_kind(head.kind),
+        stamp: head.stamp.into(),
+        kind: head.kind.into(),
         expires_at: head.expires_at,
         meta: head.meta.to_vec(),
         value,
@@ -75,12 +105,11 @@ pub(super) fn to_entry(key: Vec<u8>, head: &types::Head, value: Vec<u8>) -> Entr
 /// `InvalidArgument`, `KeyTooLong` for keys that no store of the set can have made.
 pub(super) fn to_write(entry: Entry) -> Result<Write> {
     check_key(&entry.key)?;
-    let stamp = to_stamp(entry.stamp);
     let is_put = entry.kind == Kind::Put;
     Ok(Write {
         key: Slice::from(entry.key),
-        kind: to_kind(entry.kind),
-        stamp: Some(stamp),
+        kind: entry.kind.into(),
+        stamp: Some(entry.stamp.into()),
         expires_at: entry.expires_at,
         meta: Slice::from(entry.meta),
         value: if is_put { Slice::from(entry.value) } else { Slice::empty() },

@@ -2,20 +2,20 @@
 //! sessions.
 //!
 //! Easy to get wrong: the entries must be *all* that the replica has of the keys, read at one cut, and the replica must
-//! know all of them itself. What it cannot give (unknown keys of its own, a value of its own that is lost) it leaves out of the
-//! range.
+//! know all of them itself. What it cannot give (unknown keys of its own, values of its own that are lost, long ones that
+//! a resolver merges) it leaves out of the range.
 
 use std::collections::BTreeSet;
 
-use sync_proto::{Applied, Entry, Healing, KeyRange, Lost, Origin, ReadLimit, Stamp};
+use sync_proto::{Applied, Entry, Healing, KeyRange, Lost, Origin, ReadLimit};
 
 use super::DbReplica;
-use super::convert::{from_range, to_entry, to_range, to_write};
-use crate::db::HealReport;
+use super::convert::{to_entry, to_range, to_write};
+use crate::db::{HealReport, LostValue};
 use crate::error::{Error, Result};
 use crate::quarantine;
-use crate::store::{View, Write, replicated};
-use crate::types::{self, Head, NodeId, SeqNo, ValueDigest, successor};
+use crate::store::{View, Write, is_merged, replicated};
+use crate::types::{Head, NodeId, SeqNo, successor};
 
 /// What one moment of a store gives to a peer that asks for a range.
 enum Given {
@@ -25,16 +25,17 @@ enum Given {
 }
 
 impl DbReplica {
-    /// The spans of unknown keys, in order: what [`DbReplica::heal`] can be asked for.
-    pub fn unknown_spans(&self) -> Vec<KeyRange> {
-        self.db.store().unknown().ranges().iter().map(|(span, _)| from_range(span)).collect()
+    /// The ranges of unknown keys, in order: what [`DbReplica::heal`] can be asked for.
+    pub fn unknown_ranges(&self) -> Vec<KeyRange> {
+        self.db.store().unknown().ranges().iter().map(|(span, _)| span.clone().into()).collect()
     }
 
     /// Makes `range`, all of which is unknown, known again, durably, when it returns: it holds `entries` from then on, which
     /// are all that a replica has of it that ends after `cut`, the higher of the two stores' horizons (clock part), and what
     /// was left of it and is news to the replica. The store takes `cut` for its own horizon. What is large can be healed in
     /// parts, each at a cut of its own: the replica's horizon may rise meanwhile, so it has to be read after the entries (or
-    /// after what they are read from was pinned), never before, or what was deleted comes back. The
+    /// after the snapshot that they are read from was taken, which [`Replica::pin`](sync_proto::Replica::pin) is not: what it
+    /// sends is current), never before, or what was deleted comes back. The
     /// keys of entries whose stamps lie too far ahead stay unknown.
     ///
     /// # Errors
@@ -44,22 +45,20 @@ impl DbReplica {
         Ok(self.db.heal(&to_range(range), writes, cut)?.0)
     }
 
-    /// Makes `value` the one of `key`'s entry with this stamp and value digest, which has lost it, durably. `false` if the key
-    /// has another entry by now.
+    /// Makes `value` the one of the entry that has lost it, durably. `false` if the key has another entry by now.
     ///
     /// # Errors
     /// `InvalidArgument` if the value has another digest; `ReadOnly`, `Poisoned`, `Unknown`, `Io`.
-    pub fn heal_value(&self, key: &[u8], stamp: Stamp, digest: u128, value: &[u8]) -> Result<bool> {
-        let stamp = types::Stamp { hlc: stamp.hlc, node: stamp.node };
-        let lost = quarantine::LostValue { stamp, digest: ValueDigest(digest) };
-        self.db.heal_value(key, lost, value)
+    pub fn heal_value(&self, lost: &LostValue, value: &[u8]) -> Result<bool> {
+        let entry = quarantine::LostValue { stamp: lost.stamp, digest: lost.value_digest };
+        self.db.heal_value(&lost.stored_key, entry, value)
     }
 
     /// What of the replicated keys is lost.
     pub(super) fn lost_now(&self) -> Lost {
-        let (store, all) = (self.db.store(), from_range(&replicated()));
+        let (store, all) = (self.db.store(), KeyRange::from(replicated()));
         let unknown = store.unknown();
-        let spans = unknown.ranges().iter().map(|(span, _)| from_range(span).intersection(&all));
+        let spans = unknown.ranges().iter().map(|(span, _)| KeyRange::from(span.clone()).intersection(&all));
         Lost {
             spans: spans.filter(|span| !span.is_empty()).collect(),
             values: store.lost_values().into_iter().map(|(key, _)| key).collect(),
@@ -98,7 +97,7 @@ impl DbReplica {
                 return Ok(Given::Healing(None));
             };
             let mut healing =
-                Healing { range: from_range(&known), cut, entries: Vec::new(), value_len: None };
+                Healing { range: known.clone().into(), cut, entries: Vec::new(), value_len: None };
             let mut bytes = 0;
             for found in view.walk(&known, seqno) {
                 let (key, head) = match found {
@@ -109,7 +108,8 @@ impl DbReplica {
                     continue;
                 }
                 let is_long = head.value.len() > u64::from(limit.bytes);
-                let entry = match lost.contains(&key) {
+                // What a resolver merges may change under its stamp, so its parts need not be of one value.
+                let entry = match lost.contains(&key) || is_long && is_merged(&key) {
                     true => None,
                     false if is_long => Some(to_entry(key.clone(), &head, Vec::new())),
                     false => self.readable(view, &key, &head)?,
@@ -161,7 +161,7 @@ impl DbReplica {
         }
         let mut writes = entries.into_iter().map(to_write).collect::<Result<Vec<_>>>()?;
         // No keys are beside those that are replicated, so a span that reaches there is healed with them.
-        let all = from_range(&replicated());
+        let all = KeyRange::from(replicated());
         if range.start == all.start {
             range.start = Vec::new();
         }
@@ -171,7 +171,7 @@ impl DbReplica {
         let mut applied = Applied::default();
         let unknown = store.unknown();
         for (span, _) in unknown.ranges().overlapping(&to_range(&range)) {
-            let part = to_range(&from_range(span).intersection(&range));
+            let part = to_range(&KeyRange::from(span.clone()).intersection(&range));
             let within;
             (within, writes) = writes.into_iter().partition(|write: &Write| part.contains(&write.key));
             let part_count = within.len() as u64;

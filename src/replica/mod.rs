@@ -26,7 +26,9 @@ use crate::error::{Error, Result};
 use crate::store::{Prefix, replicated};
 use crate::types::{self, NodeId};
 use compare::Moment;
-use convert::{check_key, from_range, to_kind, to_stamp, to_sum, to_write};
+use convert::{check_key, to_sum, to_write};
+pub use sync_proto;
+
 pub use names::{KeyName, KeyNames, catalogue, inner_prefix, inner_range};
 use send::Outgoing;
 use staged::StagedValue;
@@ -60,7 +62,7 @@ impl DbReplica {
     pub fn entry_hash(&self, entry: &Entry) -> u128 {
         let hasher = &self.db.store().measure.hasher;
         let (key, value) = (hasher.key(&entry.key), hasher.value(&entry.value));
-        let (stamp, kind) = (to_stamp(entry.stamp), to_kind(entry.kind));
+        let (stamp, kind) = (entry.stamp.into(), entry.kind.into());
         hasher.entry(key, stamp, kind, entry.expires_at, &entry.meta, value).0
     }
 
@@ -77,7 +79,7 @@ impl DbReplica {
             durable_seqno: store.sizes().durable.0,
             horizon: state.horizon,
             root: to_sum(root),
-            replicated: from_range(&replicated()),
+            replicated: replicated().into(),
             members_checksum: horizon::checksum(&state.table),
             keyspaces_checksum: catalogue.fingerprint.0 as u64,
             read_only: self.db.is_read_only(),

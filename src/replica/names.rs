@@ -11,7 +11,6 @@ use std::sync::Arc;
 use sync_proto::KeyRange;
 
 use super::DbReplica;
-use super::convert::from_range;
 use crate::db::{Keyspace, key_range};
 use crate::error::Result;
 use crate::hash::PREFIX_LEN;
@@ -54,18 +53,18 @@ impl KeyNames {
 /// The keys of a session that are those of `range` in `keyspace`: a filter for
 /// [`sync_proto::Options::filter`]. The same on all replicas of the set.
 pub fn inner_range<K: AsRef<[u8]>>(keyspace: &Keyspace, range: impl RangeBounds<K>) -> KeyRange {
-    from_range(&keyspace.prefix().range(&key_range(&range)))
+    keyspace.prefix().range(&key_range(&range)).into()
 }
 
 /// As [`inner_range`], of all keys of `keyspace` that begin with `prefix`.
 pub fn inner_prefix(keyspace: &Keyspace, prefix: &[u8]) -> KeyRange {
-    from_range(&keyspace.prefix().range(&types::KeyRange::prefix(prefix)))
+    keyspace.prefix().range(&types::KeyRange::prefix(prefix)).into()
 }
 
 /// The keys of a session that say which keyspaces there are. Whoever repairs a keyspace alone repairs these as well, so that the
 /// other side knows what it has.
 pub fn catalogue() -> KeyRange {
-    from_range(&Prefix::CATALOGUE.whole())
+    Prefix::CATALOGUE.whole().into()
 }
 
 impl DbReplica {

@@ -2,14 +2,16 @@
 //!
 //! Easy to get wrong: a long value is read in parts, and may be another one before the last of them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use sync_proto::{Entries, Fetched, KeyRange, RangeEntries, ReadLimit, Stamp};
 
-use super::convert::{from_stamp, to_entry, to_range};
+use super::convert::{to_entry, to_range};
 use crate::db::Db;
 use crate::error::Result;
+use crate::store::View;
 use crate::types::{self, Epoch, ValueDigest};
 
 /// A store's current entries on their way out. Cheap to clone.
@@ -18,28 +20,29 @@ pub(super) struct Outgoing {
     db: Db,
     /// What ends at or before this (clock units) is in no answer, nor what ends at or before the store's own horizon.
     cut: u64,
-    /// The version of the value that was last begun to be read in parts: key, stamp, and digest, for where a resolver merges the
-    /// stamp may stay when the value changes. A session reads one at a time, and has an `Outgoing` of its own.
-    begun: Arc<Mutex<Option<Begun>>>,
+    /// The long values that were told of last, by key: stamp, and digest, for where a resolver merges the stamp may stay when the
+    /// value changes. A session reads one at a time, and has an `Outgoing` of its own.
+    told: Arc<Mutex<Told>>,
 }
 
-type Begun = (Vec<u8>, types::Stamp, ValueDigest);
+type Told = BTreeMap<Vec<u8>, (types::Stamp, ValueDigest)>;
 
 impl Outgoing {
     pub(super) fn new(db: &Db, cut: u64) -> Outgoing {
-        Outgoing { db: db.clone(), cut, begun: Arc::default() }
+        Outgoing { db: db.clone(), cut, told: Arc::default() }
     }
 
     pub(super) fn entries(&self, keys: &[Vec<u8>], limit: ReadLimit) -> Result<Entries> {
         let store = self.db.store();
         let (view, seqno) = store.read_point();
+        self.told.lock().clear();
         let mut answer = Entries { entries: Vec::new(), answered: 0 };
         let (ended, measure) = (self.ended(), &store.measure);
         let mut room = Room::new(limit);
         for key in keys {
             let head = view.head(key, measure.hasher.key(key), seqno)?;
             if let Some(head) = head.filter(|head| !measure.has_ended(head, ended)) {
-                let fetched = self.fetch(key.clone(), &head, u64::from(limit.bytes))?;
+                let fetched = self.fetch(&view, key.clone(), &head, u64::from(limit.bytes))?;
                 if !room.take(&fetched) {
                     break;
                 }
@@ -54,6 +57,7 @@ impl Outgoing {
         let store = self.db.store();
         let (view, seqno) = store.read_point();
         let ended = self.ended();
+        self.told.lock().clear();
         let mut answer = RangeEntries { entries: Vec::new(), next: None };
         let mut room = Room::new(limit);
         for found in view.walk(&to_range(range), seqno) {
@@ -61,7 +65,7 @@ impl Outgoing {
             if store.measure.has_ended(&head, ended) {
                 continue;
             }
-            let fetched = self.fetch(key, &head, u64::from(limit.bytes))?;
+            let fetched = self.fetch(&view, key, &head, u64::from(limit.bytes))?;
             if !room.take(&fetched) {
                 answer.next = Some(fetched.entry().key.clone());
                 break;
@@ -75,8 +79,8 @@ impl Outgoing {
         let store = self.db.store();
         let (view, seqno) = store.read_point();
         let head = view.head(key, store.measure.hasher.key(key), seqno)?;
-        let Some(head) = head.filter(|head| from_stamp(head.stamp) == stamp) else { return Ok(None) };
-        if !self.goes_on(key, &head, offset) {
+        let Some(head) = head.filter(|head| stamp == head.stamp.into()) else { return Ok(None) };
+        if !self.goes_on(key, &head) {
             return Ok(None);
         }
         let value = view.value(&head, &store.measure.hasher);
@@ -86,24 +90,20 @@ impl Outgoing {
         Ok(Some(value.get(start..end).unwrap_or_default().to_vec()))
     }
 
-    /// Whether `head` is still what a read of its value that is at `offset` began with, as far as is known.
-    fn goes_on(&self, key: &[u8], head: &types::Head, offset: u64) -> bool {
-        let mut begun = self.begun.lock();
-        if offset == 0 {
-            *begun = Some((key.to_vec(), head.stamp, head.digest));
-        }
-        let is_other =
-            |(begun, stamp, digest): &Begun| begun == key && *stamp == head.stamp && *digest != head.digest;
-        !begun.as_ref().is_some_and(is_other)
+    /// Whether `head` has the value that was told of, or, if none was, that its first part was read of.
+    fn goes_on(&self, key: &[u8], head: &types::Head) -> bool {
+        let mut told = self.told.lock();
+        let (stamp, digest) = *told.entry(key.to_vec()).or_insert((head.stamp, head.digest));
+        stamp != head.stamp || digest == head.digest
     }
 
     /// The entry of `key` on its way out; large ones without their value.
-    fn fetch(&self, key: Vec<u8>, head: &types::Head, large: u64) -> Result<Fetched> {
+    fn fetch(&self, view: &View, key: Vec<u8>, head: &types::Head, large: u64) -> Result<Fetched> {
         let value_len = head.value.len();
         if value_len > large {
+            self.told.lock().insert(key.clone(), (head.stamp, head.digest));
             return Ok(Fetched::Large { entry: to_entry(key, head, Vec::new()), value_len });
         }
-        let (view, _) = self.db.store().read_point();
         let value = view.value(head, &self.db.store().measure.hasher);
         let lost = |error| self.db.store().met_value(&key, (head.stamp, head.digest), error);
         let value = value.map_err(lost)?.to_vec();

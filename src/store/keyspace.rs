@@ -6,7 +6,7 @@
 //! The keyspace `default` exists by decree, without an entry.
 //!
 //! Easy to get wrong: the eight bytes are a hash of name *and resolver*, so the same name with another resolver is
-//! another keyspace, and a name with two of them is ambiguous until one is dropped.
+//! another keyspace, and a name with two of them is ambiguous until the caller says which one is meant.
 
 use smallvec::SmallVec;
 
@@ -83,6 +83,17 @@ impl Prefix {
     pub(crate) fn put(&self, key: &[u8], value: &[u8]) -> Result<Write> {
         check_len(key)?;
         Ok(Write::put(&self.0, key, value))
+    }
+
+    /// Sets a user's key to `value` until `expires_at_ms`.
+    ///
+    /// # Errors
+    /// `KeyTooLong`; `InvalidArgument` for 0, which stands for never.
+    pub(crate) fn put_expiring(&self, key: &[u8], value: &[u8], expires_at_ms: u64) -> Result<Write> {
+        match expires_at_ms {
+            0 => Err(Error::invalid("an expiry of 0 means never: put it without one")),
+            expires_at => Ok(Write { expires_at, ..self.put(key, value)? }),
+        }
     }
 
     /// Deletes a user's key.

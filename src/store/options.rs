@@ -10,7 +10,8 @@ use crate::types::Compression;
 use crate::vfs::{DiskVfs, ReadMode, Vfs};
 
 /// What a commit survives once its call has returned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Durability {
     /// A killed process. A power cut may take back the newest commits, never one from the middle.
     #[default]

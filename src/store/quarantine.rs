@@ -97,7 +97,7 @@ impl Store {
         }
         // Who cannot remember it can still tell it.
         let _ = self.lose_values(vec![(key.to_vec(), LostValue { stamp, digest })]);
-        Error::ValueLost { key: key.to_vec(), stamp, digest, source: Box::new(error) }
+        Error::ValueLost { stored_key: key.to_vec(), stamp, value_digest: digest, source: Box::new(error) }
     }
 
     /// Remembers, durably, that these values are damaged, as far as they are those of present entries and cannot be read
@@ -143,6 +143,11 @@ impl Store {
             if lost.is_empty() { BTreeMap::new() } else { keys.filter_map(known).collect() }
         };
         self.present(lost).collect()
+    }
+
+    /// Numbers of unknown spans and of lost values of present entries.
+    pub(crate) fn damage_counts(&self) -> (u64, u64) {
+        (self.unknown().ranges().iter().count() as u64, self.lost_values().len() as u64)
     }
 
     /// Those of `lost` that are of present entries.

@@ -51,6 +51,11 @@ impl Walk {
         Walk { front, parted: (!parted.rest.is_empty()).then(|| Box::new(parted)) }
     }
 
+    /// A walk that has ended with `error` before its first step.
+    pub(crate) fn failed(error: Error) -> Walk {
+        Walk { front: MergeCursor::failed(error), parted: None }
+    }
+
     /// Moves to the least key that is left. `false` if there is none.
     ///
     /// # Errors

@@ -141,6 +141,12 @@ impl WatchQueue {
         state.take()
     }
 
+    /// Whether nothing will come any more.
+    pub(crate) fn is_ended(&self) -> bool {
+        let state = self.state.lock();
+        state.is_ended && state.commits.is_empty() && state.lagging_from.is_none()
+    }
+
     /// Nobody will take anything more.
     pub(crate) fn abandon(&self) {
         let mut state = self.state.lock();

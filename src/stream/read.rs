@@ -160,10 +160,8 @@ fn decode_head(payload: &[u8]) -> Result<ReplicaSet, Malformed> {
     let (bucket_bits, epoch_len) = (reader.u8()?, reader.u64()?);
     // Until horizons rise, that of a stream says nothing that its reader would do differently.
     reader.u64()?;
-    if bucket_bits > 32 || epoch_len == 0 || !reader.is_at_end() {
-        return Err(reader.malformed());
-    }
-    Ok(ReplicaSet { id, hash_key, bucket_bits, epoch_len })
+    let set = ReplicaSet { id, hash_key, bucket_bits, epoch_len };
+    if set.is_possible() && reader.is_at_end() { Ok(set) } else { Err(reader.malformed()) }
 }
 
 fn entry(reader: &mut Reader<'_>) -> Result<Write, Malformed> {

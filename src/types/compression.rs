@@ -2,7 +2,7 @@
 //! kinds at once, and its digest never depends on it.
 
 /// How blocks are stored from now on. What is there already stays as it is until a merge writes it again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Compression {
     /// As they are: reads take them from the map without a copy.

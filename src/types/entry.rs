@@ -30,7 +30,7 @@ pub struct ValueDigest(pub u128);
 
 /// Keyed 128-bit hash of everything that makes an entry what it is: key, stamp, kind, expiry, meta, value digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct EntryHash(pub u128);
+pub(crate) struct EntryHash(pub(crate) u128);
 
 /// The newest entry of a key as the index holds it. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]

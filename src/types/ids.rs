@@ -1,6 +1,8 @@
 //! Numbers that name things: commits, segments, files, nodes, places in the log.
 
 use std::fmt;
+use std::num::ParseIntError;
+use std::str::FromStr;
 
 /// Place of a commit in the total order of one store's commits. The first commit is 1; 0 means "before any".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -18,10 +20,16 @@ impl SeqNo {
     }
 }
 
+impl fmt::Display for SeqNo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Number of a log segment; rises within a store and is never used twice. With the upper bit: of a file of large values that
 /// were moved out of segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct SegmentId(pub u32);
+pub(crate) struct SegmentId(pub(crate) u32);
 
 impl SegmentId {
     /// Bit of the numbers of files with moved values; the other bits are a [`FileId`], and not a number of the log.
@@ -59,13 +67,38 @@ impl fmt::Display for NodeId {
     }
 }
 
+/// Reads what is displayed; leading zeros may be left out.
+impl FromStr for NodeId {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<NodeId, ParseIntError> {
+        u64::from_str_radix(text, 16).map(NodeId)
+    }
+}
+
 /// Where a value's bytes lie in the log: only values too large to be carried in a run are reached by one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Location {
+pub(crate) struct Location {
     /// The segment.
-    pub segment: SegmentId,
+    pub(crate) segment: SegmentId,
     /// First byte of the value in the segment's file.
-    pub offset: u32,
+    pub(crate) offset: u32,
     /// Length of the value in bytes.
-    pub len: u32,
+    pub(crate) len: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_read_as_it_is_shown() {
+        for node in [NodeId(0), NodeId(0x12_3456), NodeId(u64::MAX)] {
+            assert_eq!(node.to_string().parse(), Ok(node));
+        }
+        assert_eq!("ab".parse(), Ok(NodeId(0xab)));
+        for text in ["", "g", "12345678123456789"] {
+            assert!(text.parse::<NodeId>().is_err(), "{text:?}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Keys and half-open key ranges.
 
-use std::ops::Bound;
+use std::ops::{Bound, RangeBounds};
 
 /// Limits of keys. A key is any byte string up to [`Key::LEN_MAX`]; keys order as byte strings do.
 #[derive(Debug)]
@@ -73,6 +73,17 @@ impl KeyRange {
     /// Whether no key can lie in the range.
     pub fn is_empty(&self) -> bool {
         self.end.as_deref().is_some_and(|end| end <= self.start.as_slice())
+    }
+}
+
+/// So that whatever takes a standard library's range of keys takes this one.
+impl RangeBounds<Vec<u8>> for KeyRange {
+    fn start_bound(&self) -> Bound<&Vec<u8>> {
+        Bound::Included(&self.start)
+    }
+
+    fn end_bound(&self) -> Bound<&Vec<u8>> {
+        self.end.as_ref().map_or(Bound::Unbounded, Bound::Excluded)
     }
 }
 

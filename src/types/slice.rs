@@ -3,7 +3,10 @@
 //! Easy to get wrong: a held slice pins whatever owns its bytes (a block, a memtable's value, a whole mapped file),
 //! so copy what is kept for long.
 
+use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
@@ -111,6 +114,18 @@ impl From<&[u8]> for Slice {
     }
 }
 
+impl From<String> for Slice {
+    fn from(text: String) -> Slice {
+        Slice::from(text.into_bytes())
+    }
+}
+
+impl From<&str> for Slice {
+    fn from(text: &str) -> Slice {
+        Slice::from(text.as_bytes())
+    }
+}
+
 impl From<Slice> for Vec<u8> {
     fn from(slice: Slice) -> Vec<u8> {
         slice.to_vec()
@@ -149,28 +164,53 @@ impl PartialEq for Slice {
 
 impl Eq for Slice {}
 
-impl<T: AsRef<[u8]> + ?Sized> PartialEq<T> for Slice
-where
-    T: SliceLike,
-{
-    fn eq(&self, other: &T) -> bool {
-        **self == *other.as_ref()
+impl PartialOrd for Slice {
+    fn partial_cmp(&self, other: &Slice) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
-/// Types that a [`Slice`] may be compared with directly. Sealed.
-pub trait SliceLike: sealed::Sealed {}
-
-mod sealed {
-    pub trait Sealed {}
-    impl Sealed for [u8] {}
-    impl Sealed for &[u8] {}
-    impl Sealed for Vec<u8> {}
-    impl<const N: usize> Sealed for [u8; N] {}
-    impl<const N: usize> Sealed for &[u8; N] {}
+/// As byte strings order, and keys do.
+impl Ord for Slice {
+    fn cmp(&self, other: &Slice) -> Ordering {
+        (**self).cmp(&**other)
+    }
 }
 
-impl<T: sealed::Sealed + ?Sized> SliceLike for T {}
+impl Hash for Slice {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (**self).hash(state);
+    }
+}
+
+/// Equality, order and hash are those of the bytes, so that a map with slices for keys is asked with bytes.
+impl Borrow<[u8]> for Slice {
+    fn borrow(&self) -> &[u8] {
+        self
+    }
+}
+
+/// Equality of bytes, both ways round.
+macro_rules! equals_bytes_of {
+    ($([$($generics:tt)*] $other:ty),* $(,)?) => {$(
+        impl<$($generics)*> PartialEq<$other> for Slice {
+            fn eq(&self, other: &$other) -> bool {
+                **self == *AsRef::<[u8]>::as_ref(other)
+            }
+        }
+
+        impl<$($generics)*> PartialEq<Slice> for $other {
+            fn eq(&self, other: &Slice) -> bool {
+                other == self
+            }
+        }
+    )*};
+}
+
+equals_bytes_of! {
+    [] [u8], [] &[u8], [] Vec<u8>, [const N: usize] [u8; N], [const N: usize] &[u8; N],
+    [] str, [] &str, [] String,
+}
 
 #[cfg(test)]
 mod tests {
@@ -185,6 +225,27 @@ mod tests {
         assert_eq!(part.sub(1..3).expect("within"), b"or");
         assert!(part.sub(3..6).is_none());
         assert_eq!(Slice::empty().sub(0..0).expect("empty"), b"");
+    }
+
+    #[test]
+    fn a_slice_is_its_bytes_whatever_holds_them() {
+        let (short, long) = (Slice::from("plum"), Slice::from("plum".repeat(1_000)));
+        let part = long.sub(0..4).expect("within");
+        assert_eq!(short, part);
+        assert_eq!(short, "plum");
+        assert_eq!("plum", part);
+        assert_eq!(part, b"plum");
+        assert_eq!(*b"plum", short);
+        let (text, bytes) = (String::from("plum"), Vec::from("plum"));
+        assert_eq!(short, text);
+        assert_eq!(bytes, part);
+        assert_ne!(part, "plums");
+        let longer = Slice::from("plumage");
+        assert!(Slice::empty() < part && part < longer && longer < long);
+        let colours = std::collections::HashMap::from([(part, "blue")]);
+        assert_eq!(colours.get(&b"plum"[..]), Some(&"blue"));
+        let ordered = std::collections::BTreeMap::from([(long, 1), (short, 2)]);
+        assert_eq!(ordered.get(&b"plum"[..]), Some(&2));
     }
 
     #[cfg(feature = "bytes")]

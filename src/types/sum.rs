@@ -4,6 +4,7 @@
 //! well: what a memtable changed in a bucket is kept as one, with wrapped-around numbers where entries went away.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::{Add, AddAssign, Neg, Sub, SubAssign};
 
 use super::EntryHash;
@@ -11,6 +12,19 @@ use super::EntryHash;
 /// Fingerprint of a set of entries: the sum of their hashes modulo 2^128. The empty set has fingerprint 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Fingerprint(pub u128);
+
+/// All 32 hexadecimal digits.
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::LowerHex for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::LowerHex::fmt(&self.0, f)
+    }
+}
 
 /// How many entries of each kind a range holds, and how many bytes of keys and values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -118,7 +132,7 @@ impl std::iter::Sum for RangeSum {
 
 /// Number of an epoch: the end of an entry divided by the replica set's epoch length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Epoch(pub u64);
+pub(crate) struct Epoch(pub(crate) u64);
 
 /// What one entry counts for in the sums of its bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

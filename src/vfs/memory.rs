@@ -42,6 +42,7 @@ pub struct Fault {
 
 /// The operations that a [`Fault`] counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FaultTarget {
     /// Creations, writes, syncs, truncations, renames, removals, folder syncs.
     Changes,

@@ -26,7 +26,8 @@ use std::sync::Arc;
 use crate::types::Slice;
 
 /// How immutable files are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum ReadMode {
     /// Through a memory map: no copy, no system call per read.
     #[default]

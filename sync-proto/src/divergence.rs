@@ -9,6 +9,7 @@ use crate::types::RangeSum;
 
 /// How far two replicas are apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Divergence {
     /// They have not spoken yet.
     Unknown,

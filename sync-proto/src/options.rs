@@ -8,6 +8,7 @@ use crate::types::KeyRange;
 
 /// In which directions a session moves entries. Seen from the initiator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Mode {
     /// Both ways. The only mode in which a session can be complete.
     #[default]

@@ -137,6 +137,7 @@ pub struct Origin {
 
 /// What became of entries that were handed to a store. The four counts add up to the entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[must_use = "what was refused or deferred was not taken"]
 pub struct Applied {
     /// Taken: they are the newest versions of their keys now.
     pub applied: u64,

@@ -30,6 +30,7 @@ pub struct ScheduleOptions {
 
 /// What is to be done with a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Task {
     /// Run a repair session.
     Repair,

@@ -3,6 +3,7 @@
 //!
 //! Easy to get wrong: sums are modulo 2^128 (and counts modulo 2^64) and are added or subtracted, never xor-ed.
 
+use std::fmt;
 use std::ops::{Add, AddAssign, Sub, SubAssign};
 
 /// When and by whom an entry was written. Totally ordered: the clock first, the node's id between equal clocks.
@@ -26,6 +27,19 @@ pub enum Kind {
 /// Fingerprint of a set of entries: the sum of their 128-bit entry hashes modulo 2^128. The empty set has 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Fingerprint(pub u128);
+
+/// All 32 hexadecimal digits.
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::LowerHex for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::LowerHex::fmt(&self.0, f)
+    }
+}
 
 impl Add for Fingerprint {
     type Output = Fingerprint;

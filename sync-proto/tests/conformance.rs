@@ -345,7 +345,7 @@ impl Replica for Planted {
         origin: Origin,
     ) -> Result<Box<dyn ValueWriter>, ReplicaError> {
         if self.is(Bug::AbandonedValueIsKept) {
-            self.model().apply(vec![entry.clone()], origin)?;
+            let _ = self.model().apply(vec![entry.clone()], origin)?;
         }
         if self.is(Bug::StagedValueIsForgotten) {
             return Planted::new(self.node, self.bug).model().begin_value(entry, len, origin);
@@ -361,7 +361,7 @@ impl Replica for Planted {
                 let everything = ReadLimit { count: u32::MAX, bytes: u32::MAX };
                 let held = self.model().pin(0)?.entries_in(&KeyRange::all(), everything)?;
                 let entries = held.entries.iter().map(|fetched| fetched.entry().clone()).collect();
-                other.model().apply(entries, Origin { node: self.node, horizon: 0 })?;
+                let _ = other.model().apply(entries, Origin { node: self.node, horizon: 0 })?;
                 other
             }
             _ => self.clone(),

@@ -24,12 +24,7 @@ fn shared(model: &Model) -> Arc<dyn Replica> {
 }
 
 fn insecure_server(model: &Model) -> Server {
-    Server {
-        replica: shared(model),
-        options: Options::new(5),
-        transport: Transport::new(Security::Insecure),
-        rights: Arc::default(),
-    }
+    Server::new(shared(model), Options::new(5), Transport::new(Security::Insecure), Arc::default())
 }
 
 /// Runs a session with a server, unsecured.

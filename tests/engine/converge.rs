@@ -137,7 +137,7 @@ fn writes_between_the_frames_do_not_prolong_a_session() {
         let right = right_world.builder("/right").create_replica(&left.replica_set()).expect("its replica");
         let key = |number: u64| format!("row {number:05}");
         (0..2_000).for_each(|number| left.put(key(number), "old").expect("put"));
-        session(&left, &right, seed, u64::MAX);
+        let _ = session(&left, &right, seed, u64::MAX);
         let differing = 5 * random.below(20) + 1;
         (0..differing).for_each(|number| right.put(key(number * 20), "differs").expect("put"));
 
@@ -161,7 +161,7 @@ fn writes_between_the_frames_do_not_prolong_a_session() {
             }
             true
         });
-        for Outcome { end, report } in &outcomes {
+        for Outcome { end, report, .. } in &outcomes {
             assert_eq!(*end, End::Complete, "seed {seed}");
             assert!(report.legs <= 8, "seed {seed}: {} legs", report.legs);
             // What differed when the stores were pinned, which they are one after the other.

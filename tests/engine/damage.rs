@@ -75,7 +75,7 @@ impl Run {
         let twin = twin_world.builder("/twin").create_replica(&self.db().replica_set()).expect("a twin");
         let mut stream = Vec::new();
         self.db().export(&mut stream, |_| true).expect("export");
-        twin.import(&stream[..], |_| true).expect("import");
+        let _ = twin.import(&stream[..], |_| true).expect("import");
         twin.flush().expect("flush");
         assert_eq!(self.db().root().expect("root"), twin.root().expect("root"));
         let mut reached = (0, 0, 0);
@@ -95,7 +95,7 @@ impl Run {
                 assert_eq!(self.db().root().expect("root"), twin.root().expect("root"));
             }
             self.check_all();
-            session(self.db(), &twin, self.world.seed, u64::MAX);
+            let _ = session(self.db(), &twin, self.world.seed, u64::MAX);
             assert_eq!(self.db().root().expect("root"), twin.root().expect("root"));
             self.reopen();
             if self.random.chance(50) {
@@ -183,7 +183,7 @@ impl Run {
     }
 
     fn is_unknown(&self, key: &[u8]) -> bool {
-        self.db().unknown_spans().iter().any(|span| span.keyspace.is_some() && span.keys.contains(key))
+        self.db().unknown_spans().iter().any(|span| span.keys.as_ref().is_some_and(|keys| keys.contains(key)))
     }
 
     /// Reads a key: right, or said to be unknown.
@@ -297,8 +297,7 @@ impl Run {
     }
 
     fn check_all(&self) {
-        let lost: BTreeSet<Vec<u8>> =
-            self.db().lost_values().into_iter().map(|lost| lost.key[9..].to_vec()).collect();
+        let lost: BTreeSet<Vec<u8>> = self.db().lost_values().into_iter().map(|lost| lost.key).collect();
         for key in self.model.keys() {
             let is_known = self.check(key);
             let is_fresh = self.fresh.contains(key);
@@ -310,7 +309,8 @@ impl Run {
         }
         self.scan(true);
         // What no span touches can be summed.
-        let unknown: Vec<KeyRange> = self.db().unknown_spans().into_iter().map(|span| span.keys).collect();
+        let unknown = self.db().unknown_spans().into_iter();
+        let unknown: Vec<KeyRange> = unknown.map(|span| span.keys.expect("of a known keyspace")).collect();
         let mut from = Vec::new();
         for span in &unknown {
             let sum =
@@ -329,7 +329,7 @@ impl Run {
         let (replica, twin) = (DbReplica::new(self.db()), DbReplica::new(twin));
         let (mut spans, mut exact) = (0, 0);
         // Healing looks at what is left, and may so find more.
-        while let Some(mut span) = replica.unknown_spans().into_iter().next() {
+        while let Some(mut span) = replica.unknown_ranges().into_iter().next() {
             let middle = [&span.start[..], b"5"].concat();
             if self.random.chance(20) && span.end.as_ref().is_none_or(|end| middle < *end) {
                 span.end = Some(middle);
@@ -351,14 +351,13 @@ impl Run {
         }
         let lost = self.db().lost_values();
         for lost in &lost {
-            let stamp = sync_proto::Stamp { hlc: lost.stamp.hlc, node: lost.stamp.node };
             let value = twin
                 .pin(0)
                 .expect("pinned")
-                .value(&lost.key, stamp, 0, u32::MAX)
+                .value(&lost.stored_key, lost.stamp.into(), 0, u32::MAX)
                 .expect("readable")
                 .expect("the same entry");
-            let heal = |value: &[u8]| replica.heal_value(&lost.key, stamp, lost.digest.0, value);
+            let heal = |value: &[u8]| replica.heal_value(lost, value);
             assert!(heal(b"another value").is_err());
             assert!(heal(&value).expect("healed"));
         }

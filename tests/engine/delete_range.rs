@@ -72,7 +72,7 @@ fn a_long_range_goes_in_atomic_chunks_and_stops_on_request_between_two() {
     let before = db.snapshot().seqno().0;
     let mut seen = Vec::new();
     let stopped = db.default_keyspace().delete_range_with::<&[u8]>(.., |progress| {
-        seen.push((progress.deleted, progress.total));
+        seen.push((progress.keys, progress.keys_total));
         seen.len() < 2
     });
     assert!(matches!(stopped, Err(Error::Aborted)));

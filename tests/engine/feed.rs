@@ -198,7 +198,7 @@ fn what_a_session_brought_is_told_apart_from_local_changes() {
     let right = world.builder("/right").create_replica(&left.replica_set()).expect("a replica");
     left.keyspace("k").expect("a keyspace").put("key", "value").expect("put");
     right.put("own", "").expect("put");
-    session(&left, &right, 1, u64::MAX);
+    let _ = session(&left, &right, 1, u64::MAX);
     let changes = right.changes_since(SeqNo::ZERO, Durability::Sync).expect("a feed");
     let changes: Vec<_> = changes.flat_map(|batch| batch.expect("a commit").changes).collect();
     let told: Vec<_> = changes

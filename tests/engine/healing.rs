@@ -43,7 +43,7 @@ fn twin_of(db: &Db) -> Db {
     let twin = World::new(99).builder("/twin").create_replica(&db.replica_set()).expect("a twin");
     let mut stream = Vec::new();
     db.export(&mut stream, |_| true).expect("export");
-    twin.import(&stream[..], |_| true).expect("import");
+    let _ = twin.import(&stream[..], |_| true).expect("import");
     twin
 }
 
@@ -131,7 +131,7 @@ fn a_stop_while_healing_leaves_the_span_unknown_or_all_of_it_healed() {
     let root = db.root().expect("root");
     let db = damaged(&world, db, &[5; 30]);
     assert!(is_unknown(db.get([5])));
-    let span = DbReplica::new(&db).unknown_spans().remove(0);
+    let span = DbReplica::new(&db).unknown_ranges().remove(0);
     let entries = all_of(&DbReplica::new(&twin), &span);
     world.vfs.record_steps();
     let report = DbReplica::new(&db).heal(&span, entries, 0).expect("healed");
@@ -141,7 +141,7 @@ fn a_stop_while_healing_leaves_the_span_unknown_or_all_of_it_healed() {
     let mut check = |vfs: MemoryVfs, what: &str| {
         let world = world.with(vfs);
         let db = world.builder(DIR).open().unwrap_or_else(|error| panic!("{what}: {error}"));
-        let spans = DbReplica::new(&db).unknown_spans();
+        let spans = DbReplica::new(&db).unknown_ranges();
         for number in 0..60u8 {
             let is_lost = spans.iter().any(|span| {
                 let key = [&span.start[..9], &[number]].concat();
@@ -190,7 +190,7 @@ fn what_is_left_at_or_below_the_cut_goes_unless_the_replica_has_it() {
     assert!(is_unknown(db.get("c")));
     let replica = DbReplica::new(&db);
     let span =
-        KeyRange { end: Some(replica.unknown_spans()[0].end.clone().expect("an end")), ..all(&replica) };
+        KeyRange { end: Some(replica.unknown_ranges()[0].end.clone().expect("an end")), ..all(&replica) };
     // The replica never heard of what came after the cut, and has purged "d" by then.
     let mut entries: Vec<Entry> = all_of(&DbReplica::new(&twin_of_old(&world)), &span);
     entries.retain(|entry| !entry.key.ends_with(b"d"));
@@ -206,7 +206,7 @@ fn what_is_left_at_or_below_the_cut_goes_unless_the_replica_has_it() {
         (Some(b"old".to_vec()), None, Some(b"written since".to_vec()))
     );
     assert_eq!((get("f"), db.len().expect("known")), (None, 4));
-    assert_eq!(db.horizon().horizon, cut, "the cut is the store's own horizon from then on");
+    assert_eq!(db.horizon_status().horizon, cut, "the cut is the store's own horizon from then on");
     db.compact(|_| true).expect("compact");
     assert_eq!((get("d"), db.len().expect("known")), (None, 4));
     assert_eq!(db.verify(|_| true).expect("verify").problems, Vec::<String>::new());
@@ -214,7 +214,7 @@ fn what_is_left_at_or_below_the_cut_goes_unless_the_replica_has_it() {
 
 /// From the first unknown key on.
 fn all(replica: &DbReplica) -> KeyRange {
-    KeyRange { start: replica.unknown_spans()[0].start.clone(), end: None }
+    KeyRange { start: replica.unknown_ranges()[0].start.clone(), end: None }
 }
 
 /// What the store of that test held at its cut.
@@ -244,7 +244,7 @@ fn a_key_of_which_the_replica_has_something_too_far_ahead_stays_unknown() {
     let twin = ahead.builder("/twin").create_replica(&db.replica_set()).expect("a twin");
     let mut stream = Vec::new();
     db.export(&mut stream, |_| true).expect("export");
-    twin.import(&stream[..], |_| true).expect("import");
+    let _ = twin.import(&stream[..], |_| true).expect("import");
     twin.put("c", "of tomorrow").expect("put");
     let db = damaged(&world, db, b"lost");
     assert!(is_unknown(db.get("c")));
@@ -273,8 +273,8 @@ fn a_watcher_hears_that_healing_took_something_away() {
     assert!(is_unknown(db.get("b")));
     let (watch, other) = (db.watch("b").expect("a watch"), db.watch("x").expect("a watch"));
     let replica = DbReplica::new(&db);
-    let span = replica.unknown_spans().remove(0);
-    replica.heal(&span, Vec::new(), 0).expect("healed");
+    let span = replica.unknown_ranges().remove(0);
+    let _ = replica.heal(&span, Vec::new(), 0).expect("healed");
     assert_eq!(db.get("b").expect("known"), None);
     assert!(matches!(watch.try_next(), Some(WatchEvent::Lagged { .. })));
     assert_eq!(other.try_next(), None);
@@ -293,13 +293,13 @@ fn what_was_healed_stays_known_when_a_block_that_it_replaced_is_damaged() {
     let twin = twin_of(&db);
     let db = damaged(&world, db, b"first");
     assert!(is_unknown(db.get("b")));
-    db.heal_from(&twin).expect("healed");
+    let _ = db.heal_from(&twin).expect("healed");
     let db = damaged(&world, db, b"second");
     assert!(is_unknown(db.get("a")) && is_unknown(db.get("z")));
     for (key, value) in [("b", "first"), ("c", "second"), ("d", "first")] {
         assert_eq!(db.get(key).expect("known").as_deref(), Some(value.as_bytes()));
     }
-    db.heal_from(&twin).expect("healed");
+    let _ = db.heal_from(&twin).expect("healed");
     assert_eq!(db.root().expect("known"), twin.root().expect("known"));
     assert_eq!(db.verify(|_| true).expect("verify").problems, Vec::<String>::new());
 }
@@ -320,13 +320,13 @@ fn where_a_resolver_merges_nothing_shows_in_a_span_and_what_is_left_is_merged() 
     let db = open().open().expect("opened");
     assert!(is_unknown(sets(&db).get("s")) && is_unknown(sets(&db).put("s", "new")));
     sets(&twin).put("s", "yz").expect("put");
-    let span = DbReplica::new(&db).unknown_spans().remove(0);
+    let span = DbReplica::new(&db).unknown_ranges().remove(0);
     // An entry of a session is stored, newer than what was lost, and still not all that there was.
     let origin = Origin { node: twin.node_id().0, horizon: 0 };
     let applied = DbReplica::new(&db).apply(all_of(&DbReplica::new(&twin), &span), origin).expect("applied");
     assert_eq!(applied.applied, 1);
     assert!(is_unknown(sets(&db).get("s")));
-    DbReplica::new(&db).heal(&span, all_of(&DbReplica::new(&twin), &span), 0).expect("healed");
+    let _ = DbReplica::new(&db).heal(&span, all_of(&DbReplica::new(&twin), &span), 0).expect("healed");
     assert_eq!(sets(&db).get("s").expect("known").as_deref(), Some(&b"abyz"[..]));
     assert_eq!(db.root().expect("root"), twin.root().expect("root"));
 }
@@ -345,9 +345,9 @@ fn a_block_that_holds_catalogue_and_merged_keys_is_healed() {
     let db = open().open().expect("opened");
     assert!(is_unknown(db.keyspaces()));
     sets(&twin).put("s", "yz").expect("put");
-    let span = DbReplica::new(&db).unknown_spans().remove(0);
+    let span = DbReplica::new(&db).unknown_ranges().remove(0);
     assert!(span.start < vec![2] && span.end.as_ref().is_none_or(|end| *end > vec![2]), "{span:?}");
-    db.heal_from(&twin).expect("healed");
+    let _ = db.heal_from(&twin).expect("healed");
     assert_eq!(sets(&db).get("s").expect("known").as_deref(), Some(&b"ablostyz"[..]));
     assert_eq!(db.root().expect("root"), twin.root().expect("root"));
 }
@@ -391,6 +391,6 @@ fn twin_of_merged(db: &Db) -> Db {
         World::new(98).builder("/twin").resolver(Union).create_replica(&db.replica_set()).expect("a twin");
     let mut stream = Vec::new();
     db.export(&mut stream, |_| true).expect("export");
-    twin.import(&stream[..], |_| true).expect("import");
+    let _ = twin.import(&stream[..], |_| true).expect("import");
     twin
 }

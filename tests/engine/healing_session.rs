@@ -173,7 +173,7 @@ impl Pair {
             2 => {
                 let before = db.stats().expect("stats").run_entries;
                 db.compact(|_| true).expect("compact");
-                if db.horizon().horizon > 0 && db.stats().expect("stats").run_entries < before {
+                if db.horizon_status().horizon > 0 && db.stats().expect("stats").run_entries < before {
                     self.reached.insert("purged");
                 }
             }
@@ -195,7 +195,7 @@ impl Pair {
 
     fn close(&mut self, side: usize) {
         // A set of two that nobody has founded closes nothing.
-        if !self.dbs[side].horizon().members.is_empty() {
+        if !self.dbs[side].horizon_status().members.is_empty() {
             let through = (self.now_ms - self.random.below(2 * HOUR_MS)) << 16;
             self.dbs[side].close_through(through).expect("close");
         }
@@ -282,7 +282,7 @@ impl Pair {
         let outcomes = self.session(u64::MAX);
         let after = lost(self);
         let is_known = after.iter().all(|(spans, _)| spans.is_empty());
-        for Outcome { end, report } in &outcomes {
+        for Outcome { end, report, .. } in &outcomes {
             if has_unknown {
                 let End::Partial(reasons) = end else { panic!("keys are unknown, and {end:?}") };
                 let reason = if is_known { Reason::Healed } else { Reason::Unknown };
@@ -331,7 +331,7 @@ impl Pair {
 
     /// Both hold the newest writes and nothing else, and agree on it.
     fn check(&self) {
-        let cut = self.dbs.iter().map(|db| db.horizon().horizon).max();
+        let cut = self.dbs.iter().map(|db| db.horizon_status().horizon).max();
         for db in &self.dbs {
             assert_eq!(db.health(), Health::Good);
             for (key, (_, value)) in &self.newest {

@@ -102,10 +102,10 @@ impl Run {
     }
 
     fn reopen(&mut self) {
-        let before = (self.db().root().expect("root"), self.db().horizon());
+        let before = (self.db().root().expect("root"), self.db().horizon_status());
         self.db = None;
         self.db = Some(self.world.builder("/db").open().expect("reopen"));
-        let mut after = self.db().horizon();
+        let mut after = self.db().horizon_status();
         // It counts its openings.
         for (member, before) in after.members.iter_mut().zip(&before.1.members) {
             assert_eq!(member.opens, before.opens + 1);

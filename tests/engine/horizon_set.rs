@@ -27,5 +27,5 @@ fn strangers_and_expelled_nodes_have_no_session_once_a_set_is_founded() {
     assert_eq!(ends(&second, &first, 3), [false, false]);
     assert_eq!(ends(&first, &second, 4), [false, false]);
     assert!(matches!(first.admit(second.node_id()), Err(Error::InvalidArgument { .. })));
-    assert_eq!(first.horizon().held_by, [], "who was expelled holds nothing");
+    assert_eq!(first.horizon_status().held_by, [], "who was expelled holds nothing");
 }

@@ -256,7 +256,7 @@ fn entries_of_other_replicas_wait_for_an_ingest_and_lose_to_it_if_they_are_older
             if key == "b" {
                 let (imported, db, stream) = (imported.clone(), &db, &stream);
                 scope.spawn(move || {
-                    db.import(&stream[..], &mut |_| true).expect("import");
+                    let _ = db.import(&stream[..], &mut |_| true).expect("import");
                     imported.send(()).expect("somebody listens");
                 });
                 let waited = wait.recv_timeout(std::time::Duration::from_millis(50));

@@ -17,6 +17,7 @@ mod healing_session;
 mod horizon;
 mod horizon_set;
 mod ingest;
+mod keyspaces;
 mod merkle;
 mod model;
 mod read_only;

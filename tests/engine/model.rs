@@ -107,7 +107,7 @@ impl Run {
     fn take_snapshot(&mut self) {
         self.snapshots.push((self.db().snapshot(), self.models.clone()));
         if self.snapshots.len() > 3 {
-            self.snapshots.remove(0);
+            drop(self.snapshots.remove(0));
         }
     }
 

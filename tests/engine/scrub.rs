@@ -23,9 +23,9 @@ fn fill(db: &Db, count: u64, random: &mut Random) {
 fn run(mut scrub: Scrub, mut pass: impl FnMut(Duration)) -> ScrubReport {
     loop {
         match scrub.step() {
-            ScrubStep::Again => {}
             ScrubStep::Wait(time) => pass(time),
             ScrubStep::Done => return scrub.report().clone(),
+            _ => {}
         }
     }
 }
@@ -125,7 +125,7 @@ fn a_scrub_goes_on_where_it_stopped_through_restarts_and_compactions() {
         let (mut position, mut bytes, mut blocks, mut stops) = (Default::default(), 0, 0, 0);
         let is_compacted = random.chance(50);
         loop {
-            let mut scrub = db.scrub(fast().from(position));
+            let mut scrub = db.scrub(fast().begin_at(position));
             let step = scrub.step();
             position = scrub.position();
             assert_eq!(scrub.report().damage_count, 0, "seed {seed}: {:?}", scrub.report().damage);

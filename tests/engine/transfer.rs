@@ -30,7 +30,7 @@ fn sample(world: &World, seed: u64, count: u64) -> Db {
             while random.chance(5) && db.step().expect("background work") {}
         }
     }
-    db.import(&export(&origin)[..], &mut |_| true).expect("import");
+    let _ = db.import(&export(&origin)[..], &mut |_| true).expect("import");
     db
 }
 

@@ -44,7 +44,7 @@ fn play(seed: u64) {
         db.write(batch, Durability::Buffered).expect("batch");
         if random.chance(5) {
             peer.put(random.key(40), random.value()).expect("put");
-            session(&db, &peer, random.next(), u64::MAX);
+            let _ = session(&db, &peer, random.next(), u64::MAX);
         }
     }
     for (name, prefix, watch) in &mut watches {
@@ -120,4 +120,16 @@ fn a_waiting_watcher_wakes_for_a_commit_and_ends_with_the_store() {
     let (first, end, still) = watcher.join().expect("no panic");
     assert_eq!(committed(first.expect("a commit")).changes[0].value, b"value");
     assert_eq!((end, still), (None, None));
+}
+
+#[test]
+fn a_watch_of_a_closed_store_has_ended_once_all_that_waited_was_taken() {
+    let db = World::new(0).builder("/db").create().expect("a new store");
+    let watch = db.watch("").expect("a watch");
+    assert!(watch.try_next().is_none() && !watch.is_ended());
+    db.put("key", "value").expect("put");
+    drop(db);
+    assert!(!watch.is_ended(), "a commit waits");
+    committed(watch.try_next().expect("a commit"));
+    assert!(watch.is_ended() && watch.try_next().is_none());
 }

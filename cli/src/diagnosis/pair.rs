@@ -61,7 +61,7 @@ pub(super) fn check(args: &Doctor, peer: &Address) -> Result<Vec<Finding>> {
 fn strangers(left: &Path, right: &Path) -> Result<Option<Finding>> {
     let (left_db, right_db) = (store::open_read_only(left)?, store::open_read_only(right)?);
     let lacks = |db: &Db, other: &Db| {
-        let members = db.horizon().members;
+        let members = db.horizon_status().members;
         let is_owner_or_joins = |member: &MemberStatus| member.node == other.node_id() && !member.is_expelled;
         !members.is_empty() && !members.iter().any(is_owner_or_joins)
     };
@@ -71,7 +71,7 @@ fn strangers(left: &Path, right: &Path) -> Result<Option<Finding>> {
             dir.display(),
             other.node_id()
         );
-        let next = if own.horizon().members.iter().any(|member| member.node == other.node_id()) {
+        let next = if own.horizon_status().members.iter().any(|member| member.node == other.node_id()) {
             "It was expelled: make it anew with `syncline init`, as an empty replica".to_owned()
         } else {
             format!(

@@ -45,7 +45,7 @@ pub(super) fn check(dir: &Path, deep: bool) -> Result<Vec<Finding>> {
             findings.extend(machine::space(dir, &stats));
             findings.extend(waste(&stats));
             findings.push(clock_ahead(clock, now_ms));
-            findings.extend(horizon(&db.horizon(), &stats, now_ms));
+            findings.extend(horizon(&db.horizon_status(), &stats, now_ms));
         }
         Err(error) => {
             let (what, next) = Error::from(error).parts();

@@ -128,7 +128,7 @@ impl Report {
 impl Report {
     /// What the session that `local` opened says, with `local` as the left side.
     pub(super) fn of(session: SessionOutcome, local: &Db, mode: Mode, peer: &str) -> Result<Report> {
-        let SessionOutcome { end, report } = session;
+        let SessionOutcome { end, report, .. } = session;
         // That only a part was repaired, or in one direction, is what was asked for.
         let is_unexpected = |reason: &Reason| !matches!(reason, Reason::Filter | Reason::Mode);
         let reasons: Vec<Reason> = match &end {
@@ -167,8 +167,8 @@ impl Report {
             metadata_bytes: report.metadata_bytes,
             value_bytes: report.value_bytes,
             legs: u64::from(report.legs),
-            root_left: Fingerprint(report.root_left.fingerprint.0),
-            root_right: Fingerprint(report.root_right.fingerprint.0),
+            root_left: report.root_left.fingerprint.into(),
+            root_right: report.root_right.fingerprint.into(),
             full_copy_bytes: local.stats()?.live_bytes,
             names: report.names,
         })
@@ -245,5 +245,6 @@ fn phrase(reason: Reason) -> &'static str {
         Reason::Deletes => "there were more deletions than were to be moved",
         Reason::Healed => "keys that were unknown for damage were healed first",
         Reason::Unknown => "keys are unknown for damage, and the other side does not have them either",
+        _ => "for a reason that this command does not know yet",
     }
 }

@@ -56,7 +56,7 @@ impl Server {
         let address = listener.local_addr().map_err(failed())?;
         let replica = Arc::new(DbReplica::new(db));
         let rights = Arc::new(rights);
-        let served = driver::Server { replica, options: options(Mode::REPAIR)?, transport, rights };
+        let served = driver::Server::new(replica, options(Mode::REPAIR)?, transport, rights);
         Ok(Server { runtime, listener, address, served, control: Control::default(), metrics: None })
     }
 

@@ -43,7 +43,7 @@ fn range(keyspace: &Keyspace, KeyRange { start, end }: KeyRange, output: Output)
     let progress = Progress::things("deleting", 0);
     let bounds = (Bound::Included(start), end.map_or(Bound::Unbounded, Bound::Excluded));
     let deleted = keyspace.delete_range_with(bounds, |so_far| {
-        progress.set_of(so_far.deleted, so_far.total);
+        progress.set_of(so_far.keys, so_far.keys_total);
         true
     })?;
     drop(progress);

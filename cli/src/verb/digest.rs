@@ -12,7 +12,7 @@ pub(super) fn run(args: &Store, output: Output) -> Result<Verdict> {
     // The counts of the statistics leave out the catalogue of keyspaces, which is no user's entry.
     let stats = db.stats()?;
     // What is only the rest of a store must not be compared.
-    let root = output::root(db.root()?.fingerprint);
+    let root = db.root()?.fingerprint.to_string();
     output.answer(
         &json!({ "root": root, "entries": stats.entries, "tombstones": stats.tombstones }),
         &[

@@ -28,7 +28,7 @@ pub(super) fn run(args: &Export, output: Output) -> Result<Verdict> {
     let file = host::NewFile::create(path)?;
     let report = export(&db, &file)?;
     file.finish()?;
-    let root = output::root(report.root.fingerprint);
+    let root = report.root.fingerprint.to_string();
     output.answer(
         &json!({ "file": path.display().to_string(), "entries": report.entries, "bytes": report.bytes, "root": root }),
         &[

@@ -24,7 +24,7 @@ pub(super) fn run(args: &Horizon, output: Output) -> Result<Verdict> {
         db.raise_horizon()?;
     }
     let own = db.node_id();
-    let status = db.horizon();
+    let status = db.horizon_status();
     let members: Vec<_> = status.members.iter().map(member_json).collect();
     let held_by: Vec<_> = status.held_by.iter().map(|(a, b)| json!([a.to_string(), b.to_string()])).collect();
     let object = json!({

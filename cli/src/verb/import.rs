@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::args::Import;
 use crate::error::{Result, Verdict};
 use crate::host;
-use crate::output::{self, Output, count};
+use crate::output::{Output, count};
 use crate::progress::Progress;
 use crate::store;
 
@@ -24,7 +24,7 @@ pub(super) fn run(args: &Import, output: Output) -> Result<Verdict> {
         }
         None => store::import(&args.dir, io::stdin().lock(), |_| true)?,
     };
-    let root = output::root(db.root()?.fingerprint);
+    let root = db.root()?.fingerprint.to_string();
     output.answer(
         &json!({
             "entries": report.entries, "applied": report.applied, "covered": report.covered,

@@ -18,9 +18,9 @@ pub(super) fn run(args: &Scrub, output: Output) -> Result<Verdict> {
     let progress = Progress::bytes("reading", scrub.total_bytes());
     loop {
         match scrub.step() {
-            ScrubStep::Again => progress.set(scrub.report().bytes),
             ScrubStep::Wait(time) => host::wait(time),
             ScrubStep::Done => break,
+            _ => progress.set(scrub.report().bytes),
         }
     }
     drop(progress);

@@ -16,7 +16,7 @@ pub(super) fn run(args: &args::Stats, output: Output) -> Result<Verdict> {
     let stats = db.stats()?;
     let recovery = db.recovery();
     let node = db.node_id().to_string();
-    let root = output::root(stats.root);
+    let root = stats.root_fingerprint.to_string();
     let health = match &stats.health {
         Health::Poisoned { reason } => format!("takes no writes: {reason}"),
         _ if stats.unknown_spans + stats.lost_values > 0 => "damaged".to_owned(),
@@ -39,7 +39,7 @@ pub(super) fn run(args: &args::Stats, output: Output) -> Result<Verdict> {
             keyspaces: &db.keyspaces()?,
             stats: &stats,
             layout: &db.layout()?,
-            horizon: &db.horizon(),
+            horizon: &db.horizon_status(),
             ago: &|hlc| output::ago(hlc, now_ms),
         });
         host::replace(file, page.as_bytes())?;
@@ -117,9 +117,9 @@ pub(super) fn run(args: &args::Stats, output: Output) -> Result<Verdict> {
 
 /// The keys of an unknown span, as a sentence has room for them.
 fn span(unknown: &UnknownSpan) -> String {
-    let (place, keys) = match &unknown.keyspace {
-        Some(keyspace) => (format!("keyspace {keyspace}"), &unknown.keys),
-        None => ("stored keys".to_owned(), &unknown.span),
+    let (place, keys) = match (&unknown.keyspace, &unknown.keys) {
+        (Some(keyspace), Some(keys)) => (format!("keyspace {keyspace}"), keys),
+        _ => ("stored keys".to_owned(), &unknown.stored_span),
     };
     let end = keys.end.as_ref().map_or("the end".to_owned(), |end| format!("\"{}\"", end.escape_ascii()));
     format!("{place}, from \"{}\" to {end}", keys.start.escape_ascii())

@@ -14,7 +14,7 @@ pub(super) fn run(args: &Sync, output: Output) -> Result<Verdict> {
     };
     let report = peer::session(&args.pair, mode)?;
     let (sent, received) = (report.sent, report.received);
-    let (root_left, root_right) = (output::root(report.root_left), output::root(report.root_right));
+    let (root_left, root_right) = (report.root_left.to_string(), report.root_right.to_string());
     let outcome = report.outcome.as_str();
     output.answer(
         &json!({

@@ -44,12 +44,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?.to_string();
-    let server = Server {
-        replica: Arc::new(DbReplica::new(&db)),
-        options: Options::new(draw()?),
-        transport: Transport::new(Security::Insecure),
-        rights: Arc::default(),
-    };
+    let (replica, transport) = (Arc::new(DbReplica::new(&db)), Transport::new(Security::Insecure));
+    let server = Server::new(replica, Options::new(draw()?), transport, Arc::default());
     tokio::spawn(serve(listener, server, |_| (), std::future::pending()));
 
     let replica: Arc<dyn Replica> = Arc::new(RedbReplica(redb.clone()));
@@ -96,7 +92,7 @@ fn tell(what: &str, outcome: &Outcome) {
         report.metadata_bytes
     );
     println!(
-        "    root of redb {:032x}, of Syncline {:032x}",
-        report.root_left.fingerprint.0, report.root_right.fingerprint.0
+        "    root of redb {}, of Syncline {}",
+        report.root_left.fingerprint, report.root_right.fingerprint
     );
 }

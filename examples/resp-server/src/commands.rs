@@ -206,13 +206,12 @@ impl Server {
         let (clients, keys, root) =
             (self.client_count.load(Ordering::Relaxed), self.keys.count()?, db.root()?);
         let mut text = format!(
-            "# Server\r\nserver:syncline\r\nnode:{:016x}\r\nhealth:{:?}\r\n# Clients\r\nconnected_clients:{clients}\r\n",
-            db.node_id().0,
+            "# Server\r\nserver:syncline\r\nnode:{}\r\nhealth:{:?}\r\n# Clients\r\nconnected_clients:{clients}\r\n",
+            db.node_id(),
             db.health(),
         );
         // Writing to a string cannot fail.
-        let _ =
-            write!(text, "# Keyspace\r\ndb0:keys={keys}\r\n# Twin\r\nroot:{:032x}\r\n", root.fingerprint.0);
+        let _ = write!(text, "# Keyspace\r\ndb0:keys={keys}\r\n# Twin\r\nroot:{}\r\n", root.fingerprint);
         for peer in self.control.peers() {
             let apart = peer.divergence.gauge().map_or("unknown".to_owned(), |entries| entries.to_string());
             let (visits, failures) = (peer.visits, peer.failures);

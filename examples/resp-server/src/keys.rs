@@ -178,7 +178,7 @@ impl Keys {
     /// What a key expires at, if it is there.
     pub(crate) fn expiry(&self, key: &[u8]) -> Result<Option<Expiry>> {
         let digest = self.keyspace.digest(key)?.filter(|digest| digest.kind == Kind::Put);
-        let expiry = digest.map(|digest| digest.expires_at);
+        let expiry = digest.map(|digest| digest.expires_at_ms);
         Ok(expiry.filter(|expiry| *expiry == 0 || *expiry > now_ms()))
     }
 

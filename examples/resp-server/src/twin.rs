@@ -31,12 +31,8 @@ impl Twin {
     pub(crate) async fn run(self, listener: TcpListener) -> io::Result<()> {
         let replica = Arc::new(DbReplica::new(&self.db));
         let transport = Transport::new(Security::Insecure);
-        let server = Server {
-            replica: replica.clone(),
-            options: Options::new(draw()?),
-            transport: transport.clone(),
-            rights: Arc::default(),
-        };
+        let options = Options::new(draw()?);
+        let server = Server::new(replica.clone(), options, transport.clone(), Arc::default());
         let maintenance = Maintenance {
             replica,
             peers: self.peer.iter().map(SocketAddr::to_string).collect(),

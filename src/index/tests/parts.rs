@@ -168,8 +168,47 @@ fn a_memtable_sums_up_what_it_changes() {
                 expected,
                 "seed {seed}: {range:?} at {at:?} of {seqno}"
             );
+            let then = memtable.as_of(at, |key| hasher.key(key));
+            assert_eq!(then.sum(&range, SeqNo::MAX, ended, count), expected, "seed {seed}: as of {at:?}");
         }
     }
+}
+
+#[test]
+fn who_sums_up_beside_a_writer_does_not_wait_for_another_who_does() {
+    let hasher = SetHasher::new(&[4; 32]);
+    let count = |key: &[u8], head: &Head| {
+        let hash = hasher.head(hasher.key(key), head);
+        EntrySum { sum: RangeSum::of_entry(hash, head.kind == Kind::Put, key.len() as u64), epoch: None }
+    };
+    let (memtable, written) = (Memtable::new(), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            // The index is made anew each time.
+            let ends = [None, Some(Epoch(0))].into_iter().cycle();
+            scope.spawn(|| {
+                for ended in ends {
+                    let at = written.load(Ordering::Acquire);
+                    memtable.sum(&KeyRange::all(), SeqNo(at), ended, count);
+                    if at == 5_000 {
+                        break;
+                    }
+                }
+            });
+        }
+        let mut random = Random::new(1);
+        for seqno in 1..=5_000 {
+            let key = random.next().to_be_bytes();
+            memtable.insert(
+                key[..].into(),
+                hasher.key(&key),
+                random.head(seqno, &hasher),
+                Below::Known(None),
+            );
+            written.store(seqno, Ordering::Release);
+        }
+    });
+    assert_eq!(memtable.key_count(), 5_000);
 }
 
 #[test]

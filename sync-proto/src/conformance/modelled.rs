@@ -49,7 +49,7 @@ impl Modelled {
         let hlc = held.iter().map(|held| held.entry.stamp.hlc).max().unwrap_or_default() + 1;
         let stamp = Stamp { hlc, node: self.node };
         let (key, value) = (key.to_vec(), value.to_vec());
-        self.model.merge(Entry { key, stamp, kind, expires_at: 0, meta: Vec::new(), value });
+        let _ = self.model.merge(Entry { key, stamp, kind, expires_at: 0, meta: Vec::new(), value });
     }
 }
 

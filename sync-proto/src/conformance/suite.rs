@@ -223,15 +223,15 @@ fn with_model<S: Subject>(mut trial: Trial<S>, initiates: bool, random: &mut Ran
     let model = Model::new(info, trial.hasher.clone(), MODEL_LATEST);
     for Held { entry, .. } in trial.expected.iter() {
         if !random.one_in(10) {
-            model.merge(entry.clone());
+            let _ = model.merge(entry.clone());
         }
     }
     for _ in 0..random.below(40) {
-        model.merge(random.entry());
+        let _ = model.merge(random.entry());
     }
     if random.one_in(8) {
         let long = Entry { kind: Kind::Put, value: random.bytes(600_000), ..random.entry() };
-        model.merge(long);
+        let _ = model.merge(long);
     }
     let held: Expected = model.held();
     let subject = Side { replica: trial.replica(), expected: &trial.expected };

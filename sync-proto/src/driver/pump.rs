@@ -81,7 +81,7 @@ impl Pump {
                 },
                 Some(Output::Event(progress)) => return Step::Tell(progress),
                 Some(Output::Done(outcome)) => {
-                    self.writer = None;
+                    (self.writer, self.pinned) = (None, None);
                     return Step::Ended(outcome);
                 }
                 Some(Output::Unpin) => {
@@ -97,7 +97,11 @@ impl Pump {
             };
             let input = match result {
                 Ok(answer) => Input::Answer(answer),
-                Err(error) => Input::Failed(error),
+                Err(error) => {
+                    // What is left to say is why.
+                    self.has_read = false;
+                    Input::Failed(error)
+                }
             };
             self.session.handle(input, now);
         }
@@ -127,9 +131,10 @@ impl Pump {
                 | ReadRequest::Value { .. }
                 | ReadRequest::Healing { .. }
         );
-        self.has_read |= is_sent || request.reads_entries() && self.pinned.is_none();
+        let shows = is_sent || request.reads_entries() && self.pinned.is_none();
         let (pinned, cut) = (&mut self.pinned, self.cut);
         let mut answer = serve_read(replica, || reader(pinned, replica, cut), request)?;
+        self.has_read |= shows;
         match &mut answer {
             ReadAnswer::Info(info) => info.read_only |= !self.rights.write,
             ReadAnswer::Met(meeting) => (self.cut, self.pinned) = (meeting.cut, None),

@@ -90,7 +90,8 @@ impl Session {
         }
         if self.reopened_to.is_none() {
             self.reopened_idle = self.is_idle();
-            if self.reopened_idle {
+            // What was repaired between ranges that were joined has to show.
+            if self.reopened_idle && self.backlog.first().is_some_and(|first| first.overlaps) {
                 self.outputs.push_back(Output::Unpin);
             }
         }

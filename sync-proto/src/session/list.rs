@@ -1,6 +1,6 @@
 //! Small ranges: listing them, answering lists, and the verdict on who sends what.
 //!
-//! Easy to get wrong: a list is closed by arithmetic from *one* snapshot of the lister and one of the answerer, whatever
+//! Easy to get wrong: a list is closed by arithmetic from one moment of the lister and one of the answerer, whatever
 //! is written meanwhile: the lister's sum less what the answerer lacks must be the answerer's sum less what the list
 //! lacks. If it is not, the range is listed once more under another salt, and then in full width.
 
@@ -33,8 +33,8 @@ pub(crate) enum Reading {
     Match { place: Place, fingerprints: Vec<u32> },
     /// To answer a list of the peer in full width.
     MatchFull { place: Place, entries: Vec<Listed> },
-    /// To decide: of the hashes `listed`, the peer lacks those in `lacking`, and has `extra`.
-    Decide { span: Span, listed: Vec<u128>, lacking: BTreeSet<u128>, extra: Vec<Extra> },
+    /// To decide: the peer lacks the entries with the hashes `lacking`, and has `extra`.
+    Decide { span: Span, lacking: BTreeSet<u128>, extra: Vec<Extra> },
 }
 
 impl Reading {
@@ -49,8 +49,8 @@ impl Reading {
                 let len = |listed: &Listed| size_of::<Listed>() + listed.key.len() + ELEMENT_OVERHEAD_LEN / 2;
                 place.memory_len() + entries.iter().map(len).sum::<usize>()
             }
-            Reading::Decide { span, listed, lacking, extra } => {
-                let hashes_len = (listed.len() + 2 * lacking.len()) * size_of::<u128>();
+            Reading::Decide { span, lacking, extra } => {
+                let hashes_len = 2 * lacking.len() * size_of::<u128>();
                 span.memory_len() + hashes_len + size_of_val(extra.as_slice())
             }
         }
@@ -83,16 +83,10 @@ impl Session {
                 self.settled = self.settled.saturating_add(heads.heads.len() as u64);
                 self.rule(place.item, leaf::decide_full(heads.heads, &entries));
             }
-            Reading::Decide { span, listed, lacking, extra } => {
+            Reading::Decide { span, lacking, extra } => {
                 self.settled = self.settled.saturating_add(heads.heads.len() as u64);
-                // What was written since the list is of no interest to the arithmetic, but the peer lacks it too.
-                let listed: BTreeSet<u128> = listed.into_iter().collect();
-                let mine = heads
-                    .heads
-                    .into_iter()
-                    .filter(|head| lacking.contains(&head.hash) || !listed.contains(&head.hash))
-                    .collect();
-                self.decide(&span, mine, &extra);
+                let mine = heads.heads.into_iter().filter(|head| lacking.contains(&head.hash));
+                self.decide(&span, mine.collect(), &extra);
             }
         }
         Ok(())
@@ -240,8 +234,8 @@ impl Session {
         } else {
             let limit = ReadLimit { count: LIST_COUNT_MAX as u32, bytes: KEYS_LEN_MAX as u32 };
             let lacking = lacking.into_iter().collect();
-            let (listed, extra) = (listing.hashes, unmatched.extra);
-            self.ask_heads(limit, span.range.clone(), Reading::Decide { span, listed, lacking, extra });
+            let extra = unmatched.extra;
+            self.ask_heads(limit, span.range.clone(), Reading::Decide { span, lacking, extra });
         }
         Ok(())
     }

@@ -8,11 +8,20 @@ use crate::types::RangeSum;
 
 /// How a session ended, and what it did.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+#[must_use = "a session may have proven nothing, or been aborted"]
 pub struct Outcome {
     /// How it ended.
     pub end: End,
     /// What it did until then.
     pub report: Report,
+}
+
+impl Outcome {
+    /// Whether it ended with [`End::Complete`].
+    pub fn is_complete(&self) -> bool {
+        self.end == End::Complete
+    }
 }
 
 /// How a session ended.
@@ -30,6 +39,7 @@ pub enum End {
 /// Why a session that went through is not complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u16)]
+#[non_exhaustive]
 pub enum Reason {
     /// It moved entries in one direction only.
     Mode = 1,
@@ -99,6 +109,7 @@ impl Reasons {
 
 /// What a session did. Left is the initiator, right the responder.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Report {
     /// Keys on which the sides differed: the sum of the next four.
     pub entries_differing: u64,
@@ -191,6 +202,7 @@ pub enum Difference {
 
 /// How far a session is. Sent after every flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Progress {
     /// Flights so far.
     pub legs: u32,

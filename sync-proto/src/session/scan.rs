@@ -13,10 +13,9 @@
 //!
 //! A first pass remembers where the entries lie, so that a second one reads only the stretches that it needs.
 //!
-//! Easy to get wrong: a chunk is read at one snapshot, the next one at a later one. That is as good as one snapshot of
-//! all, for what counts is that every key was looked at once, at some moment of the session, and that the sum is that of
-//! the entries seen. But a second pass may find other entries than the first. It then does not close the range, and the
-//! range is looked at more closely instead.
+//! Easy to get wrong: both passes are of one moment, so a second one that finds other entries than the first has met two
+//! short fingerprints that are the same, or a lie. It then does not close the range, and the range is looked at more closely
+//! instead.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -285,7 +284,7 @@ impl Session {
             return Err(AbortReason::Inconsistent("an answer that answers nothing"));
         }
         match scan.pass {
-            // Entries were written since the form was chosen.
+            // More than the form was chosen for, which was a guess.
             Pass::Sketch { span, form: Form::Plain(fingerprints), .. }
                 if fingerprints.len() > PLAIN_COUNT_MAX =>
             {

@@ -1,8 +1,8 @@
 //! [`Seen`]: where in a range the entries lie that a pass has read, kept in four bytes each, so that a second pass that
 //! looks for a few of them need not read the whole range again.
 //!
-//! Easy to get wrong: it is a hint. Entries may have moved on since, and four bytes of a fingerprint fit others as well;
-//! whoever looks where it points counts what he finds.
+//! Easy to get wrong: it is a hint. Four bytes of a fingerprint fit others as well; whoever looks where it points counts what
+//! he finds.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -69,7 +69,7 @@ pub(crate) struct Sketching {
     pub(crate) tries: u8,
 }
 
-/// What the lister keeps of a list: the pinned snapshot's hashes and sum, by which the range is closed.
+/// What the lister keeps of a list: its hashes and sum, by which the range is closed.
 #[derive(Debug)]
 pub(crate) struct Listing {
     /// Hashes of the entries, in the order listed.

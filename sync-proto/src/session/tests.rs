@@ -144,7 +144,7 @@ fn a_collision_that_hides_a_difference_is_listed_again_and_then_in_full_width() 
 fn every_list_in_full_width_converges_as_well() {
     for seed in 0..60 {
         let (left, right) = diverged(seed);
-        run(&left, &right, Options::new(seed), &mut |_, messages| {
+        let _ = run(&left, &right, Options::new(seed), &mut |_, messages| {
             for message in messages {
                 if let Message::Unmatched(unmatched) = message {
                     unmatched.common = !unmatched.common;
@@ -242,7 +242,7 @@ fn an_entry_overwritten_between_two_passes_is_not_lost() {
         });
         assert_eq!((outcome.end, overwritten), (End::Complete, 2), "{on_left}");
         // What a side took in meanwhile may be left to the next session.
-        run(&left, &right, Options::new(2), &mut |_, _| ());
+        let _ = run(&left, &right, Options::new(2), &mut |_, _| ());
         assert_eq!(left.root(), right.root(), "{on_left}");
         assert_eq!(left.contents()[&key].entry.value, b"newest", "{on_left}");
     }

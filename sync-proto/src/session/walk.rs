@@ -490,7 +490,8 @@ impl Session {
                 if self.initiates() || !self.terms.scope.covers(range) || !follows {
                     return Err(AbortReason::Protocol("a range out of place"));
                 }
-                if self.heard.reopened_to.is_none() && self.sent.len() == 0 {
+                // Nothing that this side says in its next flight will be looked at again as of the present moment.
+                if self.heard.reopened_to.is_none() && self.draft.len() == 0 {
                     self.outputs.push_back(Output::Unpin);
                 }
                 self.heard.reopened_to = Some(range.end.clone());

@@ -6,6 +6,7 @@ use rustls::{AlertDescription, CertificateError, Error};
 
 /// Why a [`super::TlsConfig`] could not be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 #[error("{file}{at}: {problem}", at = line.map(|line| format!(", line {line}")).unwrap_or_default())]
 pub struct ConfigError {
     /// The file that has to be mended.

@@ -124,9 +124,25 @@ impl<'a> Reader<'a> {
 
     /// A key written against `previous`.
     pub(crate) fn key_after(&mut self, previous: &[u8]) -> Decoded<Vec<u8>> {
-        let shared = usize::try_from(self.varint()?).map_err(|_| Malformed("shared prefix too long"))?;
-        let prefix = previous.get(..shared).ok_or(Malformed("shared prefix too long"))?;
+        let prefix = self.prefix_of(previous)?;
         let suffix = self.bytes(KEY_LEN_MAX)?;
+        self.key_of(prefix, suffix)
+    }
+
+    /// See [`put_key_of_len_after`].
+    pub(crate) fn key_of_len_after(&mut self, previous: &[u8]) -> Decoded<Vec<u8>> {
+        let prefix = self.prefix_of(previous)?;
+        let suffix = self.take(previous.len() - prefix.len())?;
+        self.key_of(prefix, suffix)
+    }
+
+    fn prefix_of<'p>(&mut self, previous: &'p [u8]) -> Decoded<&'p [u8]> {
+        let shared = usize::try_from(self.varint()?).map_err(|_| Malformed("shared prefix too long"))?;
+        previous.get(..shared).ok_or(Malformed("shared prefix too long"))
+    }
+
+    /// The key that these make, whose bytes count.
+    fn key_of(&mut self, prefix: &[u8], suffix: &[u8]) -> Decoded<Vec<u8>> {
         if prefix.len() + suffix.len() > KEY_LEN_MAX {
             return Err(Malformed("key too long"));
         }
@@ -205,9 +221,20 @@ pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 
 /// `shared varint | suffix_len varint | suffix`: the key is the first `shared` bytes of `previous`, then the suffix.
 pub(crate) fn put_key_after(out: &mut Vec<u8>, previous: &[u8], key: &[u8]) {
-    let shared = previous.iter().zip(key).take_while(|(a, b)| a == b).count();
+    let shared = shared_len(previous, key);
     put_varint(out, shared as u64);
     put_bytes(out, key.get(shared..).unwrap_or_default());
+}
+
+/// As [`put_key_after`], of a key that is as long as the one before: the length of what follows is not said.
+pub(crate) fn put_key_of_len_after(out: &mut Vec<u8>, previous: &[u8], key: &[u8]) {
+    let shared = shared_len(previous, key);
+    put_varint(out, shared as u64);
+    out.extend_from_slice(key.get(shared..).unwrap_or_default());
+}
+
+fn shared_len(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
 /// `start key | has_end 1 | end key against the start`.

@@ -3,7 +3,9 @@
 //! Easy to get wrong: only entries cost what the data costs, so they are written against the one before (key prefix,
 //! writing node). A batch is written from the start of its message; nothing is shared between batches.
 
-use super::codec::{Decoded, Malformed, Reader, put_bytes, put_clock_after, put_key_after, put_varint};
+use super::codec::{
+    Decoded, Malformed, Reader, put_bytes, put_clock_after, put_key_after, put_key_of_len_after, put_varint,
+};
 use crate::limits::{BATCH_COUNT_MAX, CHUNK_LEN, META_LEN_MAX};
 use crate::types::{Entry, Kind, Stamp};
 
@@ -11,25 +13,33 @@ const TOMBSTONE: u8 = 1;
 const EXPIRES: u8 = 2;
 const HAS_META: u8 = 4;
 const SAME_NODE: u8 = 8;
+const SAME_KEY_LEN: u8 = 16;
+const SAME_VALUE_LEN: u8 = 32;
+const FLAGS: u8 = TOMBSTONE | EXPIRES | HAS_META | SAME_NODE | SAME_KEY_LEN | SAME_VALUE_LEN;
 
 /// Everything but the value:
 ///
 /// ```text
-/// 1   flags: bit 0 tombstone, 1 expires, 2 has meta, 3 written by the node of the entry before; the others are 0
-/// ..  key, against the entry before
+/// 1   flags: bit 0 tombstone, 1 expires, 2 has meta; as the entry before: 3 node, 4 length of the key, 5 length of the value,
+///     which a tombstone does not say; the others are 0
+/// ..  key, against the entry before; if bit 4, without its length
 /// v   hlc, against the entry before        8   node, unless bit 3        v   expires_at, if bit 1, not 0
 /// v   length of meta and meta, if bit 2, not empty
 /// ```
 fn put_entry(out: &mut Vec<u8>, previous: Option<&Entry>, entry: &Entry) {
     let same_node = previous.is_some_and(|previous| previous.stamp.node == entry.stamp.node);
+    let same_key_len = previous.is_some_and(|previous| previous.key.len() == entry.key.len());
     let flag = |set: bool, flag: u8| if set { flag } else { 0 };
     out.push(
         flag(entry.kind == Kind::Tombstone, TOMBSTONE)
             | flag(entry.expires_at != 0, EXPIRES)
             | flag(!entry.meta.is_empty(), HAS_META)
-            | flag(same_node, SAME_NODE),
+            | flag(same_node, SAME_NODE)
+            | flag(same_key_len, SAME_KEY_LEN)
+            | flag(has_same_value_len(previous, entry), SAME_VALUE_LEN),
     );
-    put_key_after(out, previous.map(|previous| previous.key.as_slice()).unwrap_or_default(), &entry.key);
+    let put_key = if same_key_len { put_key_of_len_after } else { put_key_after };
+    put_key(out, previous.map(|previous| previous.key.as_slice()).unwrap_or_default(), &entry.key);
     put_clock_after(out, previous.map_or(0, |previous| previous.stamp.hlc), entry.stamp.hlc);
     if !same_node {
         out.extend_from_slice(&entry.stamp.node.to_le_bytes());
@@ -42,25 +52,37 @@ fn put_entry(out: &mut Vec<u8>, previous: Option<&Entry>, entry: &Entry) {
     }
 }
 
-fn entry(reader: &mut Reader<'_>, previous: Option<&Entry>) -> Decoded<Entry> {
+/// Whether the length of the value goes without saying.
+fn has_same_value_len(previous: Option<&Entry>, entry: &Entry) -> bool {
+    let is_put = entry.kind == Kind::Put;
+    is_put && previous.is_some_and(|previous| previous.value.len() == entry.value.len())
+}
+
+/// The entry without its value, and the length of the value if that is known already.
+fn entry(reader: &mut Reader<'_>, previous: Option<&Entry>) -> Decoded<(Entry, Option<usize>)> {
     let flags = reader.u8()?;
-    if flags & !(TOMBSTONE | EXPIRES | HAS_META | SAME_NODE) != 0 {
+    let has = |flag: u8| flags & flag != 0;
+    if flags & !FLAGS != 0 || (has(TOMBSTONE) && has(SAME_VALUE_LEN)) {
         return Err(Malformed("flags of an entry"));
     }
-    let key = reader.key_after(previous.map(|previous| previous.key.as_slice()).unwrap_or_default())?;
+    if previous.is_none() && has(SAME_NODE | SAME_KEY_LEN | SAME_VALUE_LEN) {
+        return Err(Malformed("no entry before the first"));
+    }
+    let before = previous.map(|previous| previous.key.as_slice()).unwrap_or_default();
+    let key = if has(SAME_KEY_LEN) { reader.key_of_len_after(before)? } else { reader.key_after(before)? };
+    let value_len = previous.filter(|_| has(SAME_VALUE_LEN)).map(|previous| previous.value.len());
     let hlc = reader.clock_after(previous.map_or(0, |previous| previous.stamp.hlc))?;
-    let node = match (flags & SAME_NODE != 0, previous) {
-        (false, _) => reader.u64()?,
-        (true, Some(previous)) => previous.stamp.node,
-        (true, None) => return Err(Malformed("no entry before the first")),
+    let node = match previous.filter(|_| has(SAME_NODE)) {
+        Some(previous) => previous.stamp.node,
+        None => reader.u64()?,
     };
-    let expires_at = if flags & EXPIRES == 0 { 0 } else { reader.varint()? };
-    let meta = if flags & HAS_META == 0 { Vec::new() } else { reader.bytes(META_LEN_MAX)?.to_vec() };
-    if (flags & EXPIRES != 0 && expires_at == 0) || (flags & HAS_META != 0 && meta.is_empty()) {
+    let expires_at = if has(EXPIRES) { reader.varint()? } else { 0 };
+    let meta = if has(HAS_META) { reader.bytes(META_LEN_MAX)?.to_vec() } else { Vec::new() };
+    if (has(EXPIRES) && expires_at == 0) || (has(HAS_META) && meta.is_empty()) {
         return Err(Malformed("flag without its field"));
     }
-    let kind = if flags & TOMBSTONE == 0 { Kind::Put } else { Kind::Tombstone };
-    Ok(Entry { key, stamp: Stamp { hlc, node }, kind, expires_at, meta, value: Vec::new() })
+    let kind = if has(TOMBSTONE) { Kind::Tombstone } else { Kind::Put };
+    Ok((Entry { key, stamp: Stamp { hlc, node }, kind, expires_at, meta, value: Vec::new() }, value_len))
 }
 
 /// A batch of entries.
@@ -68,15 +90,17 @@ fn entry(reader: &mut Reader<'_>, previous: Option<&Entry>) -> Decoded<Entry> {
 /// ```text
 /// v   number of entries, at least 1; then for each:
 /// ..  everything but the value
-/// v   length of the value and the value, unless it is a tombstone
+/// v   length of the value, unless bit 5        ..  the value; neither of a tombstone
 /// ```
 pub(crate) fn put_entries(out: &mut Vec<u8>, entries: &[Entry]) {
     put_varint(out, entries.len() as u64);
     let mut previous = None;
     for entry in entries {
         put_entry(out, previous, entry);
-        if entry.kind == Kind::Put {
-            put_bytes(out, &entry.value);
+        match has_same_value_len(previous, entry) {
+            true => out.extend_from_slice(&entry.value),
+            false if entry.kind == Kind::Put => put_bytes(out, &entry.value),
+            false => {}
         }
         previous = Some(entry);
     }
@@ -84,13 +108,15 @@ pub(crate) fn put_entries(out: &mut Vec<u8>, entries: &[Entry]) {
 
 /// See [`put_entries`].
 pub(crate) fn entries(reader: &mut Reader<'_>) -> Decoded<Vec<Entry>> {
-    let count = reader.count(1, BATCH_COUNT_MAX, 4)?;
+    let count = reader.count(1, BATCH_COUNT_MAX, 3)?;
     let mut entries: Vec<Entry> = Vec::with_capacity(count);
     for _ in 0..count {
-        let mut next = entry(reader, entries.last())?;
-        if next.kind == Kind::Put {
-            next.value = reader.bytes(CHUNK_LEN)?.to_vec();
-        }
+        let (mut next, value_len) = entry(reader, entries.last())?;
+        next.value = match value_len {
+            Some(len) => reader.take(len)?.to_vec(),
+            None if next.kind == Kind::Put => reader.bytes(CHUNK_LEN)?.to_vec(),
+            None => Vec::new(),
+        };
         entries.push(next);
     }
     Ok(entries)
@@ -116,7 +142,7 @@ impl ValueBegin {
     }
 
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Decoded<ValueBegin> {
-        let entry = entry(reader, None)?;
+        let (entry, _) = entry(reader, None)?;
         let value_len = reader.varint()?;
         if entry.kind == Kind::Tombstone || value_len == 0 {
             return Err(Malformed("a long value that is none"));

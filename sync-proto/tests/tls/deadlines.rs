@@ -91,7 +91,7 @@ async fn a_connection_that_goes_dead_after_any_number_of_bytes_ends_both_sides_i
                 let secured = tokio::time::timeout(HANDSHAKE, client.connect(here, "right")).await;
                 match secured {
                     Ok(Ok(secured)) => {
-                        initiate(secured.stream, shared(&left), Options::new(1), |_| ()).await;
+                        let _ = initiate(secured.stream, shared(&left), Options::new(1), |_| ()).await;
                     }
                     Ok(Err(error)) => panic!("{error}"),
                     Err(_) => {}

@@ -26,12 +26,7 @@ fn shared(model: &Model) -> Arc<dyn Replica> {
 }
 
 fn server_of(model: &Model, security: Security, rights: RightsTable) -> Server {
-    Server {
-        replica: shared(model),
-        options: Options::new(5),
-        transport: Transport::new(security),
-        rights: Arc::new(rights),
-    }
+    Server::new(shared(model), Options::new(5), Transport::new(security), Arc::new(rights))
 }
 
 /// A server on a port of its own, which ends with the test, and what becomes of its connections.

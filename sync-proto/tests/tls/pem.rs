@@ -25,7 +25,7 @@ fn a_file_that_is_not_what_it_should_be_is_named_with_its_line() {
     config(&both, &both, &ca).expect("one file may hold both");
 
     let told = |result: Result<TlsConfig, ConfigError>| {
-        let ConfigError { file, line, problem } = result.expect_err("unsound");
+        let ConfigError { file, line, problem, .. } = result.expect_err("unsound");
         (file, line, problem)
     };
     let at = |file: &str, line, problem| (file.to_owned(), line, problem);

@@ -166,7 +166,7 @@ async fn replayed_bytes_of_an_older_session_are_refused() {
     });
     let outcome = call(&address, &left, tls(authority.config("left", Valid::Now))).await;
     assert_eq!(outcome.expect("connected").end, End::Complete);
-    serving.next().await.result.expect("a session");
+    let _ = serving.next().await.result.expect("a session");
     let recorded = recorded.await.expect("no panic");
     assert!(recorded.len() > 2000, "{}", recorded.len());
 

@@ -153,7 +153,7 @@ pub(super) fn frame(data: &[u8]) {
 pub(super) fn session(data: &[u8]) {
     let worlds = template();
     let [left, right] = worlds.each_ref().map(|world| builder(world).open().expect("open"));
-    converse(&left, &right, |number, frame| {
+    let _ = converse(&left, &right, |number, frame| {
         for change in data.chunks_exact(4).filter(|change| u64::from(change[0] % 16) == number) {
             let payload = frame.len() - FRAME_HEADER_LEN;
             let place = usize::from(u16::from_le_bytes([change[1], change[2]])) % (payload + 1);

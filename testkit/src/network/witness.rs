@@ -57,7 +57,9 @@ impl Witness {
         for (key, digest) in held {
             match self.written.get(&(key.clone(), digest.stamp)) {
                 None => return Err(format!("key {key:?} has a stamp that nobody gave: {:?}", digest.stamp)),
-                Some(written) if written.kind != digest.kind || written.value != digest.value => {
+                Some(written)
+                    if written.kind != digest.kind || written.value_digest != digest.value_digest =>
+                {
                     return Err(format!("key {key:?} has another entry than its stamp: {digest:?}"));
                 }
                 Some(_) => {}

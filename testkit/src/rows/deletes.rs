@@ -167,7 +167,7 @@ impl Set {
         if !is_complete && frames == u64::MAX {
             return Err(format!("{left} and {right}: {:?}, {:?}", ends[0].end, ends[1].end));
         }
-        self.lost += u64::from(!is_complete && self.db(left).horizon().horizon > 0);
+        self.lost += u64::from(!is_complete && self.db(left).horizon_status().horizon > 0);
         Ok(is_complete)
     }
 
@@ -194,7 +194,7 @@ impl Set {
             self.meet_for(joiner, 0, frames)?;
         }
         self.meet(joiner, 0)?;
-        let members = self.db(joiner).horizon().members;
+        let members = self.db(joiner).horizon_status().members;
         match members.iter().any(|member| member.node == node && !member.is_joining) {
             true => Ok(()),
             false => Err(format!("{joiner} met an owner and is none: {members:?}")),
@@ -298,7 +298,7 @@ impl Set {
     /// Checks that all hold the newest writes, and nothing else, and agree on it.
     fn check(&self) -> Result<(), String> {
         let latest_ms = self.now_ms + 100;
-        let cut = self.members.iter().map(|member| member.db.horizon().horizon).max();
+        let cut = self.members.iter().map(|member| member.db.horizon_status().horizon).max();
         let mut roots = Vec::new();
         for (replica, Member { db, .. }) in self.members.iter().enumerate() {
             self.verify(replica)?;

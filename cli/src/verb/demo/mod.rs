@@ -16,7 +16,7 @@ use syncline::{Compression, Db, Durability};
 use crate::args::Demo;
 use crate::error::{Error, Result, Verdict};
 use crate::host::Stopwatch;
-use crate::output::{self, Output, count, size};
+use crate::output::{Output, count, size};
 use crate::peer::{self, Mode, Report, Server};
 use crate::store;
 use crate::table::Row;
@@ -58,7 +58,7 @@ fn demo(dir: &Path, output: Output) -> Result<()> {
 
     let entries = a.stats()?.entries;
     let (sent, received) = (report.sent, report.received);
-    let root = output::root(report.root_left);
+    let root = report.root_left.to_string();
     let total_milliseconds = total.elapsed().as_millis() as u64;
     output.say("")?;
     output.answer(

@@ -45,6 +45,7 @@ impl std::fmt::Debug for Maintenance {
 
 /// What is known of a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PeerStatus {
     /// Its address.
     pub address: String,

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ::tokio::net::TcpListener;
@@ -25,7 +26,8 @@ pub const CONNECTION_COUNT_MAX: usize = 64;
 /// How long [`serve`] waits after it could not accept a connection, for instance for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What is served, how, and to whom. Cheap to clone.
+/// What is served, how, and to whom. Cheap to clone; clones count their sessions together, so that no two of them have one
+/// nonce.
 #[derive(Clone)]
 pub struct Server {
     /// The store, which all sessions share.
@@ -37,6 +39,8 @@ pub struct Server {
     pub transport: Transport,
     /// What each of them may do.
     pub rights: Arc<RightsTable>,
+    /// Sessions begun, those of all clones.
+    session_count: Arc<AtomicU64>,
 }
 
 impl std::fmt::Debug for Server {
@@ -47,6 +51,7 @@ impl std::fmt::Debug for Server {
 
 /// What became of a connection that was accepted.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct PeerResult {
     /// Where it came from.
     pub address: SocketAddr,
@@ -68,7 +73,6 @@ pub async fn serve(
     let permits = Arc::new(Semaphore::new(CONNECTION_COUNT_MAX));
     let mut sessions = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
-    let mut connection_count = 0u64;
     loop {
         let accepting = async {
             let permit = Arc::clone(&permits).acquire_owned().await.expect("the semaphore is never closed");
@@ -83,10 +87,7 @@ pub async fn serve(
             ::tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        connection_count += 1;
-        let nonce = connection_nonce(server.options.nonce, connection_count);
-        let options = Options { nonce, ..server.options.clone() };
-        let (server, observer) = (Server { options, ..server.clone() }, Arc::clone(&observer));
+        let (server, observer) = (server.clone(), Arc::clone(&observer));
         sessions.spawn(async move {
             // Without it small frames wait for each other; the session works all the same.
             let _ = stream.set_nodelay(true);
@@ -99,6 +100,22 @@ pub async fn serve(
 }
 
 impl Server {
+    /// Serves `replica` to whoever has `rights`. The nonce of `options` is the seed of its sessions' nonces.
+    pub fn new(
+        replica: Arc<dyn Replica>,
+        options: Options,
+        transport: Transport,
+        rights: Arc<RightsTable>,
+    ) -> Server {
+        Server { replica, options, transport, rights, session_count: Arc::default() }
+    }
+
+    /// What the next session is answered with: a nonce that no other one has.
+    fn next_options(&self) -> Options {
+        let count = self.session_count.fetch_add(1, Ordering::Relaxed);
+        Options { nonce: connection_nonce(self.options.nonce, count), ..self.options.clone() }
+    }
+
     /// Answers one session on a connection that was accepted elsewhere. Returns who the peer was, if its certificate was
     /// verified, and how the session ended, or why there was none. One deadline runs until the peer has said its hello,
     /// TLS included.
@@ -107,7 +124,8 @@ impl Server {
         stream: S,
     ) -> (Option<PeerName>, Result<Outcome, ConnectError>) {
         let opened_at = Instant::now();
-        let Server { replica, options, transport, rights } = self;
+        let options = self.next_options();
+        let Server { replica, transport, rights, .. } = self;
         let securing = timeout(options.limits.handshake_timeout, transport.security.accept(stream));
         match securing.await.unwrap_or(Err(ConnectError::Timeout)) {
             Err(error) => (None, Err(error)),
@@ -117,5 +135,20 @@ impl Server {
                 (peer, Ok(respond_with(stream, replica, setup).await))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::tokio::Security;
+    use crate::test_model::Model;
+
+    #[test]
+    fn clones_of_a_server_answer_with_nonces_of_their_own() {
+        let transport = Transport::new(Security::Insecure);
+        let server = Server::new(Arc::new(Model::new(1)), Options::new(5), transport, Arc::default());
+        let nonces = [server.clone(), server.clone(), server].map(|server| server.next_options().nonce);
+        assert!(nonces[0] != nonces[1] && nonces[1] != nonces[2] && nonces[0] != nonces[2], "{nonces:?}");
     }
 }
