@@ -143,7 +143,7 @@ impl Db {
         self.inner.store.identity().node
     }
 
-    /// How often this store has been opened, this time included.
+    /// How often this store has been opened for writing; if it is now, this time included.
     pub fn opens(&self) -> u64 {
         self.inner.store.identity().opens
     }
@@ -339,10 +339,10 @@ impl Db {
     }
 
     /// The fingerprint and counts of everything that is replicated, catalogue included, every write that returned before
-    /// this call included. Reads no entry.
+    /// this call included. Costs as much as [`Keyspace::len`].
     ///
     /// # Errors
-    /// `Poisoned`.
+    /// As [`Keyspace::len`].
     pub fn root(&self) -> Result<RangeSum> {
         self.inner.store.fingerprint(&replicated())
     }
@@ -375,8 +375,9 @@ impl Db {
         }
     }
 
-    /// Checks everything and changes nothing: checksums and order of all runs, values against their digests, and the
-    /// Merkle index against one computed from scratch. `progress` is called now and then and stops the work by `false`.
+    /// Checks everything: checksums and order of all runs, values against their digests, and the Merkle index against one
+    /// computed from scratch. Changes nothing, but that what is found damaged is [unknown](Db::unknown_spans) or
+    /// [lost](Db::lost_values) from then on. `progress` is called now and then and stops the work by `false`.
     ///
     /// # Errors
     /// `Aborted`, or what could not be read at all; damage is in the report.
