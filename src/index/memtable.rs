@@ -127,8 +127,23 @@ impl Memtable {
         below: impl Fn(&[u8]) -> Option<Below>,
         hash: impl Fn(&[u8]) -> KeyHash,
     ) -> Memtable {
+        self.copied(self.versions.count(), below, hash)
+    }
+
+    /// The versions of commits up to `at` alone: what whoever looks at that moment holds on to, while this one grows.
+    /// O(versions up to `at`); their bytes are shared.
+    pub(crate) fn as_of(&self, at: SeqNo, hash: impl Fn(&[u8]) -> KeyHash) -> Memtable {
+        self.copied(self.count_through(at), |_| None, hash)
+    }
+
+    fn copied(
+        &self,
+        version_count: usize,
+        below: impl Fn(&[u8]) -> Option<Below>,
+        hash: impl Fn(&[u8]) -> KeyHash,
+    ) -> Memtable {
         let memtable = Memtable::new();
-        for Version { head, cell, .. } in self.versions.iter() {
+        for Version { head, cell, .. } in self.versions.iter().take(version_count) {
             if let Some(cell) = self.cell(*cell) {
                 let key = &cell.key;
                 let below = below(key).unwrap_or_else(|| self.known_below(cell));

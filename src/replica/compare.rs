@@ -3,14 +3,13 @@
 //! Easy to get wrong: bounds come from a peer and are any keys; and what is told need not be durable yet.
 
 use std::cell::Cell;
-use std::sync::Arc;
 
 use sync_proto::{Children, Cut, Heads, KeyRange, Piece, RangeSum, ReadLimit};
 
 use super::convert::{to_head, to_range, to_sum};
 use crate::db::Db;
 use crate::error::Result;
-use crate::store::{MerklePoint, View};
+use crate::store::MerklePoint;
 use crate::types;
 
 /// What a store held at one moment, and what that adds up to.
@@ -23,10 +22,8 @@ pub(super) struct Moment {
 impl Moment {
     /// The present one, without what ends at or before the higher of `cut` (in clock units) and the horizon.
     pub(super) fn now(db: &Db, cut: u64) -> Result<Moment> {
-        let mut point = db.store().merkle_point_at(cut)?;
-        // Only heads are read, and values in the log take room until nobody holds them any more.
-        let values = Arc::new(point.view.values.none());
-        point.view = Arc::new(View { values, ..View::clone(&point.view) });
+        let store = db.store();
+        let point = store.merkle_point_at(cut)?.alone(&store.measure.hasher);
         Ok(Moment { db: db.clone(), point })
     }
 

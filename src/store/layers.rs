@@ -13,12 +13,16 @@
 use std::sync::Arc;
 
 use crate::error::Result;
+use crate::hash::SetHasher;
 use crate::index::MergeCursor;
 use crate::merkle::{Base, align, covered, cut_level};
 use crate::types::{EntrySum, Epoch, EpochSums, KeyRange, RangeSum, SeqNo};
 
 use super::measure::Measure;
 use super::view::View;
+
+/// Versions of a memtable that are rather copied than held with all that come later.
+const COPIED_MAX: usize = 1 << 14;
 
 /// Base and totals of the changes since.
 #[derive(Debug, Clone)]
@@ -155,6 +159,18 @@ impl MerklePoint {
             }
         }
         Ok(sum)
+    }
+
+    /// The same without what it does not take and others still add to or want to be rid of: later versions, and values.
+    /// O(versions in the active memtable), if they are few.
+    pub(crate) fn alone(self, hasher: &SetHasher) -> MerklePoint {
+        let View { active, values, .. } = &*self.view;
+        let active = match active.len() <= COPIED_MAX {
+            true => Arc::new(active.as_of(self.seqno, |key| hasher.key(key))),
+            false => active.clone(),
+        };
+        let view = View { active, values: Arc::new(values.none()), ..View::clone(&self.view) };
+        MerklePoint { view: Arc::new(view), ..self }
     }
 
     /// What memtables change in the sum of `range`.

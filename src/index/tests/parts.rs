@@ -168,6 +168,8 @@ fn a_memtable_sums_up_what_it_changes() {
                 expected,
                 "seed {seed}: {range:?} at {at:?} of {seqno}"
             );
+            let then = memtable.as_of(at, |key| hasher.key(key));
+            assert_eq!(then.sum(&range, SeqNo::MAX, ended, count), expected, "seed {seed}: as of {at:?}");
         }
     }
 }
