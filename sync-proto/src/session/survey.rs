@@ -102,7 +102,7 @@ impl Session {
 
     /// Goes on when the next pieces are there.
     pub(crate) fn pieces_read(&mut self, mut survey: Survey, own: Children) -> Result<(), AbortReason> {
-        survey.cut = Cut::Level(own.cut);
+        survey.cut = Cut::Level(own.level);
         let (pieces, next) = whole_pieces(own);
         for piece in pieces {
             let begins_group = survey.begins_part || self.terms.salt.begins_group(&piece.start);

@@ -206,7 +206,7 @@ impl Session {
                 0 => return Err(AbortReason::Inconsistent("a range without pieces")),
                 1 => self.ask_split(span),
                 _ if span.explicit => self.say_split(span, own.pieces),
-                _ => self.say_children(span, own.cut, &own.pieces),
+                _ => self.say_children(span, own.level, &own.pieces),
             },
             (Walking::Split(span), ReadAnswer::Split(pieces)) => {
                 if pieces.len() < 2 {
