@@ -5,7 +5,7 @@
 //!   initiator: Opening --hello--> Listening <---------------+
 //!   responder: Listening ------+                            | the flight is sent whole
 //!                              v last frame of a flight     |
-//!                           Talking(Reopen > PutAside > Entries > Closing)
+//!                           Talking(Heal > Reopen > PutAside > Entries > Closing)
 //!                              |
 //!                              +--> Ended: both said "done", or anything went wrong
 //! ```
@@ -20,6 +20,7 @@
 //! - `walk`: pieces of ranges one by one, where most of them differ; `align` compares them, purely. `aside`: what does not
 //!   fit a flight.
 //! - `scan`: entries by a sketch of them, and `list`: by a list; `leaf` settles them, purely.
+//! - `healing`: what a side has lost comes back before anything is compared.
 //! - `send`, `receive`: entries. `finish`: the end of a flight, and of the session.
 //! - `table`, `backlog`, `outbox`, `keys`, `parts`, `seen`: what is held meanwhile. `report`: what is told.
 //!
@@ -31,6 +32,7 @@ mod aside;
 mod backlog;
 mod finish;
 mod guess;
+mod healing;
 mod hello;
 mod horizon;
 mod io;
