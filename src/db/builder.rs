@@ -35,7 +35,8 @@ impl Builder {
         Builder { dir, options: Options::default(), refused: None }
     }
 
-    /// What single puts, deletes and batches survive unless said otherwise. Default: [`Durability::Buffered`].
+    /// What the changes survive that take no [`Durability`] of their own: all but batches ([`Db::write`]) and what is always
+    /// durable. Default: [`Durability::Buffered`].
     pub fn durability(mut self, durability: Durability) -> Builder {
         self.options.durability = durability;
         self

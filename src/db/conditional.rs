@@ -22,6 +22,9 @@ impl Keyspace {
     /// there. The comparison and the change are one step: no other commit of this store comes between. Values are compared
     /// by length and 128-bit digest, so no file is read for it. The store's default durability applies.
     ///
+    /// An entry that has expired is not there. The condition holds in this store alone: of two replicas that both swapped, a
+    /// session keeps one entry, and overrules the other one.
+    ///
     /// ```
     /// # fn main() -> syncline::Result<()> {
     /// # let dir = tempfile::tempdir().expect("a folder");
@@ -62,7 +65,9 @@ impl Keyspace {
     /// and returns what it was. No change of another thread is lost in between.
     ///
     /// `update` runs outside all locks, so it may take its time and may call the store; if another commit changed the key
-    /// meanwhile it runs again, on the newer value. It should therefore have no effects of its own.
+    /// meanwhile it runs again, on the newer value. It should therefore have no effects of its own. As with
+    /// [`Keyspace::compare_and_swap`], an entry that has expired is not there, and a session may bring a newer entry from a
+    /// replica that updated the key as well.
     ///
     /// ```
     /// # fn main() -> syncline::Result<()> {

@@ -1,7 +1,6 @@
 //! [`Db`]: the handle of an open store.
 
 use std::collections::BTreeMap;
-use std::ops::RangeBounds;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -9,12 +8,11 @@ use std::thread::JoinHandle;
 use parking_lot::Mutex;
 use smallvec::smallvec;
 
-use super::keyspace::EntryDigest;
 use super::layout::Layout;
 use super::point::Point;
 use super::stats::{Health, Stats};
 use super::verify::{self, VerifyProgress, VerifyReport};
-use super::{Builder, Iter, Keyspace, Scrub, ScrubOptions, Snapshot, WriteBatch};
+use super::{Builder, Keyspace, Scrub, ScrubOptions, Snapshot, WriteBatch};
 use crate::error::{Error, Result};
 use crate::gc;
 use crate::horizon::rule::Source;
@@ -26,7 +24,7 @@ use crate::store::{
     Admission, AtUnknown, DEFAULT_KEYSPACE, Durability, Prefix, Store, VisibleEntry, Write, Writes,
     catalogue_key, check_name, default_prefix, replicated,
 };
-use crate::types::{Head, NodeId, RangeSum, Slice};
+use crate::types::{Head, NodeId, RangeSum};
 
 /// An open store. Cheap to clone; all clones are one handle, and every method may be called from any thread. The store
 /// is closed when the last clone, keyspace, snapshot and iterator of it is gone: what is in memory is flushed then, so that
@@ -143,7 +141,7 @@ impl Db {
         self.inner.store.identity().node
     }
 
-    /// How often this store has been opened, this time included.
+    /// How often this store has been opened for writing; if it is now, this time included.
     pub fn opens(&self) -> u64 {
         self.inner.store.identity().opens
     }
@@ -151,6 +149,11 @@ impl Db {
     /// The keyspace `default`, which every store has.
     pub fn default_keyspace(&self) -> Keyspace {
         Keyspace::new(self.clone(), self.inner.default_name.clone(), self.inner.default_prefix, None)
+    }
+
+    /// That of the default keyspace.
+    pub(super) fn default_prefix(&self) -> &Prefix {
+        &self.inner.default_prefix
     }
 
     /// The keyspace of this name, created if it is not there. If it was made with a resolver it is that one; without the
@@ -339,10 +342,10 @@ impl Db {
     }
 
     /// The fingerprint and counts of everything that is replicated, catalogue included, every write that returned before
-    /// this call included. Reads no entry.
+    /// this call included. Costs as much as [`Keyspace::len`].
     ///
     /// # Errors
-    /// `Poisoned`.
+    /// As [`Keyspace::len`].
     pub fn root(&self) -> Result<RangeSum> {
         self.inner.store.fingerprint(&replicated())
     }
@@ -375,8 +378,9 @@ impl Db {
         }
     }
 
-    /// Checks everything and changes nothing: checksums and order of all runs, values against their digests, and the
-    /// Merkle index against one computed from scratch. `progress` is called now and then and stops the work by `false`.
+    /// Checks everything: checksums and order of all runs, values against their digests, and the Merkle index against one
+    /// computed from scratch. Changes nothing, but that what is found damaged is [unknown](Db::unknown_spans) or
+    /// [lost](Db::lost_values) from then on. `progress` is called now and then and stops the work by `false`.
     ///
     /// # Errors
     /// `Aborted`, or what could not be read at all; damage is in the report.
@@ -487,100 +491,5 @@ impl Db {
 
     pub(super) fn default_durability(&self) -> Durability {
         self.inner.store.options.durability
-    }
-}
-
-/// The default keyspace's methods, for stores that need no other.
-impl Db {
-    /// [`Keyspace::put`] on the default keyspace.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
-        self.put_in(&self.inner.default_prefix, key.as_ref(), value.as_ref())
-    }
-
-    /// [`Keyspace::put_expiring`] on the default keyspace.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn put_expiring(
-        &self,
-        key: impl AsRef<[u8]>,
-        value: impl AsRef<[u8]>,
-        expires_at_ms: u64,
-    ) -> Result<()> {
-        self.default_keyspace().put_expiring(key, value, expires_at_ms)
-    }
-
-    /// [`Keyspace::delete`] on the default keyspace.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<()> {
-        self.delete_in(&self.inner.default_prefix, key.as_ref())
-    }
-
-    /// [`Keyspace::get`] on the default keyspace.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Slice>> {
-        self.point(&self.inner.default_prefix, |point| point.value(key.as_ref()))
-    }
-
-    /// [`Keyspace::contains_key`] on the default keyspace.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        self.point(&self.inner.default_prefix, |point| point.contains(key.as_ref()))
-    }
-
-    /// [`Keyspace::digest`] on the default keyspace.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn digest(&self, key: impl AsRef<[u8]>) -> Result<Option<EntryDigest>> {
-        self.default_keyspace().digest(key)
-    }
-
-    /// [`Keyspace::range`] on the default keyspace.
-    pub fn range<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Iter {
-        self.default_keyspace().range(range)
-    }
-
-    /// [`Keyspace::prefix_iter`] on the default keyspace.
-    pub fn prefix_iter(&self, prefix: impl AsRef<[u8]>) -> Iter {
-        self.default_keyspace().prefix_iter(prefix)
-    }
-
-    /// [`Keyspace::iter`] on the default keyspace.
-    pub fn iter(&self) -> Iter {
-        self.default_keyspace().iter()
-    }
-
-    /// [`Keyspace::len`] on the default keyspace.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn len(&self) -> Result<u64> {
-        self.default_keyspace().len()
-    }
-
-    /// [`Keyspace::is_empty`] on the default keyspace.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn is_empty(&self) -> Result<bool> {
-        self.default_keyspace().is_empty()
-    }
-
-    /// [`Keyspace::fingerprint`] on the default keyspace.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn fingerprint<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Result<RangeSum> {
-        self.default_keyspace().fingerprint(range)
     }
 }

@@ -8,11 +8,12 @@ use crate::error::Result;
 use crate::horizon::Standing;
 use crate::types::NodeId;
 
-/// How far deleting for good has come, and who holds it back.
+/// How far deleting for good has come, and who holds it back. Points in time are clock values, as in
+/// [`Stamp::hlc`](crate::Stamp::hlc): units of 2^-16 ms since the Unix epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HorizonStatus {
-    /// What ended at or before this stamp (clock part) is gone or may go; 0 if nothing is.
+    /// What ended at or before this is gone or may go; 0 if nothing is.
     pub horizon: u64,
     /// What the members have proven by now, as far as this store knows: [`Db::raise_horizon`] raises to it.
     pub proven: u64,
@@ -26,7 +27,7 @@ pub struct HorizonStatus {
     pub held_by: Vec<(NodeId, NodeId)>,
 }
 
-/// A member as this store knows it.
+/// A member as this store knows it. Clock values are as in [`HorizonStatus`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemberStatus {
@@ -36,9 +37,9 @@ pub struct MemberStatus {
     pub is_joining: bool,
     /// Whether it was expelled.
     pub is_expelled: bool,
-    /// It takes nothing from outside stamped so or lower (clock part).
+    /// It takes nothing from outside that is stamped so or lower.
     pub closed: u64,
-    /// The horizon that it uses (clock part).
+    /// The horizon that it uses.
     pub horizon: u64,
     /// How often it was opened for writing.
     pub opens: u64,
@@ -69,10 +70,13 @@ impl Db {
         }
     }
 
-    /// Promises to take nothing any more that clients, imports or hints bring with a stamp of `through` (clock part, rounded
-    /// down to the end of an epoch) or lower; own writes are stamped above it. The first step of deleting for good: once all
+    /// Promises to take nothing any more that clients, imports or hints bring with a stamp of `through` (a clock value: units of
+    /// 2^-16 ms since the Unix epoch, rounded down to the end of an epoch) or lower; own writes are stamped above it. The first step of deleting for good: once all
     /// members have closed it and all pairs have had a complete session since, the horizon can rise to it. Durable when it
     /// returns; waits for an ingest under way. Returns what is closed now.
+    ///
+    /// [Admit](Db::admit) *all* replicas of the set before. Who is no member is not waited for and has no session any more; it
+    /// can only join anew, empty, and what it alone held is lost.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -93,7 +97,7 @@ impl Db {
     }
 
     /// Raises the horizon to what the members have proven: what ended by then counts in no sum any more, and merges of runs
-    /// drop it. Returns the horizon.
+    /// drop it. Returns the horizon, a clock value. Nobody is waited for but [members](Db::admit).
     ///
     /// # Errors
     /// `ReadOnly`, `Poisoned`, `Io`.
@@ -104,6 +108,9 @@ impl Db {
 
     /// Makes `node` a member of the set, durably. It has to be an empty store; it becomes an owner by its first complete
     /// session, and until all owners have heard of it, it has none.
+    ///
+    /// Name all replicas of the set, on any member, before anything is [closed](Db::close_through): the horizon rises by what
+    /// members prove, and nobody holds sessions with a replica that was left out.
     ///
     /// # Errors
     /// `InvalidArgument` if it was expelled; `ReadOnly`, `Poisoned`, `Io`.

@@ -24,6 +24,9 @@ pub struct Entry {
 /// Entries in key order; `rev()` walks them backwards. Holds what it needs of the store's files and memtables until it
 /// is dropped.
 ///
+/// After an error `next` returns it again, for ever: nothing is passed over silently. So stop at the first one, as `?` and
+/// `collect` do; `flatten` and `filter_map(Result::ok)` never come to an end then.
+///
 /// As an iterator it yields owned entries. [`Iter::advance`] walks without copying, two to three times as fast:
 ///
 /// ```
@@ -49,7 +52,7 @@ pub struct Iter {
 /// One step of a cursor, from either end.
 type Step = fn(&mut Walk) -> Result<bool>;
 
-/// Keys in order, without reading values.
+/// Keys in order, without reading values. After an error `next` returns it again, for ever, as that of [`Iter`].
 #[derive(Debug)]
 #[must_use = "an iterator reads nothing until it is advanced"]
 pub struct Keys {

@@ -130,7 +130,8 @@ impl Keyspace {
     /// The value of `key`. The slice may pin a block or a mapped file; `to_vec` lets go of it.
     ///
     /// # Errors
-    /// `Corruption` or `Io` if a file that may hold the key cannot be read; never "not found" instead.
+    /// `KeyTooLong`. `Corruption` or `Io` if a file that may hold the key cannot be read, `Unknown` if the key lies where one is
+    /// known to be damaged, `ValueLost` if its value alone is; never "not found" instead.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Slice>> {
         self.db.point(&self.prefix, |point| point.value(key.as_ref()))
     }
@@ -138,7 +139,7 @@ impl Keyspace {
     /// Whether `key` has a value. Does not read it.
     ///
     /// # Errors
-    /// As [`Keyspace::get`].
+    /// As [`Keyspace::get`], but for `ValueLost`.
     pub fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         self.db.point(&self.prefix, |point| point.contains(key.as_ref()))
     }
@@ -146,7 +147,7 @@ impl Keyspace {
     /// Stamp, kind, value digest and expiry of `key`'s entry, tombstones and expired entries included. Does not read the value.
     ///
     /// # Errors
-    /// As [`Keyspace::get`].
+    /// As [`Keyspace::get`], but for `ValueLost`.
     pub fn digest(&self, key: impl AsRef<[u8]>) -> Result<Option<EntryDigest>> {
         self.db.point(&self.prefix, |point| point.digest(key.as_ref()))
     }
@@ -175,7 +176,8 @@ impl Keyspace {
     /// written since the last question or flush: for those keys it is looked up, once, whether they were there before.
     ///
     /// # Errors
-    /// `Poisoned`; `Corruption` or `Io` if the Merkle index has to look at a file that cannot be read.
+    /// `Poisoned`; `Unknown` if keys of the range are unknown for damage; `Corruption` or `Io` if the Merkle index has to look at
+    /// a file that cannot be read.
     pub fn len(&self) -> Result<u64> {
         Ok(self.fingerprint::<&[u8]>(..)?.counts.live)
     }
@@ -189,8 +191,8 @@ impl Keyspace {
     }
 
     /// Fingerprint and exact counts of the entries in `range`, every write that returned before this call included.
-    /// Reads at most the entries of two buckets, and what was replaced by writes since the last question or flush. Two replicas of a set have equal fingerprints if and only if (but for
-    /// 2^-128) they hold the same entries there.
+    /// Reads at most the entries of two buckets, and what was replaced by writes since the last question or flush. Two
+    /// replicas of a set have equal fingerprints if and only if (but for 2^-128) they hold the same entries there.
     ///
     /// # Errors
     /// As [`Keyspace::len`].

@@ -20,7 +20,8 @@ pub struct Layout {
     pub memtables: Vec<u64>,
     /// The levels of the Merkle index over what is in runs, leaves first.
     pub merkle: Vec<MerkleLevel>,
-    /// The highest clock part of any stamp: by how much it lies ahead of the wall clock, somebody's clock was wrong.
+    /// The highest clock part of any stamp, in units of 2^-16 ms since the Unix epoch: by how much it lies ahead of the wall
+    /// clock, somebody's clock was wrong.
     pub clock: u64,
 }
 

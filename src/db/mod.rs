@@ -9,6 +9,7 @@ mod changes;
 mod conditional;
 mod damage;
 mod database;
+mod default_keyspace;
 mod delete_range;
 mod heal;
 mod horizon;

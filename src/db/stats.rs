@@ -27,7 +27,8 @@ pub enum Health {
     },
 }
 
-/// Sizes and counts of a store. While keys are unknown for damage, what is counted is the rest. Everything is as of the call and costs no walk over entries.
+/// Sizes and counts of a store. While keys are unknown for damage, what is counted is the rest. Everything is as of the call
+/// and costs no walk over entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -53,7 +54,7 @@ pub struct Stats {
     pub run_bytes: u64,
     /// How blocks of new runs are stored.
     pub compression: Compression,
-    /// Log segments that are kept for their large values, and their bytes.
+    /// Log segments that are kept for their large values.
     pub value_segments: u64,
     /// Bytes of those segments.
     pub value_segment_bytes: u64,
@@ -75,7 +76,7 @@ pub struct Stats {
     pub written: Written,
     /// Buckets of the Merkle index.
     pub buckets: u64,
-    /// Stamp (clock part) below which tombstones may go.
+    /// What ended at or before this may go: a clock value, as in [`HorizonStatus`](super::HorizonStatus).
     pub horizon: u64,
     /// Spans whose keys are unknown for damage; [`Db::unknown_spans`] names them.
     pub unknown_spans: u64,
@@ -91,7 +92,7 @@ impl Stats {
         self.written.amplification()
     }
 
-    /// Bytes of runs, log and kept segments for each byte of keys and values in the store; zero if it is empty.
+    /// Bytes of runs, log and segments kept for large values for each byte of keys and values in the store; zero if it is empty.
     pub fn space_amplification(&self) -> f64 {
         let bytes = self.run_bytes + self.value_segment_bytes + self.log_bytes;
         if self.live_bytes == 0 { 0.0 } else { bytes as f64 / self.live_bytes as f64 }

@@ -47,7 +47,7 @@ pub struct ImportReport {
     pub covered: u64,
     /// Those stamped so far ahead of this machine's clock that they were not taken. Import again when it is right.
     pub deferred: u64,
-    /// Those below the set's horizon, which every replica has agreed on.
+    /// Those stamped at or before the set's horizon, which every replica has agreed on.
     pub refused: u64,
     /// Length of the stream in bytes.
     pub bytes: u64,

@@ -29,13 +29,13 @@ impl Moment {
 
     pub(super) fn children(&self, range: &KeyRange, cut: Cut, limit: ReadLimit) -> Result<Children> {
         let range = to_range(range);
-        let (level, pieces) = match cut {
+        let (asked, pieces) = match cut {
             Cut::Level(level) => (Some(level), 0),
             Cut::Pieces(pieces) => (None, u64::from(pieces)),
         };
         let measure = &self.db.store().measure;
         // One more than may be told, to know whether there are more.
-        let (cut, mut fences) = self.point.fences(&range, level, pieces, limit.count as usize, measure);
+        let (level, mut fences) = self.point.fences(&range, asked, pieces, limit.count as usize, measure);
         let bytes = Cell::new(0u64);
         let fits = |fence: &Vec<u8>| {
             bytes.set(bytes.get() + fence.len() as u64);
@@ -49,7 +49,7 @@ impl Moment {
         let more = fences.len() > count;
         fences.truncate(count);
         let pieces = self.pieces(&range, &fences)?;
-        Ok(Children { cut, pieces, more })
+        Ok(Children { level, pieces, more })
     }
 
     /// The pieces of `range` between these bounds, which rise strictly inside it.

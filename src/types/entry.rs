@@ -14,6 +14,13 @@ pub struct Stamp {
     pub node: u64,
 }
 
+impl Stamp {
+    /// The clock's part that is a time: milliseconds since the Unix epoch.
+    pub fn unix_ms(self) -> u64 {
+        self.hlc >> 16
+    }
+}
+
 /// What an entry says of its key. The order is part of the merge order: at equal stamps a tombstone wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -39,7 +46,7 @@ pub(crate) struct Head {
     pub(crate) seqno: SeqNo,
     pub(crate) stamp: Stamp,
     pub(crate) kind: Kind,
-    /// Milliseconds since the Unix epoch after which reads hide the entry; 0 means never.
+    /// Milliseconds since the Unix epoch from which on reads hide the entry; 0 means never.
     pub(crate) expires_at: u64,
     /// Opaque bytes that travel and are hashed with the entry; empty today (version vectors later).
     pub(crate) meta: Slice,

@@ -221,7 +221,7 @@ impl ReplicaReader for MadeReader {
         let bounds: Vec<_> = bounds.by_ref().take(limit.count as usize).collect();
         let more = bounds.len() == limit.count as usize;
         let kept = if more { bounds.len() - 1 } else { bounds.len() };
-        Ok(Children { cut: level, pieces: self.pieces(range, &bounds[..kept]), more })
+        Ok(Children { level, pieces: self.pieces(range, &bounds[..kept]), more })
     }
 
     fn sums(&self, range: &KeyRange, bounds: &[Vec<u8>]) -> Answer<Vec<RangeSum>> {

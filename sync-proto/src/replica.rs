@@ -76,8 +76,8 @@ pub struct Piece {
 /// A range cut at the store's fences. The pieces cover the range whole; the first starts at the range's start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Children {
-    /// The level that the range was cut at.
-    pub cut: u8,
+    /// The level of fences that the range was cut at.
+    pub level: u8,
     /// The pieces in key order; at least one.
     pub pieces: Vec<Piece>,
     /// Whether the limit was met, so that the last piece holds further fences of the level. To go on, ask for the

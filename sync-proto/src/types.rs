@@ -190,7 +190,7 @@ pub struct Head {
     pub stamp: Stamp,
     /// Value or tombstone.
     pub kind: Kind,
-    /// Milliseconds since the Unix epoch after which reads hide the entry; 0 means never.
+    /// Milliseconds since the Unix epoch from which on reads hide the entry; 0 means never.
     pub expires_at: u64,
     /// Keyed 128-bit hash of everything that makes the entry what it is; the summand of a [`Fingerprint`].
     pub hash: u128,
@@ -209,7 +209,7 @@ pub struct Entry {
     pub stamp: Stamp,
     /// Value or tombstone.
     pub kind: Kind,
-    /// Milliseconds since the Unix epoch after which reads hide the entry; 0 means never.
+    /// Milliseconds since the Unix epoch from which on reads hide the entry; 0 means never.
     pub expires_at: u64,
     /// Opaque bytes that are hashed and travel with the entry.
     pub meta: Vec<u8>,

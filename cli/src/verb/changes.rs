@@ -125,7 +125,7 @@ fn object(seqno: SeqNo, change: &Change) -> Value {
     if change.expires_at_ms != 0 {
         object.insert("expires_at_ms".to_owned(), change.expires_at_ms.into());
     }
-    object.insert("written_at_ms".to_owned(), (change.stamp.hlc >> 16).into());
+    object.insert("written_at_ms".to_owned(), change.stamp.unix_ms().into());
     object.insert("node".to_owned(), format!("{:016x}", change.stamp.node).into());
     let origin = if change.origin == Origin::Local { "local" } else { "merged" };
     object.insert("origin".to_owned(), origin.into());

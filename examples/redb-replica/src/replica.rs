@@ -91,7 +91,7 @@ impl RedbReader {
         let more = count < starts.len();
         // A cut that is cut short goes on at its last piece, so it has two at least.
         starts.truncate(count.max(1));
-        Ok(Children { cut: level, pieces: pieces(reading, range, starts)?, more })
+        Ok(Children { level, pieces: pieces(reading, range, starts)?, more })
     }
 
     fn split_now(&self, range: &KeyRange, pieces: u32) -> Result<Vec<Piece>> {

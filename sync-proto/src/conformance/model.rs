@@ -131,7 +131,7 @@ impl ReplicaReader for ModelReader {
         // A cut that is cut short goes on at its last piece, so it has two at least.
         starts.truncate(count.max(1));
         let starts = std::iter::once(&range.start).chain(starts);
-        Ok(Children { cut: level, pieces: pieces(held, range, starts), more })
+        Ok(Children { level, pieces: pieces(held, range, starts), more })
     }
 
     fn sums(&self, range: &KeyRange, bounds: &[Vec<u8>]) -> Result<Vec<RangeSum>, ReplicaError> {

@@ -50,7 +50,7 @@ impl Reads<'_> {
         let mut finer = finest.clone();
         for level in 1..4 {
             let coarser = ask(Cut::Level(level))?;
-            Rule::ChildrenCut.same("the level", &coarser.cut, &level)?;
+            Rule::ChildrenCut.same("the level", &coarser.level, &level)?;
             let are_among =
                 coarser.pieces.iter().all(|piece| finer.pieces.iter().any(|p| p.start == piece.start));
             Rule::ChildrenCut
@@ -59,7 +59,7 @@ impl Reads<'_> {
         }
         let pieces = random.one_of([2, 8, 24, 256]);
         let cut = ask(Cut::Pieces(pieces))?;
-        Rule::ChildrenCut.same("the cut by pieces", &cut.pieces, &ask(Cut::Level(cut.cut))?.pieces)?;
+        Rule::ChildrenCut.same("the cut by pieces", &cut.pieces, &ask(Cut::Level(cut.level))?.pieces)?;
         Rule::ChildrenCut.holds(cut.pieces.len() >= finest.pieces.len().min(2), || {
             format!("{} is not cut into {pieces}, and has an inner fence", self.named())
         })?;

@@ -197,7 +197,7 @@ impl Session {
         session
     }
 
-    /// Waits for a hello. Of `options` the nonce, the versions and the limits count.
+    /// Waits for a hello. Of `options` the nonce, the versions, the limits and `deletes_max` count.
     pub fn responder(options: Options, now: Duration) -> Session {
         Session::new(Role::Responder, options, State::Listening, now)
     }

@@ -13,10 +13,11 @@ use super::io::Output;
 use super::keys::KeyList;
 use super::list::Reading;
 use super::machine::{Session, Waiting};
-use super::narrow::{Choice, Locating, Survey};
+use super::narrow::{Choice, Locating};
 use super::parts::Parts;
 use super::report::Reason;
 use super::scan::Scan;
+use super::survey::Survey;
 use super::table::{Body, Item};
 use crate::error::AbortReason;
 use crate::limits::{
@@ -205,7 +206,7 @@ impl Session {
                 0 => return Err(AbortReason::Inconsistent("a range without pieces")),
                 1 => self.ask_split(span),
                 _ if span.explicit => self.say_split(span, own.pieces),
-                _ => self.say_children(span, own.cut, &own.pieces),
+                _ => self.say_children(span, own.level, &own.pieces),
             },
             (Walking::Split(span), ReadAnswer::Split(pieces)) => {
                 if pieces.len() < 2 {

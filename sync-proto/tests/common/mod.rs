@@ -379,7 +379,7 @@ impl ReplicaReader for Model {
             }
             pieces.last_mut().expect("never empty").sum += held_sum(held);
         }
-        Ok(Children { cut: level as u8, pieces, more })
+        Ok(Children { level: level as u8, pieces, more })
     }
 
     fn sums(&self, range: &KeyRange, bounds: &[Vec<u8>]) -> Result<Vec<RangeSum>, ReplicaError> {
