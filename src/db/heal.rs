@@ -91,11 +91,8 @@ impl Db {
         }
         for (key, lost) in self.store().lost_values() {
             match replica.give_value(&key, lost)? {
-                Some(entry) if is_same(&entry, lost, &self.store().measure) => {
-                    report.values += u64::from(self.heal_value(&key, lost, &entry.value)?);
-                }
-                Some(entry) if self.is_ahead(&entry) => report.deferred += 1,
-                Some(entry) => report.values += u64::from(self.heal_merged(lost, &entry)?),
+                Some(entry) if self.heal_lost(lost, &entry)? => report.values += 1,
+                Some(entry) => report.deferred += u64::from(self.is_ahead(&entry)),
                 None => {}
             }
         }
@@ -189,6 +186,19 @@ impl Db {
         self.check_writable()?;
         self.maintenance().make_room(|| (key.len() + value.len()) as u64)?;
         self.store().heal_value(key, lost, value)
+    }
+
+    /// Gives the entry that has lost its value that of `entry`, a replica's of the same key, if it is the same entry; of a key that
+    /// a resolver merges, puts `entry` in its place. `false` if it is another one, lies too far ahead, or the key has another
+    /// entry by now.
+    ///
+    /// # Errors
+    /// `Unknown`, `ReadOnly`, `Poisoned`, `Io`.
+    pub(crate) fn heal_lost(&self, lost: quarantine::LostValue, entry: &Write) -> Result<bool> {
+        if is_same(entry, lost, &self.store().measure) {
+            return self.heal_value(&entry.key, lost, &entry.value);
+        }
+        Ok(is_merged(&entry.key) && !self.is_ahead(entry) && self.heal_merged(lost, entry)?)
     }
 
     /// As [`Db::heal_value`], of a key that a resolver merges: `entry`, another one, takes the place of the one that has lost its

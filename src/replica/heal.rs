@@ -1,15 +1,28 @@
-//! Healing what a store has lost with what a replica has: spans of unknown keys, and large values.
+//! Healing what a store has lost with what a replica has: spans of unknown keys, and large values. Both sides of it, for
+//! sessions.
 //!
 //! Easy to get wrong: the entries must be *all* that the replica has of the keys, read at one cut, and the replica must
-//! know all of them itself.
+//! know all of them itself. What it cannot give (unknown keys of its own, values of its own that are lost, long ones that
+//! a resolver merges) it leaves out of the range.
 
-use sync_proto::{Entry, KeyRange};
+use std::collections::BTreeSet;
+
+use sync_proto::{Applied, Entry, Healing, KeyRange, Lost, Origin, ReadLimit};
 
 use super::DbReplica;
-use super::convert::{to_range, to_write};
+use super::convert::{to_entry, to_range, to_write};
 use crate::db::{HealReport, LostValue};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::quarantine;
+use crate::store::{View, Write, is_merged, replicated};
+use crate::types::{Head, NodeId, SeqNo, successor};
+
+/// What one moment of a store gives to a peer that asks for a range.
+enum Given {
+    Healing(Option<Healing>),
+    /// Damage was met that is known from here on: another moment gives another answer.
+    Damage,
+}
 
 impl DbReplica {
     /// The ranges of unknown keys, in order: what [`DbReplica::heal`] can be asked for.
@@ -39,5 +52,156 @@ impl DbReplica {
     pub fn heal_value(&self, lost: &LostValue, value: &[u8]) -> Result<bool> {
         let entry = quarantine::LostValue { stamp: lost.stamp, digest: lost.value_digest };
         self.db.heal_value(&lost.stored_key, entry, value)
+    }
+
+    /// What of the replicated keys is lost.
+    pub(super) fn lost_now(&self) -> Lost {
+        let (store, all) = (self.db.store(), KeyRange::from(replicated()));
+        let unknown = store.unknown();
+        let spans = unknown.ranges().iter().map(|(span, _)| KeyRange::from(span.clone()).intersection(&all));
+        Lost {
+            spans: spans.filter(|span| !span.is_empty()).collect(),
+            values: store.lost_values().into_iter().map(|(key, _)| key).collect(),
+        }
+    }
+
+    /// All that the store holds of the first part of `range` that it knows wholly.
+    pub(super) fn healing_now(
+        &self,
+        range: &KeyRange,
+        cut: u64,
+        limit: ReadLimit,
+    ) -> Result<Option<Healing>> {
+        loop {
+            let (view, seqno) = self.db.store().read_point();
+            // After the moment is pinned: what the horizon has passed by then may be missing from it, and is left out.
+            let cut = cut.max(self.db.store().horizon());
+            if let Given::Healing(healing) = self.given((&view, seqno), range.clone(), cut, limit)? {
+                return Ok(healing);
+            }
+        }
+    }
+
+    fn given(
+        &self,
+        (view, seqno): (&View, SeqNo),
+        mut range: KeyRange,
+        cut: u64,
+        limit: ReadLimit,
+    ) -> Result<Given> {
+        let (store, ended) = (self.db.store(), self.db.store().measure.ended(cut));
+        let lost: BTreeSet<Vec<u8>> = store.lost_values().into_iter().map(|(key, _)| key).collect();
+        'parts: loop {
+            let known = view.unknown.ranges().between(&to_range(&range));
+            let Some(known) = known.into_iter().find(|part| !part.is_empty()) else {
+                return Ok(Given::Healing(None));
+            };
+            let mut healing =
+                Healing { range: known.clone().into(), cut, entries: Vec::new(), value_len: None };
+            let mut bytes = 0;
+            for found in view.walk(&known, seqno) {
+                let (key, head) = match found {
+                    Err(error) if store.quarantine(&error)?.is_some() => return Ok(Given::Damage),
+                    found => found?,
+                };
+                if store.measure.has_ended(&head, ended) {
+                    continue;
+                }
+                let is_long = head.value.len() > u64::from(limit.bytes);
+                // What a resolver merges may change under its stamp, so its parts need not be of one value.
+                let entry = match lost.contains(&key) || is_long && is_merged(&key) {
+                    true => None,
+                    false if is_long => Some(to_entry(key.clone(), &head, Vec::new())),
+                    false => self.readable(view, &key, &head)?,
+                };
+                let is_first = healing.range.start == key;
+                bytes +=
+                    entry.as_ref().map_or(0, |entry| entry.key.len() + entry.meta.len() + entry.value.len());
+                let count = healing.entries.len();
+                let is_full = count > 0 && (count >= limit.count as usize || bytes > limit.bytes as usize);
+                match entry {
+                    None if is_first => {
+                        range.start = successor(&key);
+                        continue 'parts;
+                    }
+                    Some(entry) if is_long && is_first => {
+                        healing.range.end = Some(successor(&key));
+                        (healing.entries, healing.value_len) = (vec![entry], Some(head.value.len()));
+                        break;
+                    }
+                    Some(entry) if !is_long && !is_full => healing.entries.push(entry),
+                    _ => {
+                        healing.range.end = Some(key);
+                        break;
+                    }
+                }
+            }
+            return Ok(Given::Healing(Some(healing)));
+        }
+    }
+
+    /// The entry with its value, or `None` if that is lost, which is remembered.
+    fn readable(&self, view: &View, key: &[u8], head: &Head) -> Result<Option<Entry>> {
+        let store = self.db.store();
+        match view.value(head, &store.measure.hasher) {
+            Ok(value) => Ok(Some(to_entry(key.to_vec(), head, value.to_vec()))),
+            Err(error) => match store.met_value(key, (head.stamp, head.digest), error) {
+                Error::ValueLost { .. } => Ok(None),
+                error => Err(error),
+            },
+        }
+    }
+
+    /// Takes what a peer sent to heal a range, as far as it is unknown.
+    pub(super) fn heal_now(&self, healing: Healing, origin: Origin) -> Result<Applied> {
+        let (store, Healing { mut range, cut, entries, .. }) = (self.db.store(), healing);
+        let count = entries.len() as u64;
+        if !store.may_heal(NodeId(origin.node), cut)? {
+            return Ok(Applied { refused: count, ..Applied::default() });
+        }
+        let mut writes = entries.into_iter().map(to_write).collect::<Result<Vec<_>>>()?;
+        // No keys are beside those that are replicated, so a span that reaches there is healed with them.
+        let all = KeyRange::from(replicated());
+        if range.start == all.start {
+            range.start = Vec::new();
+        }
+        if range.end == all.end {
+            range.end = None;
+        }
+        let mut applied = Applied::default();
+        let unknown = store.unknown();
+        for (span, _) in unknown.ranges().overlapping(&to_range(&range)) {
+            let part = to_range(&KeyRange::from(span.clone()).intersection(&range));
+            let within;
+            (within, writes) = writes.into_iter().partition(|write: &Write| part.contains(&write.key));
+            let part_count = within.len() as u64;
+            match self.db.heal(&part, within, cut) {
+                Ok((report, _)) => {
+                    applied.applied += report.taken;
+                    applied.deferred += report.deferred;
+                }
+                // Somebody else has healed it since, or a resolver is not at hand.
+                Err(Error::InvalidArgument { .. }) => applied.refused += part_count,
+                Err(error) => return Err(error),
+            }
+        }
+        applied.covered = count - applied.applied - applied.deferred - applied.refused;
+        Ok(applied)
+    }
+
+    /// Gives back their values to entries that have lost them. Returns the writes that do something else, and how many did this.
+    pub(super) fn heal_values(&self, mut writes: Vec<Write>) -> Result<(Vec<Write>, u64)> {
+        let lost = self.db.store().lost_values_of(writes.iter().map(|write| &write.key[..]));
+        let before = writes.len();
+        for (key, lost) in lost {
+            let same_key = writes.extract_if(.., |write| write.key[..] == key).collect::<Vec<_>>();
+            for write in same_key {
+                if !self.db.heal_lost(lost, &write)? {
+                    writes.push(write);
+                }
+            }
+        }
+        let healed = (before - writes.len()) as u64;
+        Ok((writes, healed))
     }
 }

@@ -16,8 +16,9 @@ mod send;
 mod staged;
 
 use sync_proto::{
-    Applied, Children, Cut, Entries, Entry, Heads, KeyRange, Meeting, Origin, Piece, RangeEntries, RangeSum,
-    ReadLimit, Replica, ReplicaError, ReplicaErrorKind, ReplicaInfo, ReplicaReader, Stamp, ValueWriter,
+    Applied, Children, Cut, Entries, Entry, Heads, Healing, KeyRange, Lost, Meeting, Origin, Piece,
+    RangeEntries, RangeSum, ReadLimit, Replica, ReplicaError, ReplicaErrorKind, ReplicaInfo, ReplicaReader,
+    Stamp, ValueWriter,
 };
 
 use crate::db::Db;
@@ -67,9 +68,7 @@ impl DbReplica {
 
     fn info_now(&self, cut: u64) -> Result<ReplicaInfo> {
         let store = self.db.store();
-        let sum_of = |range: types::KeyRange| store.fingerprints_at(&[range], cut);
-        let root: types::RangeSum = sum_of(replicated())?.into_iter().sum();
-        let catalogue: types::RangeSum = sum_of(Prefix::CATALOGUE.whole())?.into_iter().sum();
+        let (root, catalogue, has_unknown) = self.known_sums(cut)?;
         store.persist()?;
         let state = store.identity();
         Ok(ReplicaInfo {
@@ -84,7 +83,28 @@ impl DbReplica {
             members_checksum: horizon::checksum(&state.table),
             keyspaces_checksum: catalogue.fingerprint.0 as u64,
             read_only: self.db.is_read_only(),
+            has_unknown,
         })
+    }
+
+    /// The sums of everything replicated and of the catalogue, of one moment, and whether they leave out what is unknown.
+    fn known_sums(&self, cut: u64) -> Result<(types::RangeSum, types::RangeSum, bool)> {
+        let store = self.db.store();
+        loop {
+            let unknown = store.unknown();
+            let mut parts = unknown.ranges().between(&replicated());
+            let (count, has_unknown) = (parts.len(), parts.len() > 1);
+            parts.extend(unknown.ranges().between(&Prefix::CATALOGUE.whole()));
+            match store.fingerprints_at(&parts, cut) {
+                // More has become unknown since.
+                Err(Error::Unknown { .. }) => {}
+                sums => {
+                    let mut root = sums?;
+                    let catalogue = root.split_off(count).into_iter().sum();
+                    return Ok((root.into_iter().sum(), catalogue, has_unknown));
+                }
+            }
+        }
     }
 
     fn pin_now(&self, cut: u64) -> Result<Pinned> {
@@ -98,12 +118,13 @@ impl DbReplica {
     fn apply_now(&self, entries: Vec<Entry>, origin: Origin) -> Result<Applied> {
         let writes = entries.into_iter().map(to_write).collect::<Result<Vec<_>>>()?;
         let count = writes.len() as u64;
+        let (writes, healed) = self.heal_values(writes)?;
         let source = self.db.store().session_source(NodeId(origin.node))?;
         let admission = self.db.apply(writes, source)?;
         // Of entries with one key the lesser ones were covered by the greatest.
-        let told = admission.applied + admission.covered + admission.deferred + admission.refused;
+        let told = healed + admission.applied + admission.covered + admission.deferred + admission.refused;
         Ok(Applied {
-            applied: admission.applied,
+            applied: healed + admission.applied,
             covered: admission.covered + (count - told),
             refused: admission.refused,
             deferred: admission.deferred,
@@ -165,6 +186,18 @@ impl Replica for DbReplica {
         check_key(&entry.key).map_err(replica_error)?;
         let staged = StagedValue::begin(self.clone(), entry, value_len, origin).map_err(replica_error)?;
         Ok(Box::new(staged))
+    }
+
+    fn lost(&self) -> Result<Lost, ReplicaError> {
+        Ok(self.lost_now())
+    }
+
+    fn healing(&self, range: &KeyRange, cut: u64, limit: ReadLimit) -> Result<Option<Healing>, ReplicaError> {
+        noting(&self.db, || self.healing_now(range, cut, limit))
+    }
+
+    fn heal(&self, healing: Healing, origin: Origin) -> Result<Applied, ReplicaError> {
+        self.heal_now(healing, origin).map_err(replica_error)
     }
 
     fn table(&self) -> Result<Vec<u8>, ReplicaError> {

@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use sync_proto::{Applied, Entry, Origin, ReplicaError, ReplicaErrorKind, ValueWriter};
+use sync_proto::{Applied, Entry, Healing, KeyRange, Origin, ReplicaError, ValueWriter};
 
 use super::{DbReplica, replica_error};
 use crate::error::{Error, Result};
@@ -54,13 +54,17 @@ impl StagedValue {
         Ok(())
     }
 
-    fn value(&self) -> Result<Vec<u8>> {
+    /// The entry with the value that came.
+    fn whole(&self) -> Result<Entry> {
+        if self.len != self.value_len {
+            return Err(Error::invalid("a value ended before its announced length"));
+        }
         let vfs = &self.replica.db.store().options.environment.vfs;
         let file =
             vfs.open(&self.path, ReadMode::Plain).map_err(|source| Error::io("open", &self.path, source))?;
         let value =
             file.read(0, self.len as usize).map_err(|source| Error::io("read", &self.path, source))?;
-        Ok(value.to_vec())
+        Ok(Entry { value: value.to_vec(), ..self.entry.clone() })
     }
 }
 
@@ -70,15 +74,14 @@ impl ValueWriter for StagedValue {
     }
 
     fn commit(self: Box<Self>) -> Result<Applied, ReplicaError> {
-        if self.len != self.value_len {
-            return Err(ReplicaError::new(
-                ReplicaErrorKind::Storage,
-                "a value ended before its announced length",
-            ));
-        }
-        let value = self.value().map_err(replica_error)?;
-        let entry = Entry { value, ..self.entry.clone() };
+        let entry = self.whole().map_err(replica_error)?;
         self.replica.apply_now(vec![entry], self.origin).map_err(replica_error)
+    }
+
+    fn heal(self: Box<Self>, range: KeyRange, cut: u64) -> Result<Applied, ReplicaError> {
+        let entry = self.whole().map_err(replica_error)?;
+        let healing = Healing { range, cut, entries: vec![entry], value_len: None };
+        self.replica.heal_now(healing, self.origin).map_err(replica_error)
     }
 }
 

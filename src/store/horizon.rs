@@ -9,7 +9,7 @@
 use crate::error::{Error, Result};
 use crate::horizon::rule::Source;
 use crate::horizon::{Standing, Table};
-use crate::manifest::{Change, Manifest};
+use crate::manifest::{Change, Manifest, State};
 use crate::types::NodeId;
 
 use super::Store;
@@ -35,6 +35,23 @@ impl Store {
             in_good_standing: standing(peer) == Some(Standing::Owner),
             wanted: standing(state.node) == Some(Standing::Joining),
         })
+    }
+
+    /// Whether what `peer` holds of a span at `cut` (clock units) can take the place of what is left of it here: it belongs to
+    /// those that hold everything, and the cut is no later than what this store has promised to close.
+    ///
+    /// # Errors
+    /// As [`Store::session_source`].
+    pub(crate) fn may_heal(&self, peer: NodeId, cut: u64) -> Result<bool> {
+        let source = self.session_source(peer)?;
+        let State { table, node, horizon, .. } = self.identity();
+        let announced = match table.standing(node) {
+            Some(Standing::Joining) => table.announced(),
+            _ => 0,
+        };
+        let is_vouched = matches!(source, Source::Session { in_good_standing: true, .. });
+        let is_promised = cut <= horizon.max(table.row(node).closed).max(announced);
+        Ok((is_vouched || table.is_unfounded()) && is_promised)
     }
 
     /// What the store knows of itself and the others.

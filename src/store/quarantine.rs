@@ -131,6 +131,20 @@ impl Store {
         self.present(lost).collect()
     }
 
+    /// Those of the lost values that are those of present entries of `keys`.
+    pub(crate) fn lost_values_of<'k>(
+        &self,
+        keys: impl Iterator<Item = &'k [u8]>,
+    ) -> Vec<(Vec<u8>, LostValue)> {
+        let lost = {
+            let manifest = self.structure.lock();
+            let lost = &manifest.state().quarantine.lost;
+            let known = |key| lost.get_key_value(key).map(|(key, value)| (key.clone(), *value));
+            if lost.is_empty() { BTreeMap::new() } else { keys.filter_map(known).collect() }
+        };
+        self.present(lost).collect()
+    }
+
     /// Numbers of unknown spans and of lost values of present entries.
     pub(crate) fn damage_counts(&self) -> (u64, u64) {
         (self.unknown().ranges().iter().count() as u64, self.lost_values().len() as u64)

@@ -281,6 +281,7 @@ impl Replica for Made {
             members_checksum: 0,
             keyspaces_checksum: 0,
             read_only: false,
+            has_unknown: false,
         })
     }
 

@@ -8,6 +8,7 @@ mod divergence;
 pub mod driver;
 mod error;
 mod hash;
+mod healing;
 pub mod limits;
 mod options;
 pub mod rate;
@@ -30,6 +31,7 @@ mod test_model;
 
 pub use divergence::Divergence;
 pub use error::{AbortReason, PeerReason, ReplicaError, ReplicaErrorKind};
+pub use healing::{Healing, Lost};
 pub use limits::Limits;
 pub use options::{Mode, Options, Versions};
 pub use replica::{

@@ -31,6 +31,11 @@ pub const BATCH_COUNT_MAX: usize = 1024;
 /// What a session may hold in memory, whatever its peer sends.
 pub const MEMORY_MAX: usize = 8 << 20;
 
+/// Greatest number of spans, and of lost values, that one message asks for.
+pub(crate) const LOST_COUNT_MAX: usize = 1024;
+/// Of what came for a span and is not healed yet: each part that is healed costs a run.
+pub(crate) const HEALING_LEN_MAX: usize = 3 << 20;
+
 /// Bytes of the greatest table of members.
 pub(crate) const MEMBERS_LEN_MAX: usize = 512 << 10;
 

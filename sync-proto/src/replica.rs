@@ -9,7 +9,8 @@
 //! - All that one answer tells is of one moment; the session adds heads up and closes ranges by arithmetic.
 //! - Bounds given by a peer are arbitrary keys. Any bound is legal, a missing fence costs reads and not truth.
 
-use crate::error::ReplicaError;
+use crate::error::{ReplicaError, ReplicaErrorKind};
+use crate::healing::{Healing, Lost};
 use crate::types::{Entry, Head, KeyRange, Kind, RangeSum, Stamp};
 
 /// What a store's answers may cost. An answer stops at the first limit that the next element would exceed, but always
@@ -37,7 +38,8 @@ pub struct ReplicaInfo {
     pub durable_seqno: u64,
     /// The horizon, in clock units: what ended at or before it counts in no sum. 0 where nothing was ever purged.
     pub horizon: u64,
-    /// Sum of everything in `replicated`, at the higher of `horizon` and the horizon that was asked for.
+    /// Sum of everything in `replicated`, at the higher of `horizon` and the horizon that was asked for. If `has_unknown`, of
+    /// what is known.
     pub root: RangeSum,
     /// The keys that take part in sessions. Keys outside it are never asked for, sent or accepted.
     pub replicated: KeyRange,
@@ -47,6 +49,8 @@ pub struct ReplicaInfo {
     pub keyspaces_checksum: u64,
     /// Whether the store cannot take entries.
     pub read_only: bool,
+    /// Whether keys are unknown for damage ([`Lost::spans`]), so that nothing can be compared before they are healed.
+    pub has_unknown: bool,
 }
 
 /// How finely [`ReplicaReader::children`] cuts.
@@ -197,7 +201,8 @@ pub trait Replica: Send + Sync {
     /// Cost: no entry is read.
     fn info(&self, horizon: Option<u64>) -> Result<ReplicaInfo, ReplicaError>;
 
-    /// Merges `entries` into the store. Need not be durable before [`Replica::persist`].
+    /// Merges `entries` into the store. Need not be durable before [`Replica::persist`]. An entry that is held and has lost its
+    /// value ([`Lost::values`]) gets it back.
     fn apply(&self, entries: Vec<Entry>, origin: Origin) -> Result<Applied, ReplicaError>;
 
     /// Begins to take an entry whose value comes in parts. `entry.value` is empty.
@@ -230,6 +235,33 @@ pub trait Replica: Send + Sync {
     /// [`entries_in`](ReplicaReader::entries_in), [`value`](ReplicaReader::value)) is as of when it is asked for.
     fn pin(&self, cut: u64) -> Result<Box<dyn ReplicaReader>, ReplicaError>;
 
+    /// What of the store is lost. Nothing, in a store that does not go on after damage.
+    fn lost(&self) -> Result<Lost, ReplicaError> {
+        Ok(Lost::default())
+    }
+
+    /// All that the store holds of a part of `range`, for a peer that has lost it: the first part that it knows wholly itself,
+    /// as far as the limit goes, which is that of [`ReplicaReader::entries_in`]. Without what ended at or before the higher of `cut`
+    /// (in clock units) and the horizon. `None` if there is no such part. Nothing of it need be durable before
+    /// [`Replica::persist`].
+    ///
+    /// The entries are of one moment, and the horizon is read *after* that: what it has passed may have been dropped before, and
+    /// must not be taken for what was never there.
+    fn healing(&self, range: &KeyRange, cut: u64, limit: ReadLimit) -> Result<Option<Healing>, ReplicaError> {
+        let answer = self.pin(cut)?.entries_in(range, limit)?;
+        let cut = cut.max(self.info(Some(cut))?.horizon);
+        Ok(Some(Healing::of(range.clone(), cut, answer)))
+    }
+
+    /// Takes what a peer holds of a range in the place of whatever is left of it here, and makes the range known: durably,
+    /// when it returns. All of it was told by [`Replica::lost`], but somebody else may have healed it since. What is left here and
+    /// stamped above the cut may be news to the peer, and stays; the cut is the store's own horizon from then on. What cannot be
+    /// taken keeps its key unknown, and counts as refused or deferred.
+    fn heal(&self, healing: Healing, origin: Origin) -> Result<Applied, ReplicaError> {
+        let _ = (healing, origin);
+        Err(ReplicaError::new(ReplicaErrorKind::Storage, "nothing is lost here"))
+    }
+
     /// Notes durably that the session with `node` that [`Replica::meet`] gave `proof` for is complete.
     fn complete(&self, node: u64, proof: &[u8]) -> Result<(), ReplicaError> {
         let _ = (node, proof);
@@ -248,6 +280,12 @@ pub trait ValueWriter: Send {
 
     /// Merges the entry, now whole, as [`Replica::apply`] would.
     fn commit(self: Box<Self>) -> Result<Applied, ReplicaError>;
+
+    /// Heals `range`, which is that of the key alone, by the entry, now whole, as [`Replica::heal`] would.
+    fn heal(self: Box<Self>, range: KeyRange, cut: u64) -> Result<Applied, ReplicaError> {
+        let _ = (range, cut);
+        Err(ReplicaError::new(ReplicaErrorKind::Storage, "nothing is lost here"))
+    }
 }
 
 /// A question to the replica. Each is the call of the same name, and is answered by [`serve_read`].
@@ -302,6 +340,22 @@ pub enum ReadRequest {
         /// Limits of the answer.
         limit: ReadLimit,
     },
+    /// [`Replica::lost`].
+    Lost {
+        /// Where.
+        range: KeyRange,
+        /// Limits of the answer.
+        limit: ReadLimit,
+    },
+    /// [`Replica::healing`].
+    Healing {
+        /// What the peer has lost.
+        range: KeyRange,
+        /// What is left out, in clock units.
+        cut: u64,
+        /// Limits of the answer.
+        limit: ReadLimit,
+    },
     /// [`Replica::table`].
     Table,
     /// [`Replica::meet`].
@@ -350,6 +404,15 @@ pub enum ReadAnswer {
     Entries(Entries),
     /// To [`ReadRequest::EntriesIn`].
     EntriesIn(RangeEntries),
+    /// To [`ReadRequest::Lost`].
+    Lost {
+        /// As far as the limit went.
+        lost: Lost,
+        /// The first key that it left out, if any.
+        next: Option<Vec<u8>>,
+    },
+    /// To [`ReadRequest::Healing`].
+    Healing(Option<Healing>),
     /// To [`ReadRequest::Table`].
     Table(Vec<u8>),
     /// To [`ReadRequest::Meet`].
@@ -370,6 +433,13 @@ pub enum ApplyRequest {
         /// Where they come from.
         origin: Origin,
     },
+    /// [`Replica::heal`].
+    Heal {
+        /// What came.
+        healing: Healing,
+        /// Where it comes from.
+        origin: Origin,
+    },
     /// [`Replica::begin_value`].
     BeginValue {
         /// Everything but the value.
@@ -383,6 +453,13 @@ pub enum ApplyRequest {
     AppendValue(Vec<u8>),
     /// [`ValueWriter::commit`] of the value begun last.
     CommitValue,
+    /// [`ValueWriter::heal`] of the value begun last.
+    HealValue {
+        /// The range of the one key.
+        range: KeyRange,
+        /// The cut, in clock units.
+        cut: u64,
+    },
     /// Drops the value begun last.
     AbandonValue,
 }
@@ -408,6 +485,13 @@ pub fn serve_read<'a>(
         ReadRequest::Value { key, stamp, offset, len } => {
             ReadAnswer::Value(pinned()?.value(&key, stamp, offset, len)?)
         }
+        ReadRequest::Lost { range, limit } => {
+            let (lost, next) = replica.lost()?.within(&range, limit);
+            ReadAnswer::Lost { lost, next }
+        }
+        ReadRequest::Healing { range, cut, limit } => {
+            ReadAnswer::Healing(replica.healing(&range, cut, limit)?)
+        }
         ReadRequest::Table => ReadAnswer::Table(replica.table()?),
         ReadRequest::Meet { peer, table, closes } => {
             ReadAnswer::Met(replica.meet(peer, table.as_deref(), closes)?)
@@ -423,7 +507,16 @@ impl ReadRequest {
     /// Whether a [`ReplicaReader`] answers it.
     pub fn reads_entries(&self) -> bool {
         use ReadRequest as R;
-        !matches!(self, R::Info { .. } | R::Table | R::Meet { .. } | R::Complete { .. })
+        let is_of_replica = matches!(
+            self,
+            R::Info { .. }
+                | R::Lost { .. }
+                | R::Healing { .. }
+                | R::Table
+                | R::Meet { .. }
+                | R::Complete { .. }
+        );
+        !is_of_replica
     }
 }
 

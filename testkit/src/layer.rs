@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use sync_proto::{
-    Applied, Children, Cut, Entries, Entry, Heads, KeyRange, Meeting, Origin, Piece, RangeEntries, RangeSum,
-    ReadLimit, Replica, ReplicaError, ReplicaInfo, ReplicaReader, Stamp, ValueWriter,
+    Applied, Children, Cut, Entries, Entry, Heads, Healing, KeyRange, Lost, Meeting, Origin, Piece,
+    RangeEntries, RangeSum, ReadLimit, Replica, ReplicaError, ReplicaInfo, ReplicaReader, Stamp, ValueWriter,
 };
 use syncline::Db;
 use syncline::replica::DbReplica;
@@ -125,6 +125,18 @@ impl<H: ReplicaHook + 'static> Replica for Through<H> {
         origin: Origin,
     ) -> Result<Box<dyn ValueWriter>, ReplicaError> {
         self.replica.begin_value(entry, value_len, origin)
+    }
+
+    fn lost(&self) -> Result<Lost, ReplicaError> {
+        self.replica.lost()
+    }
+
+    fn healing(&self, range: &KeyRange, cut: u64, limit: ReadLimit) -> Result<Option<Healing>, ReplicaError> {
+        self.replica.healing(range, cut, limit)
+    }
+
+    fn heal(&self, healing: Healing, origin: Origin) -> Result<Applied, ReplicaError> {
+        self.replica.heal(healing, origin)
     }
 
     fn table(&self) -> Result<Vec<u8>, ReplicaError> {

@@ -13,6 +13,7 @@ mod damage;
 mod delete_range;
 mod feed;
 mod healing;
+mod healing_session;
 mod horizon;
 mod horizon_set;
 mod ingest;

@@ -137,6 +137,9 @@ impl Report {
         };
         let outcome = match end {
             End::Aborted(reason) => return Err(aborted(peer, &reason)),
+            _ if reasons.iter().any(|reason| matches!(reason, Reason::Healed | Reason::Unknown)) => {
+                Outcome::Partial
+            }
             _ if report.entries_differing == 0 => Outcome::Equal,
             _ if matches!(mode, Mode::Compare { .. }) => Outcome::Different,
             _ if reasons.is_empty() => Outcome::Complete,
@@ -240,6 +243,8 @@ fn phrase(reason: Reason) -> &'static str {
         Reason::Deferred => "entries have stamps in the future, so look at the clocks",
         Reason::Unsent => "values were too long for the peer or never stood still",
         Reason::Deletes => "there were more deletions than were to be moved",
+        Reason::Healed => "keys that were unknown for damage were healed first",
+        Reason::Unknown => "keys are unknown for damage, and the other side does not have them either",
         _ => "for a reason that this command does not know yet",
     }
 }

@@ -156,6 +156,7 @@ impl RedbReplica {
             members_checksum: 0,
             keyspaces_checksum: 0,
             read_only: false,
+            has_unknown: false,
         })
     }
 }

@@ -38,6 +38,7 @@ impl Modelled {
             members_checksum: 0,
             keyspaces_checksum: 0,
             read_only: false,
+            has_unknown: false,
         };
         Modelled { node, model: Model::new(info, hasher(), LATEST) }
     }

@@ -118,12 +118,18 @@ impl Pump {
             }
             ReadRequest::Complete { .. } if !self.rights.write => return Ok(ReadAnswer::Completed),
             ReadRequest::Info { horizon } => ReadRequest::Info { horizon: horizon.max(Some(self.cut)) },
+            ReadRequest::Healing { range, cut, limit } => {
+                ReadRequest::Healing { range, cut: cut.max(self.cut), limit }
+            }
             request => request,
         };
         // What is told of itself is durable; what is compared as of one moment was made so before the first frame about it.
         let is_sent = matches!(
             request,
-            ReadRequest::Entries { .. } | ReadRequest::EntriesIn { .. } | ReadRequest::Value { .. }
+            ReadRequest::Entries { .. }
+                | ReadRequest::EntriesIn { .. }
+                | ReadRequest::Value { .. }
+                | ReadRequest::Healing { .. }
         );
         let shows = is_sent || request.reads_entries() && self.pinned.is_none();
         let (pinned, cut) = (&mut self.pinned, self.cut);
@@ -145,6 +151,9 @@ impl Pump {
             ApplyRequest::Entries { entries, origin } => {
                 return replica.apply(entries, origin).map(Answer::Applied);
             }
+            ApplyRequest::Heal { healing, origin } => {
+                return replica.heal(healing, origin).map(Answer::Applied);
+            }
             ApplyRequest::BeginValue { entry, value_len, origin } => {
                 self.writer = Some(replica.begin_value(entry, value_len, origin)?);
             }
@@ -153,6 +162,9 @@ impl Pump {
             }
             ApplyRequest::CommitValue => {
                 return self.writer.take().ok_or_else(no_value)?.commit().map(Answer::Applied);
+            }
+            ApplyRequest::HealValue { range, cut } => {
+                return self.writer.take().ok_or_else(no_value)?.heal(range, cut).map(Answer::Applied);
             }
             ApplyRequest::AbandonValue => self.writer = None,
         }

@@ -26,6 +26,8 @@ pub(crate) enum Closing {
     Begin,
     /// Waits for the replica to be durable.
     Persist,
+    /// Waits to hear what stays unknown.
+    Left,
     /// Waits for the root to tell.
     Root,
     /// The last frames go out.
@@ -55,6 +57,7 @@ impl Session {
         if heard.moves == 0 && heard.done.is_none() && !self.skips_items {
             return Err(AbortReason::Protocol("a flight that moves nothing on"));
         }
+        self.end_of_healing();
         let uncovered = std::mem::take(&mut self.uncovered);
         for key in uncovered {
             // Not covered after all: short fingerprints of two keys collided.
@@ -84,7 +87,8 @@ impl Session {
     }
 
     fn take_done(&mut self, done: &Done) {
-        self.reasons.0 |= done.reasons;
+        let reasons = self.hear_left(done.reasons);
+        self.reasons.0 |= reasons;
         (self.peer_refused, self.peer_deferred) = (done.refused, done.deferred);
         match self.initiates() {
             true => self.report.root_right = done.root,
@@ -99,7 +103,7 @@ impl Session {
         self.reopened_to = None;
         let aside = std::mem::take(&mut self.aside);
         self.backlog.put_first(aside);
-        self.state = if self.initiates() { State::Reopen } else { State::PutAside };
+        self.state = State::Heal;
     }
 
     /// Moves the end of the flight on by one step.
@@ -107,7 +111,7 @@ impl Session {
         match closing {
             Closing::Begin if self.may_say_done() => {
                 if self.terms.mode == Mode::DryRun {
-                    self.ask_root();
+                    self.ask_end();
                 } else {
                     self.state = State::Closing(Closing::Persist);
                     self.output_and_wait(Output::Persist, Waiting::Closing(Closing::Persist));
@@ -120,7 +124,7 @@ impl Session {
                     None => self.end_flight(),
                 }
             }
-            Closing::Persist | Closing::Root => {
+            Closing::Persist | Closing::Left | Closing::Root => {
                 return Err(AbortReason::Inconsistent("an end without its answer"));
             }
         }
@@ -130,7 +134,11 @@ impl Session {
     /// Goes on when the replica has answered.
     pub(crate) fn closed(&mut self, closing: Closing, answer: Answer) -> Result<(), AbortReason> {
         match (closing, answer) {
-            (Closing::Persist, Answer::Finished) => self.ask_root(),
+            (Closing::Persist, Answer::Finished) => self.ask_end(),
+            (Closing::Left, Answer::Read(ReadAnswer::Lost { lost, .. })) => {
+                self.note_left(&lost);
+                self.ask_root();
+            }
             (Closing::Root, Answer::Read(ReadAnswer::Info(info))) => self.say_done(info.root),
             (Closing::Root, Answer::Read(ReadAnswer::Sums(sums))) => {
                 self.say_done(super::hello::whole(&sums)?);
@@ -145,10 +153,18 @@ impl Session {
         !self.equal && self.draft.len() == 0 && !self.expects_more && self.backlog.is_empty()
     }
 
-    fn ask_root(&mut self) {
+    /// Asks for what "done" tells.
+    fn ask_end(&mut self) {
         self.state = State::Closing(Closing::Root);
+        match self.losses.heals {
+            true => self.ask_left(),
+            false => self.ask_root(),
+        }
+    }
+
+    fn ask_root(&mut self) {
         self.outputs.push_back(Output::Unpin);
-        let request = if self.terms.filtered {
+        let request = if self.terms.filtered && !self.losses.heals {
             ReadRequest::Sums { range: self.terms.scope.clone(), bounds: Vec::new() }
         } else {
             ReadRequest::Info { horizon: Some(self.terms.origin.horizon) }
@@ -163,7 +179,7 @@ impl Session {
         }
         let alone = self.outbox.is_empty();
         let done = Done {
-            reasons: self.reasons.0,
+            reasons: self.reasons.0 | self.losses.said(),
             refused: self.report.refused,
             deferred: self.report.deferred,
             root,
@@ -205,6 +221,7 @@ impl Session {
     fn end_well(&mut self) {
         self.report.refused = self.report.refused.saturating_add(self.peer_refused);
         self.report.deferred = self.report.deferred.saturating_add(self.peer_deferred);
+        self.judge_healing();
         match self.reasons.is_empty() {
             true => self.end_complete(),
             false => self.end(End::Partial(self.reasons)),

@@ -63,10 +63,14 @@ impl Terms {
 pub(crate) enum Opening {
     /// The initiator: what its replica is.
     Own,
+    /// The initiator: what its replica has lost.
+    OwnLost,
     /// The initiator: the sum of the filtered range.
     OwnFiltered,
     /// The responder: what its replica is, at the initiator's horizon.
     Asked(Box<HelloBody>),
+    /// The responder: what its replica has lost.
+    AskedLost(Box<HelloBody>),
     /// The responder: the sum of the filtered range.
     AskedFiltered(Box<HelloBody>),
     /// The initiator: its own root at the responder's higher horizon, to compare with the responder's.
@@ -79,19 +83,32 @@ impl Session {
         match (opening, answer) {
             (Opening::Own, ReadAnswer::Info(info)) => {
                 let filter = self.options.filter.clone();
-                let root = info.root;
                 self.set_scope(&info, filter.as_ref())?;
                 self.own = Some(info);
-                match filter {
-                    None => self.say_hello(root),
-                    Some(_) => self.ask_scope_sum(Opening::OwnFiltered),
+                self.ask_lost(Waiting::Opening(Opening::OwnLost));
+            }
+            (Opening::OwnLost, ReadAnswer::Lost { lost, .. }) => {
+                self.note_lost(&lost);
+                match self.has_scope_sum() {
+                    true => self.ask_scope_sum(Opening::OwnFiltered),
+                    false => self.say_hello(self.own_root()),
                 }
             }
             (Opening::OwnFiltered, ReadAnswer::Sums(sums)) => self.say_hello(whole(&sums)?),
             (Opening::Asked(hello), ReadAnswer::Info(info)) => self.check_peer(hello, info)?,
+            (Opening::AskedLost(hello), ReadAnswer::Lost { lost, .. }) => {
+                self.note_lost(&lost);
+                if let Some(hello) = self.meets_asked(hello) {
+                    match self.has_scope_sum() {
+                        true => self.ask_scope_sum(Opening::AskedFiltered(hello)),
+                        false => self.reply(*hello, self.own_root()),
+                    }
+                }
+            }
             (Opening::AskedFiltered(hello), ReadAnswer::Sums(sums)) => self.reply(*hello, whole(&sums)?),
             (Opening::AtHorizon(theirs), ReadAnswer::Info(info)) => {
-                self.skips_items = info.root.is_same_set(&theirs);
+                // Who says that nothing differs says nothing else.
+                self.skips_items = info.root.is_same_set(&theirs) && !self.losses.are_any();
                 self.report.root_left = info.root;
             }
             _ => return Err(AbortReason::Inconsistent("an answer to another question")),
@@ -109,6 +126,15 @@ impl Session {
             return Err(AbortReason::Protocol("the filter holds no replicated key"));
         }
         Ok(())
+    }
+
+    /// Whether what the session is about has a sum of its own.
+    fn has_scope_sum(&self) -> bool {
+        self.terms.filtered && !self.losses.has_unknown
+    }
+
+    fn own_root(&self) -> RangeSum {
+        self.own.as_ref().map_or(RangeSum::ZERO, |own| own.root)
     }
 
     pub(crate) fn ask_scope_sum(&mut self, opening: Opening) {
@@ -130,6 +156,8 @@ impl Session {
             window_len: self.options.limits.window_len,
             value_len_max: self.options.limits.value_len_max,
             read_only: own.read_only,
+            has_unknown: self.losses.has_unknown,
+            has_lost_values: self.losses.has_lost_values,
         })
     }
 
@@ -190,15 +218,9 @@ impl Session {
         if hello.party.node == info.node {
             return Err(AbortReason::SameNode);
         }
-        let root = info.root;
         self.set_scope(&info, hello.filter.as_ref())?;
         self.own = Some(info);
-        let Some(hello) = self.meets_asked(hello) else { return Ok(()) };
-        if self.terms.filtered {
-            self.ask_scope_sum(Opening::AskedFiltered(hello));
-        } else {
-            self.reply(*hello, root);
-        }
+        self.ask_lost(Waiting::Opening(Opening::AskedLost(hello)));
         Ok(())
     }
 
@@ -209,16 +231,20 @@ impl Session {
         // A root taken at a higher horizon than the initiator's is not comparable with the one in the hello. The
         // initiator compares when it hears it.
         let comparable = own.horizon <= hello.party.horizon;
-        let equal = comparable && root.is_same_set(&hello.root);
+        let is_same = comparable && root.is_same_set(&hello.root);
         (self.report.root_left, self.report.root_right) = (hello.root, root);
         let salt = SessionSalt::new(hello.party.nonce, party.nonce);
         self.establish(salt, &hello.party, hello.mode, hello.names_max);
+        self.settle_losses(&hello.party, &hello.root);
+        let equal = is_same && !self.losses.are_any();
+        // The peer may have something to ask for.
+        self.expects_more = self.losses.are_any();
         let reply =
             HelloReply { version: self.terms.version, set_proof, party, root: (!equal).then_some(root) };
         self.outbox.push(&Message::HelloReply(reply));
         self.heard.moves += 1;
-        if equal {
-            self.equal = true;
+        if is_same || self.losses.heals {
+            self.equal = equal;
             return;
         }
         let peer_empty = comparable && hello.root.is_same_set(&RangeSum::ZERO);
@@ -258,15 +284,19 @@ impl Session {
         let raise = horizon > own.horizon && !self.terms.filtered;
         let salt = SessionSalt::new(self.options.nonce, reply.party.nonce);
         self.establish(salt, &reply.party, self.options.mode, self.options.names_max);
+        self.settle_losses(&reply.party, &reply.root.unwrap_or(self.report.root_left));
         self.heard.moves += 1;
         match reply.root {
+            None if self.losses.are_any() => {
+                return Err(AbortReason::Protocol("an end before what is lost was asked for"));
+            }
             None => {
                 self.report.root_right = self.report.root_left;
                 self.equal = true;
             }
             Some(root) => {
                 self.report.root_right = root;
-                if raise {
+                if raise && !self.losses.heals {
                     let request = ReadRequest::Info { horizon: Some(horizon) };
                     self.ask(request, Waiting::Opening(Opening::AtHorizon(root)));
                 }

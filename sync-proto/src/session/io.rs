@@ -27,7 +27,8 @@ pub enum Input {
 pub enum Answer {
     /// To [`Output::Read`].
     Read(ReadAnswer),
-    /// To [`ApplyRequest::Entries`] and [`ApplyRequest::CommitValue`].
+    /// To [`ApplyRequest::Entries`], [`ApplyRequest::Heal`], [`ApplyRequest::CommitValue`] and
+    /// [`ApplyRequest::HealValue`].
     Applied(Applied),
     /// To every other [`Output::Apply`], and to [`Output::Persist`].
     Finished,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::backlog::{Backlog, Deferred};
 use super::finish::Closing;
+use super::healing::{Asking, Losses};
 use super::hello::{Opening, Terms};
 use super::horizon::{Meet, Tables};
 use super::io::{Answer, Input, Output};
@@ -41,6 +42,8 @@ pub(crate) enum State {
     Opening,
     /// The peer's flight comes in.
     Listening,
+    /// What the peer has lost goes out, and what this side has lost is asked for.
+    Heal,
     /// The initiator takes up ranges that it had put aside.
     Reopen,
     /// What is not answered in this flight is said.
@@ -58,6 +61,7 @@ pub(crate) enum State {
 pub(crate) enum Waiting {
     Opening(Opening),
     Meeting(Meet),
+    Healing(Asking),
     Walking(Box<Walking>),
     Sending(Sending),
     Apply,
@@ -124,6 +128,7 @@ pub struct Session {
     pub(crate) established: bool,
     pub(crate) own: Option<Box<ReplicaInfo>>,
     pub(crate) tables: Tables,
+    pub(crate) losses: Losses,
 
     /// Number of the flight that is coming in or going out; the hello is 1.
     pub(crate) leg: u32,
@@ -215,6 +220,7 @@ impl Session {
             established: false,
             own: None,
             tables: Tables::default(),
+            losses: Losses::default(),
             leg: 1,
             frame: None,
             heard: Heard::default(),
@@ -322,6 +328,7 @@ impl Session {
             + self.aside.memory_len()
             + self.sends.memory_len()
             + self.tables.memory_len()
+            + self.losses.memory_len()
             + covers(&self.uncovered)
             + covers(&self.uncovered_next)
     }
@@ -395,6 +402,11 @@ impl Session {
                 self.state = State::Listening;
                 self.listen()
             }
+            State::Heal => {
+                self.state = State::Heal;
+                self.heal();
+                Ok(true)
+            }
             State::Reopen => {
                 self.state = State::Reopen;
                 self.reopen();
@@ -427,6 +439,9 @@ impl Session {
         let unread = frame.bytes.get(frame.next..).unwrap_or_default();
         if unread.is_empty() {
             let last = frame.last;
+            if last && self.hand_over() {
+                return Ok(true);
+            }
             self.frame = None;
             if last {
                 self.end_of_flight()?;
@@ -464,6 +479,8 @@ impl Session {
             Message::ValuePart(bytes) => self.on_value_part(bytes),
             Message::ValueAbandon => self.on_value_abandon(),
             Message::Names(names) => self.on_names(names),
+            Message::Lost(lost) => self.on_lost(lost),
+            Message::Heal(healing) => self.on_heal(healing, len),
             Message::Done(done) => {
                 self.heard.done = Some(done);
                 Ok(())
@@ -480,6 +497,7 @@ impl Session {
         match (waiting, answer) {
             (Waiting::Opening(opening), Answer::Read(answer)) => self.open(opening, answer),
             (Waiting::Meeting(meet), Answer::Read(answer)) => self.met(meet, answer),
+            (Waiting::Healing(asking), Answer::Read(answer)) => self.healed(asking, answer),
             (Waiting::Walking(walking), Answer::Read(answer)) => self.walk(*walking, answer),
             (Waiting::Sending(sending), Answer::Read(answer)) => self.fetched(sending, answer),
             (Waiting::Apply, Answer::Applied(applied)) => {

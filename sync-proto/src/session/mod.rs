@@ -5,7 +5,7 @@
 //!   initiator: Opening --hello--> Listening <---------------+
 //!   responder: Listening ------+                            | the flight is sent whole
 //!                              v last frame of a flight     |
-//!                           Talking(Reopen > PutAside > Entries > Closing)
+//!                           Talking(Heal > Reopen > PutAside > Entries > Closing)
 //!                              |
 //!                              +--> Ended: both said "done", or anything went wrong
 //! ```
@@ -15,11 +15,12 @@
 //!
 //! - `io`: what goes in and out. `machine`: state, and the loop that moves it on.
 //! - `hello`: opening; who may send what. `horizon`: who belongs to the set, and what a session proves.
-//! - `narrow`: which pieces of a range differ, by a sketch or a list of them; `pair` compares lists, `marks` are what is
-//!   remembered of pieces, and `guess` tells how many entries that makes.
+//! - `narrow`: a range becomes those of its pieces that differ, by a sketch or a list of them, which `survey` makes and
+//!   compares; `pair` compares lists, `marks` are what is remembered of pieces, `guess` tells how many entries that makes.
 //! - `walk`: pieces of ranges one by one, where most of them differ; `align` compares them, purely. `aside`: what does not
 //!   fit a flight.
 //! - `scan`: entries by a sketch of them, and `list`: by a list; `leaf` settles them, purely.
+//! - `healing`: what a side has lost comes back before anything is compared.
 //! - `send`, `receive`: entries. `finish`: the end of a flight, and of the session.
 //! - `table`, `backlog`, `outbox`, `keys`, `parts`, `seen`: what is held meanwhile. `report`: what is told.
 //!
@@ -31,6 +32,7 @@ mod aside;
 mod backlog;
 mod finish;
 mod guess;
+mod healing;
 mod hello;
 mod horizon;
 mod io;
@@ -48,6 +50,7 @@ mod report;
 mod scan;
 mod seen;
 mod send;
+mod survey;
 mod table;
 mod walk;
 

@@ -4,7 +4,12 @@
 //! Easy to get wrong: neighbours are joined, so there are at most as many parts as ranges pushed.
 
 use super::keys::KeyList;
+use crate::limits::KEYS_LEN_MAX;
+use crate::replica::{Children, Piece, ReadLimit};
 use crate::types::KeyRange;
+
+/// How many pieces are read at a time.
+pub(super) const CHUNK: ReadLimit = ReadLimit { count: 4096, bytes: KEYS_LEN_MAX as u32 };
 
 /// Disjoint ranges, rising.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -118,6 +123,13 @@ impl Course {
     pub(crate) fn memory_len(&self) -> usize {
         self.parts.memory_len()
     }
+}
+
+/// The pieces of an answer that are whole, and where to go on. The last one may hold further fences.
+pub(super) fn whole_pieces(own: Children) -> (Vec<Piece>, Option<Vec<u8>>) {
+    let Children { mut pieces, more, .. } = own;
+    let next = if more && pieces.len() > 1 { pieces.pop().map(|piece| piece.start) } else { None };
+    (pieces, next)
 }
 
 #[cfg(test)]

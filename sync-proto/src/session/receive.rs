@@ -82,14 +82,15 @@ impl Session {
 
     pub(crate) fn on_value_begin(&mut self, begin: ValueBegin) -> Result<(), AbortReason> {
         self.admit(&begin.entry, begin.value_len)?;
-        self.staging = Some(Staging { left: begin.value_len });
-        let apply = ApplyRequest::BeginValue {
-            entry: begin.entry,
-            value_len: begin.value_len,
-            origin: self.terms.origin,
-        };
-        self.output_and_wait(Output::Apply(apply), Waiting::Stage);
+        self.stage(begin.entry, begin.value_len);
         Ok(())
+    }
+
+    /// Sets out to take in a long value.
+    pub(crate) fn stage(&mut self, entry: Entry, value_len: u64) {
+        self.staging = Some(Staging { left: value_len });
+        let apply = ApplyRequest::BeginValue { entry, value_len, origin: self.terms.origin };
+        self.output_and_wait(Output::Apply(apply), Waiting::Stage);
     }
 
     pub(crate) fn on_value_part(&mut self, bytes: Vec<u8>) -> Result<(), AbortReason> {
@@ -107,7 +108,8 @@ impl Session {
         if self.staging.as_ref().is_some_and(|staging| staging.left == 0) {
             self.staging = None;
             self.report.entries_received += 1;
-            self.output_and_wait(Output::Apply(ApplyRequest::CommitValue), Waiting::Apply);
+            let apply = self.losses.heal_value().unwrap_or(ApplyRequest::CommitValue);
+            self.output_and_wait(Output::Apply(apply), Waiting::Apply);
         }
     }
 
@@ -115,6 +117,7 @@ impl Session {
         if self.staging.take().is_none() {
             return Err(AbortReason::Protocol("no value to forget"));
         }
+        self.losses.heal_value();
         self.output_and_wait(Output::Apply(ApplyRequest::AbandonValue), Waiting::Stage);
         Ok(())
     }

@@ -38,7 +38,7 @@ pub enum End {
 
 /// Why a session that went through is not complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
+#[repr(u16)]
 #[non_exhaustive]
 pub enum Reason {
     /// It moved entries in one direction only.
@@ -57,14 +57,18 @@ pub enum Reason {
     Unsent = 64,
     /// A side left out deletions, because there were more than it was to take or to send.
     Deletes = 128,
+    /// Keys were unknown for damage, so that nothing was compared. They are known again: another session can be complete.
+    Healed = 256,
+    /// As [`Reason::Healed`], but some stay unknown, for the other side lacks them too or may not give them.
+    Unknown = 512,
 }
 
 /// A set of [`Reason`]s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Reasons(pub(crate) u8);
+pub struct Reasons(pub(crate) u32);
 
 impl Reasons {
-    const ALL: [Reason; 8] = [
+    const ALL: [Reason; 10] = [
         Reason::Mode,
         Reason::Filter,
         Reason::DryRun,
@@ -73,12 +77,14 @@ impl Reasons {
         Reason::Deferred,
         Reason::Unsent,
         Reason::Deletes,
+        Reason::Healed,
+        Reason::Unknown,
     ];
 
     /// One reason alone.
     #[cfg(feature = "tokio")]
     pub(crate) fn of(reason: Reason) -> Reasons {
-        Reasons(reason as u8)
+        Reasons(reason as u32)
     }
 
     /// Whether there is none.
@@ -88,7 +94,7 @@ impl Reasons {
 
     /// Whether `reason` is among them.
     pub fn contains(self, reason: Reason) -> bool {
-        self.0 & reason as u8 != 0
+        self.0 & reason as u32 != 0
     }
 
     /// All of them that this version knows.
@@ -97,7 +103,7 @@ impl Reasons {
     }
 
     pub(crate) fn insert(&mut self, reason: Reason) {
-        self.0 |= reason as u8;
+        self.0 |= reason as u32;
     }
 }
 
@@ -130,6 +136,8 @@ pub struct Report {
     pub deferred: u64,
     /// Deletions that this side left out, because there were more than it was to take or to send.
     pub deletes_left_out: u64,
+    /// Of the entries sent and received, those that brought back what a side had lost of unknown keys.
+    pub entries_healed: u64,
     /// Bytes of values, both directions.
     pub value_bytes: u64,
     /// Bytes of frames less those of values, both directions.

@@ -42,6 +42,8 @@ struct LongValue {
     entry: Entry,
     value_len: u64,
     offset: u64,
+    /// Whether it heals: then no other version of its key can take its place.
+    heals: bool,
 }
 
 /// What sending waits for.
@@ -59,6 +61,11 @@ pub(crate) enum Sending {
 impl Sends {
     pub(crate) fn is_empty(&self) -> bool {
         self.keys.is_empty() && self.ranges.is_empty() && self.names.is_empty()
+    }
+
+    /// Whether a long value is being sent.
+    pub(crate) fn is_sending_value(&self) -> bool {
+        self.value.is_some()
     }
 
     /// Bytes held, the chunk that is being sent apart.
@@ -227,7 +234,8 @@ impl Session {
                 Fetched::Large { entry, value_len } if batch.is_empty() => {
                     let begin = ValueBegin { entry, value_len };
                     self.outbox.push(&Message::ValueBegin(begin.clone()));
-                    self.sends.value = Some(LongValue { entry: begin.entry, value_len, offset: 0 });
+                    self.sends.value =
+                        Some(LongValue { entry: begin.entry, value_len, offset: 0, heals: false });
                     return;
                 }
                 large @ Fetched::Large { .. } => {
@@ -237,17 +245,27 @@ impl Session {
             }
         }
         if !batch.is_empty() {
-            let value_len = batch.iter().map(|entry| entry.value.len() as u64).sum::<u64>();
-            self.report.entries_sent += batch.len() as u64;
-            self.report.value_bytes += value_len;
-            let before = self.outbox.payload_len();
-            self.outbox.push(&Message::Entries(batch));
-            let message_len = (self.outbox.payload_len() - before) as u64;
-            self.report.entry_bytes += message_len.saturating_sub(value_len);
+            self.send_batch(batch);
         }
     }
 
-    fn ask_value_part(&mut self) {
+    /// Packs entries into one message.
+    pub(crate) fn send_batch(&mut self, batch: Vec<Entry>) {
+        let value_len = batch.iter().map(|entry| entry.value.len() as u64).sum::<u64>();
+        self.report.entries_sent += batch.len() as u64;
+        self.report.value_bytes += value_len;
+        let before = self.outbox.payload_len();
+        self.outbox.push(&Message::Entries(batch));
+        let message_len = (self.outbox.payload_len() - before) as u64;
+        self.report.entry_bytes += message_len.saturating_sub(value_len);
+    }
+
+    /// Sends a long value that heals, which was begun.
+    pub(crate) fn send_healing_value(&mut self, entry: Entry, value_len: u64) {
+        self.sends.value = Some(LongValue { entry, value_len, offset: 0, heals: true });
+    }
+
+    pub(crate) fn ask_value_part(&mut self) {
         let Some(value) = &self.sends.value else { return };
         let request = ReadRequest::Value {
             key: value.entry.key.clone(),
@@ -275,6 +293,9 @@ impl Session {
             // The key has another version by now, which must be sent in its place.
             _ => {
                 self.outbox.push(&Message::ValueAbandon);
+                if value.heals {
+                    return;
+                }
                 let tries = match self.sends.retried.take() {
                     Some((key, tries)) if key == value.entry.key => tries + 1,
                     _ => 1,

@@ -13,10 +13,11 @@ use super::io::Output;
 use super::keys::KeyList;
 use super::list::Reading;
 use super::machine::{Session, Waiting};
-use super::narrow::{Choice, Locating, Survey};
+use super::narrow::{Choice, Locating};
 use super::parts::Parts;
 use super::report::Reason;
 use super::scan::Scan;
+use super::survey::Survey;
 use super::table::{Body, Item};
 use crate::error::AbortReason;
 use crate::limits::{

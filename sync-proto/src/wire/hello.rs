@@ -53,7 +53,7 @@ impl Hello {
 /// v   opens                   v   durable seqno         v   horizon
 /// 8   checksum of members     8   checksum of keyspaces
 /// v   window_len              v   value_len_max
-/// 1   bit 0 = read-only
+/// 1   bit 0 = read-only, 1 = keys that the session is about are unknown, 2 = values of theirs are lost
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Party {
@@ -67,7 +67,13 @@ pub(crate) struct Party {
     pub(crate) window_len: u32,
     pub(crate) value_len_max: u64,
     pub(crate) read_only: bool,
+    pub(crate) has_unknown: bool,
+    pub(crate) has_lost_values: bool,
 }
+
+const READ_ONLY: u8 = 1;
+const HAS_UNKNOWN: u8 = 2;
+const HAS_LOST_VALUES: u8 = 4;
 
 impl Party {
     fn encode(&self, out: &mut Vec<u8>) {
@@ -80,11 +86,16 @@ impl Party {
         out.extend_from_slice(&self.keyspaces_checksum.to_le_bytes());
         put_varint(out, u64::from(self.window_len));
         put_varint(out, self.value_len_max);
-        out.push(u8::from(self.read_only));
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        out.push(
+            flag(self.read_only, READ_ONLY)
+                | flag(self.has_unknown, HAS_UNKNOWN)
+                | flag(self.has_lost_values, HAS_LOST_VALUES),
+        );
     }
 
     fn decode(reader: &mut Reader<'_>) -> Decoded<Party> {
-        Ok(Party {
+        let mut party = Party {
             node: reader.u64()?,
             nonce: reader.u64()?,
             opens: reader.varint()?,
@@ -97,12 +108,18 @@ impl Party {
                 _ => return Err(Malformed("window")),
             },
             value_len_max: reader.varint()?,
-            read_only: match reader.u8()? {
-                0 => false,
-                1 => true,
-                _ => return Err(Malformed("flags of a party")),
-            },
-        })
+            read_only: false,
+            has_unknown: false,
+            has_lost_values: false,
+        };
+        let flags = reader.u8()?;
+        if flags & !(READ_ONLY | HAS_UNKNOWN | HAS_LOST_VALUES) != 0 {
+            return Err(Malformed("flags of a party"));
+        }
+        party.read_only = flags & READ_ONLY != 0;
+        party.has_unknown = flags & HAS_UNKNOWN != 0;
+        party.has_lost_values = flags & HAS_LOST_VALUES != 0;
+        Ok(party)
     }
 }
 
@@ -220,13 +237,13 @@ impl HelloReply {
 /// "Everything that I hold or took in is durable, and nothing of mine is outstanding."
 ///
 /// ```text
-/// 1   reasons why this session is partial (`session::report`)
+/// v   reasons why this session is partial (`session::report`)
 /// v   entries refused        v   entries deferred
 /// ..  sum: the sender's root now
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Done {
-    pub(crate) reasons: u8,
+    pub(crate) reasons: u32,
     pub(crate) refused: u64,
     pub(crate) deferred: u64,
     pub(crate) root: RangeSum,
@@ -234,7 +251,7 @@ pub(crate) struct Done {
 
 impl Done {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        out.push(self.reasons);
+        put_varint(out, u64::from(self.reasons));
         put_varint(out, self.refused);
         put_varint(out, self.deferred);
         put_sum(out, &self.root);
@@ -242,7 +259,7 @@ impl Done {
 
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Decoded<Done> {
         Ok(Done {
-            reasons: reader.u8()?,
+            reasons: reader.varint_u32()?,
             refused: reader.varint()?,
             deferred: reader.varint()?,
             root: reader.sum()?,

@@ -5,9 +5,11 @@
 
 use super::codec::{Decoded, Malformed, Reader, put_bytes, put_varint};
 use super::entry::{self, ValueBegin};
+use super::healing;
 use super::hello::{Abort, Done, Hello, HelloReply};
 use super::item::{Children, FullList, Later, List, Settle, Sketched, Split, Unmatched};
 use super::piece::SketchedPieces;
+use crate::healing::{Healing, Lost};
 use crate::limits::MEMBERS_LEN_MAX;
 use crate::types::Entry;
 
@@ -40,6 +42,8 @@ pub(crate) enum Message {
     Table(Vec<u8>),
     Sketched(Sketched),
     SketchedPieces(SketchedPieces),
+    Lost(Lost),
+    Heal(Healing),
 }
 
 const HELLO: u8 = 1;
@@ -63,6 +67,8 @@ const ABORT: u8 = 18;
 const TABLE: u8 = 32;
 const SKETCHED: u8 = 19;
 const SKETCHED_PIECES: u8 = 20;
+const LOST: u8 = 21;
+const HEAL: u8 = 22;
 
 impl Message {
     fn tag(&self) -> u8 {
@@ -88,6 +94,8 @@ impl Message {
             Message::Table(_) => TABLE,
             Message::Sketched(_) => SKETCHED,
             Message::SketchedPieces(_) => SKETCHED_PIECES,
+            Message::Lost(_) => LOST,
+            Message::Heal(_) => HEAL,
         }
     }
 
@@ -115,6 +123,8 @@ impl Message {
             Message::Table(table) => put_bytes(out, table),
             Message::Sketched(sketched) => sketched.encode(out),
             Message::SketchedPieces(sketched) => sketched.encode(out),
+            Message::Lost(lost) => healing::put_lost(out, lost),
+            Message::Heal(heal) => healing::put_healing(out, heal),
         }
     }
 
@@ -147,6 +157,8 @@ impl Message {
             TABLE => Message::Table(reader.bytes(MEMBERS_LEN_MAX)?.to_vec()),
             SKETCHED => Message::Sketched(Sketched::decode(reader)?),
             SKETCHED_PIECES => Message::SketchedPieces(SketchedPieces::decode(reader)?),
+            LOST => Message::Lost(healing::lost(reader)?),
+            HEAL => Message::Heal(healing::healing(reader)?),
             _ => return Err(Malformed("unknown message")),
         })
     }

@@ -1,10 +1,11 @@
-//! Bytes on the wire. `codec` reads and writes the simple parts, `hello`, `item`, `piece` and `entry` the messages, each with its
+//! Bytes on the wire. `codec` reads and writes the simple parts, `hello`, `item`, `piece`, `entry` and `healing` the messages, each with its
 //! byte table above the code; `message` is all of them; `frame` is what the transport carries.
 //! `docs/protocol.md` is the same for people.
 
 pub(crate) mod codec;
 pub(crate) mod entry;
 pub(crate) mod frame;
+pub(crate) mod healing;
 pub(crate) mod hello;
 pub(crate) mod item;
 pub(crate) mod message;

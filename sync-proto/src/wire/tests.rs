@@ -14,6 +14,7 @@ use super::item::{
 use super::message::Message;
 use super::piece::{Named, Names, PieceForm, PieceList, SketchedPieces};
 use crate::error::PeerReason;
+use crate::healing::{Healing, Lost};
 use crate::limits::MEMORY_MAX;
 use crate::options::{Mode, Versions};
 use crate::sketch::{Cell, Sketch};
@@ -135,6 +136,8 @@ fn party(rng: &mut Rng) -> Party {
         window_len: rng.below(1 << 20) as u32,
         value_len_max: wide(rng),
         read_only: rng.one_in(2),
+        has_unknown: rng.one_in(2),
+        has_lost_values: rng.one_in(2),
     }
 }
 
@@ -153,7 +156,7 @@ fn hello(rng: &mut Rng) -> HelloBody {
 /// A random message of each kind in turn; never a hello, which takes the rest of its frame.
 fn message(rng: &mut Rng, kind: u64) -> Message {
     let count = 2 + rng.below(12) as usize;
-    match kind % 19 {
+    match kind % 21 {
         0 => Message::HelloReply(HelloReply {
             version: rng.next() as u8,
             set_proof: rng.next(),
@@ -212,7 +215,7 @@ fn message(rng: &mut Rng, kind: u64) -> Message {
         13 => Message::ValueAbandon,
         14 => Message::Names(rising_keys(rng, 9).into_iter().map(|key| (rng.one_in(2), key)).collect()),
         15 => Message::Done(Done {
-            reasons: rng.next() as u8,
+            reasons: rng.next() as u32,
             refused: wide(rng),
             deferred: wide(rng),
             root: sum(rng),
@@ -244,6 +247,29 @@ fn message(rng: &mut Rng, kind: u64) -> Message {
                 _ => PieceForm::List(piece_list(rng)),
             },
         }),
+        18 => {
+            let mut starts = rising_keys(rng, 9).into_iter();
+            let mut spans = Vec::new();
+            while let (Some(start), Some(end)) = (starts.next(), starts.next()) {
+                spans.push(KeyRange { start, end: Some(end) });
+            }
+            Message::Lost(Lost { spans, values: rising_keys(rng, 9) })
+        }
+        19 => {
+            let range = range(rng);
+            let mut entries: Vec<Entry> = (0..rng.below(9)).map(|_| entry(rng)).collect();
+            entries.retain(|entry| range.contains(&entry.key));
+            entries.sort_by(|a, b| a.key.cmp(&b.key));
+            entries.dedup_by(|a, b| a.key == b.key);
+            if rng.one_in(3) {
+                let entry = Entry { kind: Kind::Put, value: Vec::new(), ..entry(rng) };
+                let end = Some([&entry.key[..], &[0]].concat());
+                let (range, value_len) =
+                    (KeyRange { start: entry.key.clone(), end }, Some(1 + (wide(rng) >> 1)));
+                return Message::Heal(Healing { range, cut: wide(rng), entries: vec![entry], value_len });
+            }
+            Message::Heal(Healing { range, cut: wide(rng), entries, value_len: None })
+        }
         _ => Message::Abort(match rng.below(2) {
             0 => Abort::Version(Versions { min: rng.next() as u8, max: rng.next() as u8 }),
             _ => Abort::Reason(PeerReason::from_code(2 + rng.below(200) as u8)),
@@ -253,9 +279,9 @@ fn message(rng: &mut Rng, kind: u64) -> Message {
 
 #[test]
 fn every_message_comes_back_and_leaves_what_follows_alone() {
-    for seed in 0..19 * 200 {
+    for seed in 0..21 * 200 {
         let rng = &mut Rng(seed);
-        let (first, second) = (message(rng, seed), message(rng, seed / 19));
+        let (first, second) = (message(rng, seed), message(rng, seed / 21));
         let mut bytes = Vec::new();
         first.encode(&mut bytes);
         let first_len = bytes.len();
@@ -270,7 +296,7 @@ fn every_message_comes_back_and_leaves_what_follows_alone() {
 
 #[test]
 fn a_message_cut_short_anywhere_is_refused() {
-    for seed in 0..19 * 20 {
+    for seed in 0..21 * 20 {
         let mut bytes = Vec::new();
         message(&mut Rng(seed), seed).encode(&mut bytes);
         for len in 0..bytes.len() {
@@ -281,7 +307,7 @@ fn a_message_cut_short_anywhere_is_refused() {
 
 #[test]
 fn what_decodes_from_damaged_bytes_is_a_message_of_the_same_bytes_again() {
-    for seed in 0..19 * 300 {
+    for seed in 0..21 * 300 {
         let rng = &mut Rng(seed);
         let mut bytes = Vec::new();
         message(rng, seed).encode(&mut bytes);
@@ -324,6 +350,8 @@ fn a_hello_has_exactly_these_bytes() {
             window_len: 512 << 10,
             value_len_max: 64 << 20,
             read_only: false,
+            has_unknown: false,
+            has_lost_values: false,
         },
         mode: Mode::Both,
         names_max: 0,

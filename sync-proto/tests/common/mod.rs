@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use sync_proto::driver::{Pump, Step};
 use sync_proto::{
-    Applied, Children, Cut, Entries, Entry, Fetched, Fingerprint, Head, Heads, Input, KeyRange, Kind,
-    Options, Origin, Outcome, Piece, RangeEntries, RangeSum, ReadLimit, Replica, ReplicaError,
+    Applied, Children, Cut, Entries, Entry, Fetched, Fingerprint, Head, Heads, Healing, Input, KeyRange,
+    Kind, Lost, Options, Origin, Outcome, Piece, RangeEntries, RangeSum, ReadLimit, Replica, ReplicaError,
     ReplicaErrorKind, ReplicaInfo, ReplicaReader, Session, Stamp, ValueWriter,
 };
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
@@ -59,6 +59,28 @@ struct State {
     is_shown: bool,
     persists: u64,
     commits: u64,
+    /// What of it is gone: whatever `entries` still has of a span may be older than that.
+    lost: Lost,
+    /// Entries that were taken to heal.
+    healed: u64,
+}
+
+impl State {
+    /// Fails if keys of `range` are unknown.
+    fn check_known(&self, range: &KeyRange) -> Result<(), ReplicaError> {
+        match self.lost.spans.iter().any(|span| !span.intersection(range).is_empty()) {
+            true => Err(ReplicaError::new(ReplicaErrorKind::Unknown, "part of the range is lost")),
+            false => Ok(()),
+        }
+    }
+
+    fn known_sum(&self) -> RangeSum {
+        let is_known = |key: &Vec<u8>| !self.lost.spans.iter().any(|span| span.contains(key));
+        within(&self.entries, &replicated())
+            .filter(|(key, _)| is_known(key))
+            .map(|(_, held)| held_sum(held))
+            .sum()
+    }
 }
 
 /// A replica in memory. Cheap to clone; clones share the data.
@@ -123,6 +145,28 @@ impl Model {
         self.lock().entries.remove(key);
     }
 
+    /// Makes the keys of `span` unknown. Of what it held there only what `is_left` remains.
+    pub fn lose(&self, span: KeyRange, is_left: impl Fn(&Entry) -> bool) {
+        let mut state = self.lock();
+        state.entries.retain(|key, held| !span.contains(key) || is_left(&held.entry));
+        state.lost.spans.push(span);
+        state.lost.spans.sort_by(|a, b| a.start.cmp(&b.start));
+    }
+
+    /// Loses the value of the entry with this key.
+    pub fn lose_value(&self, key: &[u8]) {
+        let mut state = self.lock();
+        state.lost.values.push(key.to_vec());
+        state.lost.values.sort();
+        state.entries.get_mut(key).expect("it is held").entry.value.clear();
+    }
+
+    /// What is lost, and how many entries came to heal it.
+    pub fn losses(&self) -> (Lost, u64) {
+        let state = self.lock();
+        (state.lost.clone(), state.healed)
+    }
+
     pub fn contents(&self) -> BTreeMap<Vec<u8>, Held> {
         self.lock().entries.clone()
     }
@@ -130,7 +174,10 @@ impl Model {
     /// A model of another node with the same entries.
     pub fn copy(&self, node: u64) -> Model {
         let copy = Model::new(node);
-        copy.lock().entries = self.contents();
+        {
+            let (from, mut to) = (self.lock(), copy.lock());
+            (to.entries, to.lost) = (from.entries.clone(), from.lost.clone());
+        }
         Model { config: Config { node, ..self.config.clone() }, ..copy }
     }
 
@@ -155,6 +202,16 @@ impl Model {
             return;
         }
         let hash = entry_hash(&entry);
+        if let Some(at) = state.lost.values.iter().position(|key| *key == entry.key) {
+            let held = state.entries.get_mut(&entry.key).expect("it is held");
+            if held.hash == hash {
+                state.lost.values.remove(at);
+                *held = Held { entry, hash };
+                state.dirty = true;
+                applied.applied += 1;
+                return;
+            }
+        }
         let order = |entry: &Entry, hash: u128| (entry.stamp, entry.kind == Kind::Tombstone, hash);
         let held = state.entries.get(&entry.key);
         if held.is_some_and(|held| order(&held.entry, held.hash) >= order(&entry, hash)) {
@@ -164,8 +221,31 @@ impl Model {
         } else {
             applied.applied += 1;
             state.dirty = true;
+            state.lost.values.retain(|key| *key != entry.key);
             state.entries.insert(entry.key.clone(), Held { entry, hash });
         }
+    }
+}
+
+impl Model {
+    /// Makes `range` known: it holds `entries`, and what is left there and stamped above `cut`.
+    fn replace(&self, state: &mut State, range: KeyRange, cut: u64, entries: Vec<Entry>) -> Applied {
+        assert!(!self.config.read_only, "a session wrote to a read-only replica");
+        assert!(cut >= self.config.horizon, "a cut below the horizon");
+        let at = state.lost.spans.iter().position(|span| span.covers(&range)).expect("lost");
+        let span = state.lost.spans.remove(at);
+        let before = KeyRange { start: span.start, end: Some(range.start.clone()) };
+        let behind = range.end.clone().map(|start| KeyRange { start, end: span.end });
+        let left = [Some(before), behind].into_iter().flatten().filter(|left| !left.is_empty());
+        state.lost.spans.splice(at..at, left);
+        state.entries.retain(|key, held| !range.contains(key) || held.entry.stamp.hlc > cut);
+        let mut applied = Applied::default();
+        state.healed += entries.len() as u64;
+        for entry in entries {
+            assert!(range.contains(&entry.key));
+            self.merge(state, entry, &mut applied);
+        }
+        applied
     }
 }
 
@@ -266,6 +346,7 @@ fn fetched_len(held: &Held, limit: ReadLimit) -> usize {
 impl ReplicaReader for Model {
     fn children(&self, range: &KeyRange, cut: Cut, limit: ReadLimit) -> Result<Children, ReplicaError> {
         let state = self.show()?;
+        state.check_known(range)?;
         let mut counts = [0u64; 65];
         for (key, _) in within(&state.entries, range).filter(|(key, _)| **key != range.start) {
             let zeros = xxh3_64_with_seed(key, 0xfe4ce).trailing_zeros();
@@ -303,6 +384,7 @@ impl ReplicaReader for Model {
 
     fn sums(&self, range: &KeyRange, bounds: &[Vec<u8>]) -> Result<Vec<RangeSum>, ReplicaError> {
         let state = self.show()?;
+        state.check_known(range)?;
         assert!(bounds.is_sorted_by(|a, b| a < b), "bounds rise");
         assert!(bounds.iter().all(|bound| *bound > range.start && range.contains(bound)));
         let mut sums = vec![RangeSum::ZERO; bounds.len() + 1];
@@ -314,6 +396,7 @@ impl ReplicaReader for Model {
 
     fn split(&self, range: &KeyRange, pieces: u32) -> Result<Vec<Piece>, ReplicaError> {
         let state = self.show()?;
+        state.check_known(range)?;
         let held: Vec<_> = within(&state.entries, range).collect();
         let each = held.len().div_ceil(pieces as usize).max(1);
         let mut cut: Vec<Piece> = Vec::new();
@@ -329,6 +412,7 @@ impl ReplicaReader for Model {
 
     fn heads(&self, range: &KeyRange, limit: ReadLimit) -> Result<Heads, ReplicaError> {
         let state = self.show()?;
+        state.check_known(range)?;
         let (heads, next) = limited(within(&state.entries, range), limit, |held| held.entry.key.len(), head);
         Ok(Heads { heads, next })
     }
@@ -336,7 +420,8 @@ impl ReplicaReader for Model {
     fn entries(&self, keys: &[Vec<u8>], limit: ReadLimit) -> Result<Entries, ReplicaError> {
         let state = self.show()?;
         assert!(keys.is_sorted_by(|a, b| a < b), "keys rise");
-        let held = keys.iter().filter_map(|key| state.entries.get_key_value(key));
+        let is_whole = |key: &&Vec<u8>| !state.lost.values.contains(*key);
+        let held = keys.iter().filter(is_whole).filter_map(|key| state.entries.get_key_value(key));
         let (entries, next) =
             limited(held, limit, |held| fetched_len(held, limit), |held| fetch(held, limit));
         let answered = match next {
@@ -348,6 +433,7 @@ impl ReplicaReader for Model {
 
     fn entries_in(&self, range: &KeyRange, limit: ReadLimit) -> Result<RangeEntries, ReplicaError> {
         let state = self.show()?;
+        state.check_known(range)?;
         let (entries, next) = limited(
             within(&state.entries, range),
             limit,
@@ -384,11 +470,12 @@ impl Replica for Model {
             opens: 3,
             durable_seqno: 1_234_567,
             horizon: self.config.horizon,
-            root: sum(&state.entries, &replicated()),
+            root: state.known_sum(),
             replicated: replicated(),
             members_checksum: 0,
             keyspaces_checksum: 0x99aa_bbcc_ddee_ff00,
             read_only: self.config.read_only,
+            has_unknown: !state.lost.spans.is_empty(),
         })
     }
 
@@ -410,6 +497,62 @@ impl Replica for Model {
         drop(self.call()?);
         assert!(entry.value.is_empty());
         Ok(Box::new(Writer { model: self.clone(), entry, value_len }))
+    }
+
+    fn lost(&self) -> Result<Lost, ReplicaError> {
+        Ok(self.call()?.lost.clone())
+    }
+
+    fn healing(&self, range: &KeyRange, cut: u64, limit: ReadLimit) -> Result<Option<Healing>, ReplicaError> {
+        let state = self.show()?;
+        // From the first key that is known and has its value, up to the first that is not.
+        let after = |key: &Vec<u8>| [&key[..], &[0]].concat();
+        let mut gaps = state.lost.spans.clone();
+        let of_value = |key: &Vec<u8>| KeyRange { start: key.clone(), end: Some(after(key)) };
+        gaps.extend(state.lost.values.iter().map(of_value));
+        let mut known = range.clone();
+        while let Some(gap) = gaps.iter().find(|gap| gap.contains(&known.start)) {
+            match gap.end.clone() {
+                Some(end) => known.start = end,
+                None => return Ok(None),
+            }
+        }
+        let behind = gaps.iter().map(|gap| &gap.start).filter(|start| **start > known.start);
+        known.end = behind.chain(range.end.as_ref()).min().cloned();
+        if known.is_empty() {
+            return Ok(None);
+        }
+        let (entries, next) = limited(
+            within(&state.entries, &known),
+            limit,
+            |held| fetched_len(held, limit),
+            |held| fetch(held, limit),
+        );
+        let KeyRange { start, end } = known;
+        let mut healing = Healing {
+            range: KeyRange { start, end: next.or(end) },
+            cut: cut.max(self.config.horizon),
+            entries: Vec::new(),
+            value_len: None,
+        };
+        for fetched in entries {
+            match fetched {
+                Fetched::Whole(entry) => healing.entries.push(entry),
+                Fetched::Large { entry, value_len } => {
+                    healing.range.end = Some(entry.key.clone());
+                    if healing.range.is_empty() {
+                        healing.range.end = Some(after(&entry.key));
+                        (healing.entries, healing.value_len) = (vec![entry], Some(value_len));
+                    }
+                    break;
+                }
+            }
+        }
+        Ok(Some(healing))
+    }
+
+    fn heal(&self, healing: Healing, _: Origin) -> Result<Applied, ReplicaError> {
+        Ok(self.replace(&mut *self.call()?, healing.range, healing.cut, healing.entries))
     }
 
     fn persist(&self) -> Result<(), ReplicaError> {
@@ -484,6 +627,12 @@ impl ValueWriter for Writer {
         drop(self.model.call()?);
         self.entry.value.extend_from_slice(bytes);
         Ok(())
+    }
+
+    fn heal(self: Box<Self>, range: KeyRange, cut: u64) -> Result<Applied, ReplicaError> {
+        assert_eq!(self.entry.value.len() as u64, self.value_len, "healed when whole");
+        let mut state = self.model.call()?;
+        Ok(self.model.replace(&mut state, range, cut, vec![self.entry]))
     }
 
     fn commit(self: Box<Self>) -> Result<Applied, ReplicaError> {

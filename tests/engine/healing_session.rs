@@ -1,0 +1,427 @@
+//! Sessions of real stores that have lost spans and values: what one of the two still has comes back, nothing that was deleted
+//! does, and the session after that is complete. Horizons rise meanwhile, one side purges alone, connections are lost.
+//!
+//! A failure prints its seed; `SYNCLINE_SEED=n cargo test --test engine healing_session` runs that one alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use sync_proto::{
+    Applied, End, Entry, Healing, KeyRange, Lost, Meeting, Origin, Outcome, ReadLimit, Reason, Replica,
+    ReplicaError, ReplicaInfo, ReplicaReader, ValueWriter,
+};
+use syncline::replica::DbReplica;
+use syncline::vfs::Vfs;
+use syncline::{Db, Error, Health, ScrubOptions, ScrubStep, Stamp};
+
+use crate::common::{Random, World, seeds};
+
+const DIR: &str = "/db";
+const HOUR_MS: u64 = 3_600_000;
+
+/// What a session meets of a store.
+type Wrap = fn(&Db) -> Box<dyn Replica>;
+
+/// The newest write of a key: its stamp, and its value unless it was deleted.
+type Newest = (Stamp, Option<Vec<u8>>);
+
+struct Pair {
+    worlds: [World; 2],
+    dbs: [Db; 2],
+    random: Random,
+    newest: BTreeMap<Vec<u8>, Newest>,
+    /// The newest writes when both last held all of them.
+    held: BTreeMap<Vec<u8>, Newest>,
+    now_ms: u64,
+    nonce: u64,
+    wrap: Wrap,
+    reached: BTreeSet<&'static str>,
+}
+
+#[test]
+fn a_session_heals_what_one_side_lost_and_the_next_one_is_complete() {
+    let mut reached: BTreeMap<&str, u64> = BTreeMap::new();
+    for seed in seeds(200) {
+        match catch_unwind(|| Pair::new(seed, |db| Box::new(DbReplica::new(db))).live()) {
+            Ok(more) => more.into_iter().for_each(|what| *reached.entry(what).or_default() += 1),
+            Err(panic) => {
+                eprintln!("seed {seed}: SYNCLINE_SEED={seed} cargo test --test engine healing_session");
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+    if seeds(200).count() == 200 {
+        let wanted =
+            ["healed a span", "healed a value", "a span that both lost", "a lost connection", "purged"];
+        assert!(wanted.iter().all(|what| reached.get(what).is_some_and(|count| *count >= 20)), "{reached:?}");
+    }
+}
+
+#[test]
+fn healing_by_a_side_that_does_not_know_all_of_it_or_by_an_old_cut_is_caught() {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let bugs: [Wrap; 2] = [
+        |db| Box::new(Bug { replica: DbReplica::new(db), joins: true }),
+        |db| Box::new(Bug { replica: DbReplica::new(db), joins: false }),
+    ];
+    let caught = bugs.map(|bug| {
+        (0..60).any(|seed| catch_unwind(AssertUnwindSafe(|| Pair::new(seed, bug).live())).is_err())
+    });
+    std::panic::set_hook(hook);
+    assert_eq!(caught, [true, true]);
+}
+
+impl Pair {
+    fn new(seed: u64, wrap: Wrap) -> Pair {
+        let worlds = [World::new(2 * seed), World::new(2 * seed + 1)];
+        // No two writes have one stamp.
+        worlds[1].clock.advance(50);
+        let left = worlds[0].builder(DIR).create().expect("a new store");
+        let right = worlds[1].builder(DIR).create_replica(&left.replica_set()).expect("a replica");
+        let mut pair = Pair {
+            worlds,
+            dbs: [left, right],
+            random: Random::new(seed),
+            newest: BTreeMap::new(),
+            held: BTreeMap::new(),
+            now_ms: 1_700_000_000_000,
+            nonce: seed << 20,
+            wrap,
+            reached: BTreeSet::new(),
+        };
+        if pair.random.chance(70) {
+            pair.dbs[0].admit(pair.dbs[1].node_id()).expect("admit");
+            pair.complete();
+        }
+        pair
+    }
+
+    fn live(mut self) -> BTreeSet<&'static str> {
+        for _ in 0..1 + self.random.below(3) {
+            for _ in 0..self.random.below(300) {
+                let side = self.side();
+                self.write(side);
+            }
+            for _ in 0..self.random.below(4) {
+                self.change();
+            }
+            // Both hold everything: what the one loses the other has.
+            self.complete();
+            if self.random.chance(50) {
+                self.rise();
+            }
+            let damaged = *self.random.pick(&[[true, false], [false, true], [true, true]]);
+            (0..2).filter(|&side| damaged[side]).for_each(|side| self.damage(side));
+            self.judge();
+            for _ in 0..self.random.below(30) {
+                let side = self.side();
+                self.write(side);
+            }
+            for _ in 0..self.random.below(3) {
+                self.change();
+            }
+            if !self.heal() {
+                self.judge();
+                return self.reached;
+            }
+            self.complete();
+            self.check();
+            self.rise();
+            self.check();
+        }
+        self.reached
+    }
+
+    fn side(&mut self) -> usize {
+        self.random.below(2) as usize
+    }
+
+    fn advance(&mut self, ms: u64) {
+        self.now_ms += ms;
+        self.worlds.iter().for_each(|world| world.clock.advance(ms));
+    }
+
+    fn write(&mut self, side: usize) {
+        self.advance(100);
+        let (key, value) = (self.random.key(400), self.random.value());
+        let keyspace = self.dbs[side].default_keyspace();
+        let value = match self.random.below(3) {
+            0 => keyspace.delete(&key).map(|()| None),
+            1 if self.random.chance(1) => {
+                let long = vec![value.len() as u8; 300 << 10];
+                keyspace.put(&key, &long).map(|()| Some(long))
+            }
+            _ => keyspace.put(&key, &value).map(|()| Some(value)),
+        };
+        let digest = keyspace.digest(&key).expect("what is newer is shown").expect("written");
+        let written = (digest.stamp, value.expect("puts are taken"));
+        let newest = self.newest.entry(key).or_insert_with(|| written.clone());
+        if newest.0 < written.0 {
+            *newest = written;
+        }
+    }
+
+    /// Something that changes nothing that anybody can see.
+    fn change(&mut self) {
+        let side = self.side();
+        let db = &self.dbs[side];
+        match self.random.below(7) {
+            0 => db.flush().expect("flush"),
+            1 => drop(db.step().expect("step")),
+            2 => {
+                let before = db.stats().expect("stats").run_entries;
+                db.compact(|_| true).expect("compact");
+                if db.horizon_status().horizon > 0 && db.stats().expect("stats").run_entries < before {
+                    self.reached.insert("purged");
+                }
+            }
+            3 => self.reopen(side),
+            4 => {
+                let ms = HOUR_MS / 2 * self.random.below(4);
+                self.advance(ms);
+            }
+            5 => self.close(side),
+            _ => drop(db.raise_horizon().expect("raise")),
+        }
+    }
+
+    fn reopen(&mut self, side: usize) {
+        let placeholder = World::new(1).builder(DIR).create().expect("a new store");
+        drop(std::mem::replace(&mut self.dbs[side], placeholder));
+        self.dbs[side] = self.worlds[side].builder(DIR).open().expect("opened");
+    }
+
+    fn close(&mut self, side: usize) {
+        // A set of two that nobody has founded closes nothing.
+        if !self.dbs[side].horizon_status().members.is_empty() {
+            let through = (self.now_ms - self.random.below(2 * HOUR_MS)) << 16;
+            self.dbs[side].close_through(through).expect("close");
+        }
+    }
+
+    /// Lets the horizon rise as far as it goes, and one side alone purge.
+    fn rise(&mut self) {
+        self.advance(3 * HOUR_MS);
+        self.close(0);
+        self.close(1);
+        self.complete();
+        self.complete();
+        let side = self.side();
+        self.dbs[side].raise_horizon().expect("raise");
+        self.dbs[side].compact(|_| true).expect("compact");
+    }
+
+    fn session(&mut self, frames: u64) -> [Outcome; 2] {
+        self.nonce += 1;
+        let first = self.side();
+        let replicas = [first, 1 - first].map(|side| (self.wrap)(&self.dbs[side]));
+        let outcomes = testkit::network::session([&*replicas[0], &*replicas[1]], self.nonce, frames);
+        outcomes.map(|outcome| {
+            // Lost values come back beside all else; only unknown keys stand in the way.
+            let is_known = (0..2).all(|side| self.dbs[side].unknown_spans().is_empty());
+            assert!(outcome.end != End::Complete || is_known, "complete, and keys are unknown");
+            outcome
+        })
+    }
+
+    /// A session that is complete on both sides.
+    fn complete(&mut self) {
+        let ends = self.session(u64::MAX).map(|outcome| outcome.end);
+        assert_eq!(ends, [End::Complete, End::Complete]);
+        self.held.clone_from(&self.newest);
+    }
+
+    /// Flips bits of what lies in a store's runs, and of large values, and finds all of that.
+    fn damage(&mut self, side: usize) {
+        self.dbs[side].flush().expect("flush");
+        let world = self.worlds[side].clone();
+        let names = world.vfs.list(Path::new(DIR)).expect("list");
+        let is_data = |name: &&String| [".run", ".log", ".values"].iter().any(|kind| name.ends_with(kind));
+        let paths: Vec<PathBuf> =
+            names.iter().filter(is_data).map(|name| Path::new(DIR).join(name)).collect();
+        // What only the log has is another matter.
+        let placeholder = World::new(1).builder(DIR).create().expect("a new store");
+        std::mem::replace(&mut self.dbs[side], placeholder).close().expect("flushed");
+        for _ in 0..1 + self.random.below(4) {
+            let path = self.random.pick(&paths).clone();
+            let Ok(bytes) = self.worlds[side].vfs.bytes(&path) else { continue };
+            let at = self.random.below(bytes.len() as u64) as usize;
+            let damaged = self.worlds[side].vfs.kill();
+            damaged.flip(&path, at, 1 << self.random.below(8)).expect("flipped");
+            // What makes an opening fail is another matter.
+            let world = self.worlds[side].with(damaged);
+            if world.builder(DIR).open_read_only().is_ok() {
+                self.worlds[side] = self.worlds[side].with(world.vfs.kill());
+            }
+        }
+        self.dbs[side] = self.worlds[side].builder(DIR).open().expect("opened");
+        let mut scrub = self.dbs[side].scrub(ScrubOptions::default().bytes_per_second(0));
+        while scrub.step() != ScrubStep::Done {}
+    }
+
+    /// Runs sessions, some of which lose their connection, until one has gone through. Whether everything is known again.
+    fn heal(&mut self) -> bool {
+        let lost = |pair: &Pair| [0, 1].map(|side| (spans(&pair.dbs[side]), pair.dbs[side].lost_values()));
+        let before = lost(self);
+        let is_lost_by_both =
+            before[0].0.iter().any(|left| {
+                before[1].0.iter().any(|right| !left.intersection(right).is_empty())
+                    || before[1].1.iter().any(|value| left.contains(&value.key))
+            }) || before[1].0.iter().any(|right| before[0].1.iter().any(|value| right.contains(&value.key)));
+        if self.random.chance(40) {
+            let frames = self.random.below(8);
+            let ends = self.session(frames).map(|outcome| outcome.end);
+            if ends.iter().any(|end| matches!(end, End::Aborted(_))) {
+                self.reached.insert("a lost connection");
+            }
+            self.judge();
+        }
+        let has_unknown = [0, 1].iter().any(|&side| !self.dbs[side].unknown_spans().is_empty());
+        let outcomes = self.session(u64::MAX);
+        let after = lost(self);
+        let is_known = after.iter().all(|(spans, _)| spans.is_empty());
+        for Outcome { end, report, .. } in &outcomes {
+            if has_unknown {
+                let End::Partial(reasons) = end else { panic!("keys are unknown, and {end:?}") };
+                let reason = if is_known { Reason::Healed } else { Reason::Unknown };
+                assert!(reasons.iter().eq([reason]), "{reasons:?}, {after:?}");
+                assert_eq!(report.entries_differing, 0);
+            } else {
+                assert_eq!(*end, End::Complete);
+            }
+        }
+        if !is_lost_by_both {
+            assert!(is_known, "the other side has it: {after:?} of {before:?}");
+        }
+        for ((spans, _), (was, _)) in after.iter().zip(&before) {
+            for span in spans {
+                assert!(was.iter().any(|was| was.covers(span)), "what was known became unknown");
+            }
+        }
+        let values =
+            |lost: &[(Vec<KeyRange>, Vec<_>); 2]| lost.iter().map(|(_, values)| values.len()).sum::<usize>();
+        if !is_known {
+            self.reached.insert("a span that both lost");
+        } else if has_unknown {
+            self.reached.insert("healed a span");
+        }
+        if values(&after) < values(&before) {
+            self.reached.insert("healed a value");
+        }
+        is_known && values(&after) == 0
+    }
+
+    /// Every answer is right, or says that it is not known.
+    fn judge(&self) {
+        for db in &self.dbs {
+            for (key, (stamp, value)) in &self.held {
+                match db.digest(key) {
+                    Ok(Some(digest)) => {
+                        assert!(digest.stamp >= *stamp, "an older one: {}", key.escape_ascii())
+                    }
+                    Ok(None) => assert_eq!(*value, None, "gone: {}", key.escape_ascii()),
+                    Err(Error::Unknown { .. }) => {}
+                    Err(error) => panic!("{}: {error}", key.escape_ascii()),
+                }
+            }
+        }
+    }
+
+    /// Both hold the newest writes and nothing else, and agree on it.
+    fn check(&self) {
+        let cut = self.dbs.iter().map(|db| db.horizon_status().horizon).max();
+        for db in &self.dbs {
+            assert_eq!(db.health(), Health::Good);
+            for (key, (_, value)) in &self.newest {
+                let found = db.get(key).expect("known");
+                assert_eq!(found.as_deref(), value.as_deref(), "{}", key.escape_ascii());
+            }
+            let live = self.newest.values().filter(|(_, value)| value.is_some()).count() as u64;
+            assert_eq!(db.len().expect("known"), live);
+            let mut report = db.verify(|_| true).expect("verify");
+            report.problems.retain(|problem| !problem.ends_with("the run's filter is damaged"));
+            assert_eq!(report.problems, Vec::<String>::new());
+        }
+        let roots = self.dbs.each_ref().map(|db| DbReplica::new(db).info(cut).expect("known").root);
+        assert_eq!(roots[0], roots[1]);
+    }
+}
+
+fn spans(db: &Db) -> Vec<KeyRange> {
+    DbReplica::new(db).lost().expect("told").spans
+}
+
+/// A replica that heals wrongly: by a range with unknown keys of its own in it, or by a cut of long ago.
+struct Bug {
+    replica: DbReplica,
+    joins: bool,
+}
+
+impl Replica for Bug {
+    fn healing(&self, range: &KeyRange, cut: u64, limit: ReadLimit) -> Result<Option<Healing>, ReplicaError> {
+        if !self.joins {
+            let healing = self.replica.healing(range, 0, limit)?;
+            return Ok(healing.map(|healing| Healing { cut: 0, ..healing }));
+        }
+        let mut all = Healing { range: range.clone(), cut, entries: Vec::new(), value_len: None };
+        let mut rest = range.clone();
+        while let Some(part) = self.replica.healing(&rest, cut, limit)? {
+            all.cut = part.cut;
+            if part.value_len.is_none() {
+                all.entries.extend(part.entries);
+            }
+            match part.range.end {
+                Some(end) => rest.start = end,
+                None => break,
+            }
+        }
+        Ok(Some(all))
+    }
+
+    fn info(&self, horizon: Option<u64>) -> Result<ReplicaInfo, ReplicaError> {
+        self.replica.info(horizon)
+    }
+
+    fn apply(&self, entries: Vec<Entry>, origin: Origin) -> Result<Applied, ReplicaError> {
+        self.replica.apply(entries, origin)
+    }
+
+    fn begin_value(
+        &self,
+        entry: Entry,
+        len: u64,
+        origin: Origin,
+    ) -> Result<Box<dyn ValueWriter>, ReplicaError> {
+        self.replica.begin_value(entry, len, origin)
+    }
+
+    fn lost(&self) -> Result<Lost, ReplicaError> {
+        self.replica.lost()
+    }
+
+    fn heal(&self, healing: Healing, origin: Origin) -> Result<Applied, ReplicaError> {
+        Replica::heal(&self.replica, healing, origin)
+    }
+
+    fn table(&self) -> Result<Vec<u8>, ReplicaError> {
+        self.replica.table()
+    }
+
+    fn meet(&self, peer: Origin, table: Option<&[u8]>, closes: bool) -> Result<Meeting, ReplicaError> {
+        self.replica.meet(peer, table, closes)
+    }
+
+    fn pin(&self, cut: u64) -> Result<Box<dyn ReplicaReader>, ReplicaError> {
+        self.replica.pin(cut)
+    }
+
+    fn complete(&self, node: u64, proof: &[u8]) -> Result<(), ReplicaError> {
+        self.replica.complete(node, proof)
+    }
+
+    fn persist(&self) -> Result<(), ReplicaError> {
+        self.replica.persist()
+    }
+}
