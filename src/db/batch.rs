@@ -60,7 +60,8 @@ impl WriteBatch {
         Ok(())
     }
 
-    /// Whose the keyspace is.
+    /// Whose the keyspace is. To be asked before a change is made: one that is handed over to be checked is moved about, which
+    /// costs more than all of the check.
     ///
     /// # Errors
     /// `InvalidArgument` if changes of it have no place in this batch.

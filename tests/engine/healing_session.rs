@@ -265,11 +265,13 @@ impl Pair {
     fn heal(&mut self) -> bool {
         let lost = |pair: &Pair| [0, 1].map(|side| (spans(&pair.dbs[side]), pair.dbs[side].lost_values()));
         let before = lost(self);
-        let is_lost_by_both =
-            before[0].0.iter().any(|left| {
-                before[1].0.iter().any(|right| !left.intersection(right).is_empty())
-                    || before[1].1.iter().any(|value| left.contains(&value.key))
-            }) || before[1].0.iter().any(|right| before[0].1.iter().any(|value| right.contains(&value.key)));
+        let is_lost_by_both = before[0].0.iter().any(|left| {
+            before[1].0.iter().any(|right| !left.intersection(right).is_empty())
+                || before[1].1.iter().any(|value| left.contains(&value.stored_key))
+        }) || before[1]
+            .0
+            .iter()
+            .any(|right| before[0].1.iter().any(|value| right.contains(&value.stored_key)));
         if self.random.chance(40) {
             let frames = self.random.below(8);
             let ends = self.session(frames).map(|outcome| outcome.end);
