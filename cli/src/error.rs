@@ -164,7 +164,7 @@ fn hint(error: &syncline::Error) -> &'static str {
             "Run `syncline verify` on it, and repair it from a replica with `syncline sync`"
         }
         E::Unknown { .. } | E::ValueLost { .. } => {
-            "Heal it with `syncline sync` from the folder of a replica"
+            "Heal it with `syncline sync` and a replica: its folder, or tls://host:port where it is served"
         }
         E::Locked { .. } => "End the process that has it open, or reach a served store as tls://host:port",
         E::NotFound { .. } => "Make one with `syncline init` or `syncline load`",

@@ -99,6 +99,30 @@ fn what_a_replica_has_lost_to_damage_the_other_one_brings_back() {
 }
 
 #[test]
+fn what_is_lost_comes_back_from_a_served_replica_and_to_one() {
+    for damaged in ["a", "b"] {
+        let folder = replicas();
+        folder.text("sync a b");
+        let before = folder.json("digest a", 0);
+        folder.text(&format!("compact {damaged}"));
+        folder.damage_run(damaged);
+        assert_eq!(folder.json(&format!("scrub {damaged} --rate 0"), 1)["sound"], false);
+        let mut server = folder.start("serve a --listen 127.0.0.1:0 --insecure --json");
+        let first: serde_json::Value = serde_json::from_str(&server.line()).expect("one object a line");
+        let address = first["address"].as_str().expect("an address").to_owned();
+        assert_eq!(folder.json(&format!("diff b {address} --insecure"), 3)["kind"], "peer");
+        let moved = folder.json(&format!("sync b {address} --insecure"), 0);
+        assert_eq!((&moved["outcome"], &moved["entries_differing"]), (&json!("equal"), &json!(0)));
+        assert!(moved["entries_healed"].as_u64().is_some_and(|healed| healed > 0), "{moved}");
+        assert_eq!(server.end("TERM"), Some(0));
+        assert_eq!(
+            ["a", "b"].map(|store| folder.json(&format!("digest {store}"), 0)["root"].clone()),
+            [before["root"].clone(), before["root"].clone()]
+        );
+    }
+}
+
+#[test]
 fn a_served_replica_is_compared_and_repaired_from_either_side_of_the_command_line() {
     let folder = replicas();
     // No address that could be listened at, so that a server that is not refused ends as well.

@@ -32,6 +32,8 @@ impl Divergence {
             End::Complete => Some(Divergence::Equal),
             // The peer's root is zero until it is heard.
             End::Aborted(_) if *right == RangeSum::ZERO => None,
+            // What is known is equal, and nobody can tell of the rest.
+            End::Partial(reasons) if reasons.contains(Reason::Unknown) => None,
             _ if report.is_equal() => Some(Divergence::Equal),
             End::Partial(reasons) if reasons.contains(Reason::DryRun) => {
                 let entries_min = report.entries_differing.max(count_difference(left, right));

@@ -96,6 +96,13 @@ impl Schedule {
         }
     }
 
+    /// Makes the next visit of `peer` due at once, unless one runs: the last one found only half of what is to be done.
+    pub fn again(&mut self, peer: usize, now: Duration) {
+        if let Some(due) = self.peers.get_mut(peer).and_then(|peer| peer.due.as_mut()) {
+            *due = now.min(*due);
+        }
+    }
+
     /// When to poll again, if no visit ends before. There is no such time while as many run as may.
     pub fn deadline(&self) -> Option<Duration> {
         if self.running < self.options.visits_max { self.next_due().map(|(due, _)| due) } else { None }
@@ -193,6 +200,18 @@ mod tests {
         schedule.resume(first);
         assert_eq!(schedule.poll(first), Some((0, Task::Repair)));
         assert_eq!((schedule.deadline(), schedule.poll(first + EVERY * 100)), (None, None), "it runs");
+    }
+
+    #[test]
+    fn a_peer_that_healed_is_visited_again_at_once_and_others_are_not() {
+        let mut schedule = Schedule::new(options(1), 2, Duration::ZERO);
+        let first = schedule.deadline().expect("due") + EVERY;
+        let visits = [schedule.poll(first), schedule.poll(first)].map(|visit| visit.expect("due").0);
+        visits.iter().for_each(|&peer| schedule.again(peer, first));
+        assert_eq!(schedule.poll(first), None, "both run");
+        visits.iter().for_each(|&peer| schedule.finish(peer, true, first));
+        schedule.again(visits[1], first);
+        assert_eq!((schedule.poll(first), schedule.poll(first)), (Some((visits[1], Task::Repair)), None));
     }
 
     #[test]

@@ -73,6 +73,36 @@ fn healing_by_a_side_that_does_not_know_all_of_it_or_by_an_old_cut_is_caught() {
     assert_eq!(caught, [true, true]);
 }
 
+#[test]
+fn nobody_but_an_owner_heals_and_at_no_cut_that_was_not_closed_here() {
+    for is_founded in [false, true] {
+        let mut pair = Pair::new(2, |db| Box::new(DbReplica::new(db)));
+        (0..500).for_each(|_| pair.write(0));
+        if is_founded {
+            pair.dbs[0].admit(pair.dbs[1].node_id()).expect("admit");
+        }
+        let Some(span) = (0..20).find_map(|_| {
+            pair.damage(0);
+            spans(&pair.dbs[0]).into_iter().next()
+        }) else {
+            panic!("no damage was found")
+        };
+        let replica = DbReplica::new(&pair.dbs[0]);
+        let horizon = pair.dbs[0].horizon_status().horizon;
+        let heal = |cut, node| {
+            let healing = Healing { range: span.clone(), cut, entries: Vec::new(), value_len: None };
+            let _ =
+                Replica::heal(&replica, healing, Origin { node, horizon: 0 }).expect("it is only left alone");
+            spans(&pair.dbs[0]).first() != Some(&span)
+        };
+        // In a founded set this one has not joined yet.
+        let other = pair.dbs[1].node_id().0;
+        assert!(!heal(u64::MAX, other) && !heal((pair.now_ms - HOUR_MS) << 16, other));
+        assert_eq!(pair.dbs[0].horizon_status().horizon, horizon, "a cut would have raised it");
+        assert_eq!(heal(horizon, other), !is_founded);
+    }
+}
+
 impl Pair {
     fn new(seed: u64, wrap: Wrap) -> Pair {
         let worlds = [World::new(2 * seed), World::new(2 * seed + 1)];

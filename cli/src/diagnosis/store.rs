@@ -100,7 +100,7 @@ fn taken(stats: &Stats) -> Option<Finding> {
     (stats.unknown_spans > 0 || stats.lost_values > 0).then(|| {
         let (spans, values) = (count(stats.unknown_spans), count(stats.lost_values));
         let what = format!("damage has taken {spans} spans of keys and {values} large values");
-        let next = "Heal them by `syncline sync` with a sound replica; until then reads of them fail, and never find too little";
+        let next = "Heal them by `syncline sync` with a sound replica, a folder or a served one; `syncline serve --peer` does so by itself. Until then reads of them fail, and never find too little";
         Finding::new(Severity::Problem, "damage", what, next)
     })
 }

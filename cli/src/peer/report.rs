@@ -52,7 +52,7 @@ pub(crate) struct Report {
     pub(crate) newer_right: u64,
     /// Key ranges that held a difference.
     pub(crate) ranges: u64,
-    /// Entries taken for what either side had lost to damage, before the session.
+    /// Entries brought back of what either side had lost to damage, before anything was compared.
     pub(crate) healed: u64,
     /// Entries moved from left to right.
     pub(crate) sent: u64,
@@ -96,6 +96,7 @@ impl Report {
         self.newer_left += newer_left;
         self.newer_right += newer_right;
         self.ranges += ranges;
+        self.healed += other.healed;
         self.sent += other.sent;
         self.received += other.received;
         self.metadata_bytes += other.metadata_bytes;
@@ -138,6 +139,11 @@ impl Report {
         let outcome = match end {
             End::Aborted(reason) => return Err(aborted(peer, &reason)),
             _ if reasons.iter().any(|reason| matches!(reason, Reason::Healed | Reason::Unknown)) => {
+                if matches!(mode, Mode::Compare { .. }) {
+                    let what = "keys are unknown for damage, so there is nothing to compare".to_owned();
+                    let next = "Heal them by `syncline sync` of the two; `syncline stats` names them";
+                    return Err(Error::Peer { peer: peer.to_owned(), what, next });
+                }
                 Outcome::Partial
             }
             _ if report.entries_differing == 0 => Outcome::Equal,

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use sync_proto::driver;
 use sync_proto::driver::tokio::{Security, Transport};
-use sync_proto::{AbortReason, End, KeyRange, Options};
+use sync_proto::{
+    AbortReason, End, KeyRange, Options, Outcome as SessionOutcome, PeerReason, Reason, ReplicaErrorKind,
+};
 use syncline::replica::{DbReplica, catalogue, inner_prefix, inner_range};
 use syncline::{Db, Health};
 
@@ -17,6 +19,9 @@ use crate::error::{Error, Result};
 use crate::host;
 use crate::progress::Progress;
 use crate::store;
+
+/// Sessions that are run one after the other at most, as long as they meet damage.
+const SESSION_COUNT_MAX: u32 = 5;
 
 /// What a session is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +77,7 @@ pub(crate) fn session(pair: &Pair, mode: Mode) -> Result<Report> {
                 _ => 0,
             };
             let report = each_part(&left, &pair.part, |part| between_parts(&left, &right, part, mode))?;
-            Ok(Report { healed, ..report })
+            Ok(Report { healed: healed + report.healed, ..report })
         }
         (Address::Directory(local), remote) => remotely(pair, &open(local)?, remote, mode),
         (remote, Address::Directory(local)) => {
@@ -145,9 +150,32 @@ fn between_parts(left: &Db, right: &Db, part: Option<KeyRange>, mode: Mode) -> R
     let progress = Progress::things("proving equal", 0);
     let (left_replica, right_replica) = (DbReplica::new(left), DbReplica::new(right));
     let observe = &mut |state: sync_proto::Progress| progress.set_of(state.settled, state.total);
-    let options = Options { filter: part, ..options(mode)? };
-    let (outcome, _) = driver::run_pair(&left_replica, &right_replica, options, observe);
-    Report::of(outcome, left, mode, &right.dir().display().to_string())
+    let (outcome, healed) = until_compared(|| {
+        let options = Options { filter: part.clone(), ..options(mode)? };
+        Ok(driver::run_pair(&left_replica, &right_replica, options, observe).0)
+    })?;
+    let report = Report::of(outcome, left, mode, &right.dir().display().to_string())?;
+    Ok(Report { healed, ..report })
+}
+
+/// Runs sessions until one has compared the two, or cannot: where keys are unknown, the first one heals them and does nothing
+/// else. The last one, and how many entries were brought back.
+fn until_compared(mut session: impl FnMut() -> Result<SessionOutcome>) -> Result<(SessionOutcome, u64)> {
+    let (mut healed, mut count) = (0, 0);
+    loop {
+        let outcome = session()?;
+        (healed, count) = (healed + outcome.report.entries_healed, count + 1);
+        let goes_on = match &outcome.end {
+            End::Partial(reasons) => reasons.contains(Reason::Healed),
+            // Damage that nobody knew of until now: the next session heals it.
+            End::Aborted(AbortReason::Replica(error)) => error.kind == ReplicaErrorKind::Unknown,
+            End::Aborted(reason) => *reason == AbortReason::Peer(PeerReason::Unknown),
+            _ => false,
+        };
+        if !goes_on || count == SESSION_COUNT_MAX {
+            return Ok((outcome, healed));
+        }
+    }
 }
 
 /// Runs a session between `local` and the store that is served at `remote`, a `host:port`.
@@ -168,14 +196,17 @@ fn connect_part(
     let progress = Progress::things("proving equal", 0);
     let observe = |state: sync_proto::Progress| progress.set_of(state.settled, state.total);
     let replica = Arc::new(DbReplica::new(local));
-    let options = Options { filter: part, ..options(mode)? };
-    let session = driver::tokio::connect(remote, transport, replica, options, observe);
-    let outcome = runtime()?.block_on(session).map_err(|error| unreachable(remote, &error))?;
+    let runtime = runtime()?;
+    let (outcome, healed) = until_compared(|| {
+        let options = Options { filter: part.clone(), ..options(mode)? };
+        let session = driver::tokio::connect(remote, transport, replica.clone(), options, observe);
+        runtime.block_on(session).map_err(|error| unreachable(remote, &error))
+    })?;
     let insecure = matches!(transport.security, Security::Insecure);
     if insecure && outcome.report.legs <= 2 && outcome.end == End::Aborted(AbortReason::Closed) {
         let (what, next) =
             ("it hung up at the first word", "If it is served with TLS, reach it as tls://host:port");
         return Err(Error::Peer { peer: remote.to_owned(), what: what.to_owned(), next });
     }
-    Report::of(outcome, local, mode, remote)
+    Ok(Report { healed, ..Report::of(outcome, local, mode, remote)? })
 }

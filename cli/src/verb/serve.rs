@@ -20,7 +20,8 @@ pub(super) fn run(args: &Serve, output: Output) -> Result<Verdict> {
     }
     let visits = Visits { peers, every: args.every, jitter_percent: args.jitter };
     let db = store::open(&args.dir)?;
-    let root = db.root()?.fingerprint.to_string();
+    // Of what is known: a damaged store is served as well, and so it is healed.
+    let root = db.stats()?.root_fingerprint.to_string();
     let mut server = Server::bind(&db, &args.listen, transport, peer::rights(&args.grants))?;
     let address = server.address();
     let exposed = args.metrics.as_ref().map(|listen| server.expose(&db, listen)).transpose()?;

@@ -18,7 +18,7 @@ use crate::hash::connection_nonce;
 use crate::options::Options;
 use crate::replica::Replica;
 use crate::schedule::{Schedule, ScheduleOptions, Task};
-use crate::session::{End, Outcome};
+use crate::session::{End, Outcome, Reason};
 
 /// What is kept repaired, against whom, and how.
 #[derive(Clone)]
@@ -113,7 +113,8 @@ impl Control {
 }
 
 /// Visits every peer again and again, until `shutdown` is ready; visits that still run then are cut. `observer` hears
-/// the status of a peer after each visit, and how it ended.
+/// the status of a peer after each visit, and how it ended. A peer with which a session has healed what was unknown is visited
+/// again at once.
 pub async fn maintain(
     maintenance: Maintenance,
     control: Control,
@@ -154,6 +155,9 @@ pub async fn maintain(
             Some(visited) = visits.join_next() => match visited {
                 Ok((peer, task, result)) => {
                     schedule.finish(peer, succeeded(&result), began_at.elapsed());
+                    if has_healed(&result) {
+                        schedule.again(peer, began_at.elapsed());
+                    }
                     if let Some(status) = control.note(peer, &result) {
                         observer(&status, task, &result);
                     }
@@ -182,6 +186,12 @@ async fn visit(maintenance: Maintenance, peer: usize, task: Task, count: u64) ->
         Task::Probe => probe(address, &transport, replica, options).await,
     };
     (peer, task, result)
+}
+
+/// Whether everything that was unknown is known again, so that another session can compare.
+fn has_healed(result: &Result<Outcome, ConnectError>) -> bool {
+    let end = result.as_ref().map(|outcome| &outcome.end);
+    matches!(end, Ok(End::Partial(reasons)) if reasons.contains(Reason::Healed))
 }
 
 fn succeeded(result: &Result<Outcome, ConnectError>) -> bool {
