@@ -2,7 +2,7 @@
 
 use super::{Db, Keyspace};
 use crate::error::{Error, Result};
-use crate::store::{Write, Writes};
+use crate::store::Writes;
 use crate::types::NodeId;
 
 /// Changes of one or several keyspaces of one store that [`Db::write`] applies whole or not at all. Of several changes of
@@ -26,7 +26,10 @@ impl WriteBatch {
     /// `KeyTooLong`, or `InvalidArgument` if a resolver merges the keyspace or it is of another store than those before; the
     /// batch is unchanged.
     pub fn put(&mut self, keyspace: &Keyspace, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
-        self.push(keyspace, keyspace.prefix().put(key.as_ref(), value.as_ref())?)
+        let node = self.check(keyspace)?;
+        self.writes.push(keyspace.prefix().put(key.as_ref(), value.as_ref())?);
+        self.node = Some(node);
+        Ok(())
     }
 
     /// Sets `key` of `keyspace` to `value` until wall time `expires_at_ms`, as [`Keyspace::put_expiring`].
@@ -40,7 +43,10 @@ impl WriteBatch {
         value: impl AsRef<[u8]>,
         expires_at_ms: u64,
     ) -> Result<()> {
-        self.push(keyspace, keyspace.prefix().put_expiring(key.as_ref(), value.as_ref(), expires_at_ms)?)
+        let node = self.check(keyspace)?;
+        self.writes.push(keyspace.prefix().put_expiring(key.as_ref(), value.as_ref(), expires_at_ms)?);
+        self.node = Some(node);
+        Ok(())
     }
 
     /// Deletes `key` from `keyspace`.
@@ -48,17 +54,24 @@ impl WriteBatch {
     /// # Errors
     /// As [`WriteBatch::put`].
     pub fn delete(&mut self, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> Result<()> {
-        self.push(keyspace, keyspace.prefix().delete(key.as_ref())?)
+        let node = self.check(keyspace)?;
+        self.writes.push(keyspace.prefix().delete(key.as_ref())?);
+        self.node = Some(node);
+        Ok(())
     }
 
-    fn push(&mut self, keyspace: &Keyspace, write: Write) -> Result<()> {
+    /// Whose the keyspace is. To be asked before a change is made: one that is handed over to be checked is moved about, which
+    /// costs more than all of the check.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if changes of it have no place in this batch.
+    fn check(&self, keyspace: &Keyspace) -> Result<NodeId> {
         keyspace.prefix().check_plain("a batch")?;
         let node = keyspace.db().opened_as();
-        if *self.node.get_or_insert(node) != node {
-            return Err(Error::invalid("a batch holds changes of one store alone"));
+        match self.node.is_none_or(|held| held == node) {
+            true => Ok(node),
+            false => Err(Error::invalid("a batch holds changes of one store alone")),
         }
-        self.writes.push(write);
-        Ok(())
     }
 
     /// Number of changes.

@@ -34,6 +34,7 @@ pub use database::Db;
 pub use delete_range::DeleteProgress;
 pub use heal::HealReport;
 pub use horizon::{HorizonStatus, MemberStatus};
+#[cfg(feature = "sync")]
 pub(crate) use iter::key_range;
 pub use iter::{Entry, Iter, Keys};
 pub use keyspace::{EntryDigest, Keyspace};

@@ -140,7 +140,11 @@ async fn a_peer_of_another_replica_set_is_refused_although_its_certificate_is_go
     assert_eq!(outcome.expect("connected").end, End::Aborted(AbortReason::Peer(PeerReason::OtherSet)));
     assert_eq!(serving.next().await.result.expect("a session").end, End::Aborted(AbortReason::OtherSet));
     assert_eq!(before, (left.contents(), right.contents()));
-    assert_eq!([&left, &right].map(Model::calls), [1, 1], "only who they are was asked");
+    assert_eq!(
+        [&left, &right].map(Model::calls),
+        [2, 1],
+        "only who they are and what the first one has lost was asked"
+    );
 }
 
 #[tokio::test]
