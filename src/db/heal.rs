@@ -8,8 +8,8 @@ use crate::clock::HybridClock;
 use crate::compaction::Healed;
 use crate::error::{Error, Result};
 use crate::quarantine;
-use crate::store::{Measure, Prepared, Write, is_merged};
-use crate::types::{Head, KeyRange, Ranges, Slice, successor};
+use crate::store::{Measure, Prepared, Write, is_merged, replicated};
+use crate::types::{Head, KeyRange, RangeSum, Ranges, Slice, successor};
 
 /// Bytes of keys and values that are healed at once, or one entry.
 const PART_BYTES: u64 = 16 << 20;
@@ -67,7 +67,8 @@ impl Db {
     /// ```
     ///
     /// # Errors
-    /// `NoSession` if `replica` is of another set or this very node; `Unknown` if it does not know the keys itself;
+    /// `NoSession` if `replica` is of another set or this very node, holds nothing, or is no owner of a set that has members;
+    /// `Unknown` if it does not know the keys itself;
     /// `ReadOnly`, `Poisoned`, `Io`.
     pub fn heal_from(&self, replica: &Db) -> Result<HealReport> {
         self.check_writable()?;
@@ -76,6 +77,15 @@ impl Db {
             return Err(Error::NoSession { node, peer, why: "only another replica of the set can heal" });
         }
         let cut = self.store().horizon().max(replica.store().horizon());
+        let is_lost = !self.store().unknown().is_empty();
+        let holds_any = replica.store().known_sum(&replicated())? != RangeSum::ZERO;
+        if is_lost && !(holds_any && self.store().may_heal(peer, cut)?) {
+            return Err(Error::NoSession {
+                node,
+                peer,
+                why: "only an owner of the set that holds its data can heal",
+            });
+        }
         let mut report = HealReport::NOTHING;
         let mut deferred = Ranges::default();
         let next = |deferred: &Ranges<()>| {

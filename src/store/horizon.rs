@@ -38,7 +38,7 @@ impl Store {
     }
 
     /// Whether what `peer` holds of a span at `cut` (clock units) can take the place of what is left of it here: it belongs to
-    /// those that hold everything, and the cut is no later than what this store has promised to close.
+    /// those that hold everything, and the cut is no later than what this store has promised to close, and no earlier than what it has dropped.
     ///
     /// # Errors
     /// As [`Store::session_source`].
@@ -50,7 +50,7 @@ impl Store {
             _ => 0,
         };
         let is_vouched = matches!(source, Source::Session { in_good_standing: true, .. });
-        let is_promised = cut <= horizon.max(table.row(node).closed).max(announced);
+        let is_promised = (horizon..=horizon.max(table.row(node).closed).max(announced)).contains(&cut);
         Ok((is_vouched || table.is_unfounded()) && is_promised)
     }
 

@@ -7,7 +7,7 @@
 use super::backlog::Backlog;
 use super::io::{Answer, Output};
 use super::machine::{Heard, Session, State, Waiting};
-use super::report::{End, Outcome};
+use super::report::{End, Outcome, Reason};
 use super::send::Sends;
 use super::table::Table;
 use crate::error::{AbortReason, PeerReason, ReplicaErrorKind};
@@ -135,11 +135,17 @@ impl Session {
     pub(crate) fn closed(&mut self, closing: Closing, answer: Answer) -> Result<(), AbortReason> {
         match (closing, answer) {
             (Closing::Persist, Answer::Finished) => self.ask_end(),
-            (Closing::Left, Answer::Read(ReadAnswer::Lost { lost, .. })) => {
-                self.note_left(&lost);
+            (Closing::Left, Answer::Read(ReadAnswer::Lost { lost, next })) => {
+                self.note_left(&lost, next.is_none());
                 self.ask_root();
             }
-            (Closing::Root, Answer::Read(ReadAnswer::Info(info))) => self.say_done(info.root),
+            (Closing::Root, Answer::Read(ReadAnswer::Info(info))) => {
+                if info.has_unknown && !self.losses.heals {
+                    // Met since the hello.
+                    self.reasons.insert(Reason::Unknown);
+                }
+                self.say_done(info.root);
+            }
             (Closing::Root, Answer::Read(ReadAnswer::Sums(sums))) => {
                 self.say_done(super::hello::whole(&sums)?);
             }

@@ -45,6 +45,9 @@ pub(crate) struct Losses {
     is_any: bool,
     /// Whether keys are unknown on either side: nothing is compared.
     pub(crate) heals: bool,
+    /// Whether the peer has said that it has lost anything, and asked for none of it yet in this flight.
+    may_be_asked: bool,
+    peer_has_any: bool,
     /// Where this side may have lost what it has not asked for yet.
     unasked: Option<KeyRange>,
     /// What the peer may send of this side's spans, in order, before its next flight ends; and whether that is what is left of
@@ -146,11 +149,14 @@ impl Session {
         let losses = &mut self.losses;
         let own_has_any = losses.has_unknown || losses.has_lost_values;
         losses.heals = losses.has_unknown || peer.has_unknown;
-        losses.is_any = own_has_any || peer.has_unknown || peer.has_lost_values;
+        losses.peer_has_any = peer.has_unknown || peer.has_lost_values;
+        losses.may_be_asked = losses.peer_has_any;
+        losses.is_any = own_has_any || losses.peer_has_any;
         if !own_has_any {
             return;
         }
-        if self.terms.may_take && !peer_root.is_same_set(&RangeSum::ZERO) {
+        // Whoever takes in nothing may be a view of the past, and has not heard who asks.
+        if self.terms.may_take && !peer.read_only && !peer_root.is_same_set(&RangeSum::ZERO) {
             losses.unasked = Some(self.terms.scope.clone());
         } else if losses.has_unknown {
             self.withhold_from_self();
@@ -185,8 +191,12 @@ impl Session {
     /// Goes on when the replica has answered.
     pub(crate) fn healed(&mut self, asking: Asking, answer: ReadAnswer) -> Result<(), AbortReason> {
         match (asking, answer) {
-            (Asking::Lost, ReadAnswer::Lost { lost, next }) => {
+            (Asking::Lost, ReadAnswer::Lost { mut lost, next }) => {
                 self.state = self.after_healing();
+                if !self.losses.heals {
+                    // Keys that became unknown since the hello are the next session's.
+                    lost.spans.clear();
+                }
                 if lost.is_empty() {
                     return Ok(());
                 }
@@ -264,6 +274,10 @@ impl Session {
         self.heard.moves += 1;
         if !self.terms.may_give || (!lost.spans.is_empty() && !self.losses.heals) {
             return Err(AbortReason::Protocol("nothing can be lost here"));
+        }
+        // One such message a flight bounds what is held of them.
+        if !std::mem::take(&mut self.losses.may_be_asked) || !self.losses.wanted.is_empty() {
+            return Err(AbortReason::Protocol("more lost than was said"));
         }
         let spans = lost.spans.into_iter().map(|range| Wanted { range, is_value: false });
         let of_key = |key: Vec<u8>| KeyRange { end: Some([&key[..], &[0]].concat()), start: key };
@@ -353,6 +367,7 @@ impl Session {
     /// The peer's flight has ended: what it has not sent by now does not come.
     pub(crate) fn end_of_healing(&mut self) {
         self.losses.asked.clear();
+        self.losses.may_be_asked = self.losses.peer_has_any;
     }
 
     /// Before this side says "done": whether all that it had lost is known again.
@@ -361,8 +376,8 @@ impl Session {
     }
 
     /// Goes on when the replica has answered.
-    pub(crate) fn note_left(&mut self, lost: &Lost) {
-        let is_healed = lost.spans.is_empty();
+    pub(crate) fn note_left(&mut self, lost: &Lost, is_all: bool) {
+        let is_healed = lost.spans.is_empty() && is_all;
         self.losses.said = Some(if is_healed { Reason::Healed } else { Reason::Unknown });
     }
 

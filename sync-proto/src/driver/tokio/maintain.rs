@@ -3,6 +3,7 @@
 //!
 //! Easy to get wrong: a visit that is cut at shutdown leaves nothing half done, for sessions may be cut anywhere.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -131,6 +132,8 @@ pub async fn maintain(
     control.lock().peers = statuses.collect();
     let mut schedule = Schedule::new(maintenance.schedule, maintenance.peers.len(), began_at.elapsed());
     let mut visits = JoinSet::new();
+    // Whose last visit healed and was followed by another one at once.
+    let mut is_healed = BTreeSet::new();
     let mut visit_count = 0u64;
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
@@ -155,8 +158,11 @@ pub async fn maintain(
             Some(visited) = visits.join_next() => match visited {
                 Ok((peer, task, result)) => {
                     schedule.finish(peer, succeeded(&result), began_at.elapsed());
-                    if has_healed(&result) {
+                    // Once: a peer that is never whole is visited as often as any other.
+                    if has_healed(&result) && is_healed.insert(peer) {
                         schedule.again(peer, began_at.elapsed());
+                    } else {
+                        is_healed.remove(&peer);
                     }
                     if let Some(status) = control.note(peer, &result) {
                         observer(&status, task, &result);
@@ -191,7 +197,8 @@ async fn visit(maintenance: Maintenance, peer: usize, task: Task, count: u64) ->
 /// Whether everything that was unknown is known again, so that another session can compare.
 fn has_healed(result: &Result<Outcome, ConnectError>) -> bool {
     let end = result.as_ref().map(|outcome| &outcome.end);
-    matches!(end, Ok(End::Partial(reasons)) if reasons.contains(Reason::Healed))
+    let has_any = result.as_ref().is_ok_and(|outcome| outcome.report.entries_healed > 0);
+    has_any && matches!(end, Ok(End::Partial(reasons)) if reasons.contains(Reason::Healed))
 }
 
 fn succeeded(result: &Result<Outcome, ConnectError>) -> bool {
