@@ -4,7 +4,7 @@
 //! Easy to get wrong: what heals a range is *all* that a replica holds of it. A part that leaves an entry out deletes it
 //! where it is taken, so a replica that cannot give an entry has to leave its key out of the range.
 
-use crate::replica::{Fetched, RangeEntries, ReadLimit};
+use crate::answers::{Fetched, RangeEntries, ReadLimit};
 use crate::types::{Entry, KeyRange};
 
 /// What a replica knows that it does not know any more.

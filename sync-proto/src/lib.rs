@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod answers;
 pub mod conformance;
 mod divergence;
 pub mod driver;

@@ -9,19 +9,12 @@
 //! - All that one answer tells is of one moment; the session adds heads up and closes ranges by arithmetic.
 //! - Bounds given by a peer are arbitrary keys. Any bound is legal, a missing fence costs reads and not truth.
 
+pub use crate::answers::{
+    Applied, Children, Cut, Entries, Fetched, Heads, Meeting, Origin, Piece, RangeEntries, ReadLimit,
+};
 use crate::error::{ReplicaError, ReplicaErrorKind};
 use crate::healing::{Healing, Lost};
 use crate::types::{Entry, Head, KeyRange, Kind, RangeSum, Stamp};
-
-/// What a store's answers may cost. An answer stops at the first limit that the next element would exceed, but always
-/// holds at least one element when there is one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReadLimit {
-    /// Greatest number of elements.
-    pub count: u32,
-    /// Greatest number of bytes of keys, meta and values among the elements.
-    pub bytes: u32,
-}
 
 /// What a replica says of itself. Everything in it is durable before it is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,114 +44,6 @@ pub struct ReplicaInfo {
     pub read_only: bool,
     /// Whether keys are unknown for damage ([`Lost::spans`]), so that nothing can be compared before they are healed.
     pub has_unknown: bool,
-}
-
-/// How finely [`ReplicaReader::children`] cuts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cut {
-    /// At the level that gives about so many pieces, by the store's exact counts; at least two if the range has an
-    /// inner fence at all.
-    Pieces(u32),
-    /// At every fence of at least this level. The level of a fence is the number of zero bits of its keyed key hash
-    /// beyond those that make it a fence.
-    Level(u8),
-}
-
-/// A part of a range: it starts at `start` and ends where the next piece starts, or where the range ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Piece {
-    /// Least key of the piece.
-    pub start: Vec<u8>,
-    /// Sum of the entries in it.
-    pub sum: RangeSum,
-}
-
-/// A range cut at the store's fences. The pieces cover the range whole; the first starts at the range's start.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Children {
-    /// The level of fences that the range was cut at.
-    pub level: u8,
-    /// The pieces in key order; at least one.
-    pub pieces: Vec<Piece>,
-    /// Whether the limit was met, so that the last piece holds further fences of the level. To go on, ask for the
-    /// range from the start of the last piece.
-    pub more: bool,
-}
-
-/// Heads of a range, read at one snapshot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Heads {
-    /// The heads in key order.
-    pub heads: Vec<Head>,
-    /// The first key that the limit left out, if any.
-    pub next: Option<Vec<u8>>,
-}
-
-/// An entry on its way out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fetched {
-    /// With its value.
-    Whole(Entry),
-    /// The value is longer than the byte limit of the request and is fetched in parts by [`ReplicaReader::value`].
-    Large {
-        /// Everything but the value, which is empty here.
-        entry: Entry,
-        /// Length of the value in bytes.
-        value_len: u64,
-    },
-}
-
-/// Entries asked for by key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entries {
-    /// The current versions, in the order asked for. A key that the store does not hold is simply absent.
-    pub entries: Vec<Fetched>,
-    /// How many of the keys this answers: the rest is to be asked for again. At least 1 if any key was given.
-    pub answered: usize,
-}
-
-/// Entries of a range in key order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RangeEntries {
-    /// The current versions in key order.
-    pub entries: Vec<Fetched>,
-    /// The first key that the limit left out, if any.
-    pub next: Option<Vec<u8>>,
-}
-
-/// Where entries come from; what a store refuses depends on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Origin {
-    /// Id of the node that sent them, which need not be the one that wrote them.
-    pub node: u64,
-    /// The sender's horizon, in clock units.
-    pub horizon: u64,
-}
-
-/// What became of entries that were handed to a store. The four counts add up to the entries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[must_use = "what was refused or deferred was not taken"]
-pub struct Applied {
-    /// Taken: they are the newest versions of their keys now.
-    pub applied: u64,
-    /// Already held, or covered by a newer version of the key.
-    pub covered: u64,
-    /// Refused for good, because the horizon has passed them.
-    pub refused: u64,
-    /// Not taken now, because their stamps lie too far in the future.
-    pub deferred: u64,
-}
-
-/// What a replica and its peer settled before anything is compared, when tables of members were looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Meeting {
-    /// What ended at or before this, in clock units, is compared by neither side.
-    pub cut: u64,
-    /// What the session will have proven once it is complete, for [`Replica::complete`] and nobody else. Empty if it
-    /// proves nothing.
-    pub proof: Vec<u8>,
-    /// The replica's table now; empty if the peer has the same.
-    pub table: Vec<u8>,
 }
 
 /// What a session reads of a replica's entries. [`Replica::pin`] gives one.
@@ -517,15 +402,6 @@ impl ReadRequest {
                 | R::Complete { .. }
         );
         !is_of_replica
-    }
-}
-
-impl Fetched {
-    /// The entry, without its value if that is a large one.
-    pub fn entry(&self) -> &Entry {
-        match self {
-            Fetched::Whole(entry) | Fetched::Large { entry, .. } => entry,
-        }
     }
 }
 
