@@ -87,6 +87,9 @@ fn what_a_replica_has_lost_to_damage_the_other_one_brings_back() {
     folder.damage_run("a");
     assert_eq!(folder.json("scrub a --rate 0", 1)["sound"], false);
     assert_eq!(folder.json("stats a", 0)["unknown"].as_array().map(Vec::len), Some(1));
+    folder.text("stats a --html a.html");
+    let page = String::from_utf8(folder.read("a.html")).expect("text");
+    assert!(page.contains("<td>keyspace default, from &quot;"), "{page}");
     assert_eq!(folder.json("digest a", 1)["kind"], "unknown");
     assert_eq!(folder.json("diff a b", 3)["kind"], "peer");
     let moved = folder.json("sync a b", 0);

@@ -16,6 +16,8 @@ pub(crate) struct StatsPage<'a> {
     pub(crate) root: &'a str,
     pub(crate) health: &'a str,
     pub(crate) keyspaces: &'a [String],
+    /// Spans of keys that are unknown for damage, in words.
+    pub(crate) unknown: &'a [String],
     pub(crate) stats: &'a Stats,
     pub(crate) layout: &'a Layout,
     pub(crate) horizon: &'a HorizonStatus,
@@ -38,6 +40,7 @@ pub(crate) fn write_stats_page(shown: &StatsPage<'_>) -> String {
         ("newest commit", count(stats.visible.0)),
         ("keyspaces", shown.keyspaces.join(", ")),
     ]);
+    put_damage(&mut page, shown);
     put_space(&mut page, stats);
     put_writes(&mut page, stats);
     put_runs(&mut page, layout);
@@ -46,6 +49,23 @@ pub(crate) fn write_stats_page(shown: &StatsPage<'_>) -> String {
     put_memory(&mut page, layout);
     put_horizon(&mut page, shown);
     page.finish()
+}
+
+/// Nothing, as long as nothing is known to be damaged.
+fn put_damage(page: &mut Page, StatsPage { unknown, stats, .. }: &StatsPage<'_>) {
+    if unknown.len() as u64 + stats.lost_values == 0 {
+        return;
+    }
+    let line = "Reads of it fail, and say so. The next session with a replica that has it brings it back.";
+    page.section("Damage", line, |page| {
+        let spans = unknown.iter().map(|span| (vec![span.clone()], Vec::new()));
+        if !unknown.is_empty() {
+            page.table(&["keys that are unknown"], &spans.collect::<Vec<_>>());
+        }
+        if stats.lost_values > 0 {
+            page.line(&format!("Large values lost, their entries intact: {}.", count(stats.lost_values)));
+        }
+    });
 }
 
 fn put_space(page: &mut Page, stats: &Stats) {

@@ -37,6 +37,7 @@ pub(super) fn run(args: &args::Stats, output: Output) -> Result<Verdict> {
             root: &root,
             health: &health,
             keyspaces: &db.keyspaces()?,
+            unknown: &unknown,
             stats: &stats,
             layout: &db.layout()?,
             horizon: &db.horizon_status(),
