@@ -44,19 +44,19 @@ impl Memtable {
         count: impl Fn(&[u8], &Head) -> EntrySum,
     ) -> RangeSum {
         let count = |key: &[u8], head: &Head| count(key, head).after(ended);
-        let count_each = || {
-            let in_order = self.in_order();
-            let cells = in_order.cells(&range.start, range.end.as_deref());
-            self.counted(cells, ended, |_, head| head.seqno <= at, count)
-        };
-        if self.in_order().cells(&range.start, range.end.as_deref()).len() <= COUNTED_MAX {
-            return count_each();
+        let in_order = self.in_order();
+        let cells = in_order.cells(&range.start, range.end.as_deref());
+        if cells.len() <= COUNTED_MAX {
+            return self.counted(cells, ended, |_, head| head.seqno <= at, count);
         }
+        drop(in_order);
         let mut index = self.sums.lock();
         let through = self.count_through(at);
         if through < index.through {
             drop(index);
-            return count_each();
+            let in_order = self.in_order();
+            let cells = in_order.cells(&range.start, range.end.as_deref());
+            return self.counted(cells, ended, |_, head| head.seqno <= at, count);
         }
         if index.ended != ended || through - index.through > NEWER_MAX + index.through / 16 {
             *index = self.index_sums(through, ended, count);
