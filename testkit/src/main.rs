@@ -1,7 +1,8 @@
 //! The command `testkit`: runs rows of the fault table for as long as it is told, and prints a line for each.
 //!
 //! `testkit faults [--row F2] [--seconds N | --states N] [--seed S | --from-seed S] [--json]`: exits with 1 if anything failed, with 2 if it
-//! does not understand its arguments. `testkit planted`: looks for each planted bug, and exits with 1 if one is not caught.
+//! does not understand its arguments. `testkit rows`: their names. `testkit planted`: looks for each planted bug, and exits with 1 if one
+//! is not caught.
 #![allow(clippy::disallowed_methods, reason = "a command reads the clock to know when to stop")]
 
 use std::path::Path;
@@ -14,6 +15,7 @@ use testkit::rows::{self, ROWS, Row};
 
 const USAGE: &str =
     "usage: testkit faults [--row F2] [--seconds N | --states N] [--seed S | --from-seed S] [--json]
+       testkit rows
        testkit planted [NAME]
        testkit golden FOLDER";
 
@@ -53,6 +55,10 @@ fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
     let outcome = match words.next().as_deref() {
         Some("faults") => Arguments::parse(words).and_then(|arguments| faults(&arguments)),
+        Some("rows") => {
+            ROWS.iter().for_each(|row| println!("{}", row.name));
+            Ok(true)
+        }
         Some("child") => child(&words.collect::<Vec<_>>()),
         Some("golden") => golden(words.next()),
         Some("planted") => Ok(look_for_planted(&words.next().unwrap_or_default())),
