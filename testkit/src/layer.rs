@@ -36,6 +36,11 @@ pub trait ReplicaHook: Send + Sync {
         heads
     }
 
+    /// What heals a part of a peer's span.
+    fn healing(&self, healing: Healing) -> Healing {
+        healing
+    }
+
     /// Told what a meeting came to, before anything is compared.
     fn met(&self, replica: &dyn Replica, peer: Origin, meeting: &Meeting) -> Result<(), ReplicaError> {
         let _ = (replica, peer, meeting);
@@ -132,7 +137,7 @@ impl<H: ReplicaHook + 'static> Replica for Through<H> {
     }
 
     fn healing(&self, range: &KeyRange, cut: u64, limit: ReadLimit) -> Result<Option<Healing>, ReplicaError> {
-        self.replica.healing(range, cut, limit)
+        Ok(self.replica.healing(range, cut, limit)?.map(|healing| self.hook.healing(healing)))
     }
 
     fn heal(&self, healing: Healing, origin: Origin) -> Result<Applied, ReplicaError> {

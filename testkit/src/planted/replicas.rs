@@ -1,14 +1,16 @@
 //! Bugs between a session and its store: sums that are not brought up to date, lists that leave something out, entries that are
 //! merged wrongly, durability that is claimed.
 
-use sync_proto::{Entry, Heads, Kind, Meeting, Origin, RangeSum, Replica, ReplicaError, ReplicaInfo};
+use sync_proto::{
+    Entry, Heads, Healing, Kind, Meeting, Origin, RangeSum, Replica, ReplicaError, ReplicaInfo,
+};
 use syncline::Db;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Bug, Planted};
 use crate::layer::{ReplicaHook, Through};
 
-/// States are events of the simulated network, and for F17 seeds.
+/// States are events of the simulated network, and for F8 and F17 seeds.
 pub(super) const PLANTED: &[Planted] = &[
     Planted {
         name: "the root is not brought up to date by writes",
@@ -51,6 +53,12 @@ pub(super) const PLANTED: &[Planted] = &[
         bug: Bug::Sessions(|db| Box::new(Through::new(db, Hasty))),
         rows: &["F17"],
         states_max: 2_000,
+    },
+    Planted {
+        name: "what heals a span is not all of it",
+        bug: Bug::Sessions(|db| Box::new(Through::new(db, Sparse))),
+        rows: &["F8"],
+        states_max: 1_000,
     },
 ];
 
@@ -128,5 +136,17 @@ impl ReplicaHook for Hasty {
             true => Ok(()),
             false => replica.complete(peer.node, &meeting.proof),
         }
+    }
+}
+
+/// Leaves out the first entry of what heals a span.
+struct Sparse;
+
+impl ReplicaHook for Sparse {
+    fn healing(&self, mut healing: Healing) -> Healing {
+        if healing.value_len.is_none() && !healing.entries.is_empty() {
+            healing.entries.remove(0);
+        }
+        healing
     }
 }
