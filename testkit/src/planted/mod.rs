@@ -63,7 +63,7 @@ impl Planted {
         };
         let states_max = self.states_max;
         let goes_on = |states| states < states_max;
-        let run = Run::new(row.name, &goes_on).until_first_failure();
+        let run = Run::new(row.name, &goes_on).for_a_bug();
         let mut run = match self.bug {
             Bug::Files(layer) => run.with_layer(layer),
             Bug::Sessions(layer) => run.with_sessions(layer),

@@ -10,7 +10,7 @@ use std::process::Command;
 use crate::checksums;
 use crate::random::Random;
 use crate::run::Run;
-use crate::specimen::Specimen;
+use crate::specimen::{Outcome, Specimen};
 use crate::world::World;
 
 /// Address space of the child, in KiB: the program, and little more.
@@ -42,20 +42,28 @@ pub fn huge(run: &mut Run<'_>) {
         if !outcome.status.success() {
             return Err(format!("{}: {} {}", outcome.status, out.trim(), err.trim()));
         }
-        run.runs += out.trim().parse::<u64>().map_err(|_| format!("the child said {out}"))?;
+        let mut counts = out.split_whitespace().map(str::parse::<u64>);
+        let (Some(Ok(tried)), Some(Ok(refused))) = (counts.next(), counts.next()) else {
+            return Err(format!("the child said {out}"));
+        };
+        run.runs += tried;
+        run.reach("a claim refused", refused > 0);
+        run.reach("a claim nobody looked at", refused < tried);
         Ok(())
     });
+    run.must_reach(500, &["a claim refused", "a claim nobody looked at"]);
 }
 
-/// The child: tries claims at random places of the files of one specimen; how many.
+/// The child: tries claims at random places of the files of one specimen; how many, and of how many it was told.
 ///
 /// # Errors
 /// A sentence that says what was wrong and where.
-pub fn child(seed: u64) -> Result<u64, String> {
+pub fn child(seed: u64) -> Result<(u64, u64), String> {
     let specimen = Specimen::new(World::new(seed), seed)?;
     let mut random = Random::new(seed);
     let files = specimen.files(&[".log", ".run", ".merkle", ".manifest", "RING"]);
-    for tried in 0..500 {
+    let (count, mut refused) = (500, 0);
+    for tried in 0..count {
         let path = random.pick(&files);
         let mut bytes = specimen.bytes(path);
         let at = random.below(bytes.len().min(6_000) as u64) as usize;
@@ -68,11 +76,12 @@ pub fn child(seed: u64) -> Result<u64, String> {
         damaged.put(path, &bytes);
         // With right checksums it may show anything; it must neither panic nor take memory, nor fail untyped.
         let judged = specimen.judge(damaged);
+        refused += u64::from(matches!(judged, Ok(Outcome::Refused | Outcome::Told)));
         if let Err(what) = judged
             && what.contains("the error is not one of damage")
         {
             return Err(format!("claim {tried} at byte {at} of {}: {what}", path.display()));
         }
     }
-    Ok(500)
+    Ok((count, refused))
 }
