@@ -113,6 +113,22 @@ fn a_peer_may_do_what_it_was_granted() {
 }
 
 #[test]
+fn a_peer_that_is_visited_may_do_no_more_than_it_was_granted() {
+    let folder = replicas();
+    folder.text("put b new 1");
+    let (mut visited, address) = serve(&folder, "b", "");
+    let (mut visitor, _) = serve(&folder, "a", &format!("--peer {address} --every 20ms --grant b=read"));
+    let told = next(&mut visitor);
+    assert_eq!(
+        (&told["outcome"], &told["entries_sent"], &told["entries_received"]),
+        (&json!("partial"), &json!(4), &json!(0))
+    );
+    assert_eq!((visitor.end("TERM"), visited.end("TERM")), (Some(0), Some(0)));
+    assert_eq!(folder.json("get a new", 1)["found"], false);
+    assert_eq!(folder.text("get b a"), "a\t1\n");
+}
+
+#[test]
 fn a_server_visits_its_peers_and_makes_them_equal() {
     let folder = replicas();
     folder.text("put b new 1");

@@ -53,7 +53,7 @@ pub struct Options {
     /// How many deletions this side takes at most, and how many it sends. Further ones are left out and the session is
     /// partial, so that an emptied replica does not empty another one.
     pub deletes_max: u64,
-    /// This side's half of the session's nonce: fresh and unguessable.
+    /// This side's half of the session's nonce: fresh and unguessable. A driver that draws nonces itself does not look at it.
     pub nonce: u64,
     /// The versions to offer or to accept.
     pub versions: Versions,
@@ -73,6 +73,13 @@ impl Options {
             versions: Versions::SUPPORTED,
             limits: Limits::default(),
         }
+    }
+}
+
+impl Default for Options {
+    /// As [`Options::new`], but without a nonce: for a driver that draws nonces itself.
+    fn default() -> Options {
+        Options::new(0)
     }
 }
 

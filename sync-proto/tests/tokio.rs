@@ -4,12 +4,13 @@
 mod common;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::rng::diverged;
 use common::{Model, entry};
 use sync_proto::driver::tokio::{
-    CONNECTION_COUNT_MAX, ConnectError, Control, Maintenance, PeerStatus, Security, Server, Throttle,
+    CONNECTION_COUNT_MAX, ConnectError, Control, Maintenance, Nonces, PeerStatus, Security, Server, Throttle,
     Transport, connect, initiate, maintain, respond, serve,
 };
 use sync_proto::rate::{BYTES_PER_SECOND_MIN, RateLimit};
@@ -23,8 +24,14 @@ fn shared(model: &Model) -> Arc<dyn Replica> {
     Arc::new(model.clone())
 }
 
+/// A transport without security, whose nonces count up.
+fn insecure() -> Transport {
+    let count = AtomicU64::new(5);
+    Transport::new(Security::Insecure, Nonces::new(move || Ok(count.fetch_add(1, Ordering::Relaxed))))
+}
+
 fn insecure_server(model: &Model) -> Server {
-    Server::new(shared(model), Options::new(5), Transport::new(Security::Insecure), Arc::default())
+    Server::new(shared(model), Options::new(5), insecure())
 }
 
 /// Runs a session with a server, unsecured.
@@ -34,8 +41,7 @@ async fn call(
     seed: u64,
     observer: impl FnMut(Progress),
 ) -> Result<Outcome, ConnectError> {
-    let transport = Transport::new(Security::Insecure);
-    connect(&address.to_string(), &transport, shared(model), Options::new(seed), observer).await
+    connect(&address.to_string(), &insecure(), shared(model), Options::new(seed), observer).await
 }
 
 /// A server on a port of its own, and what ends it.
@@ -192,7 +198,7 @@ async fn a_maintained_replica_follows_its_peers_and_while_paused_only_sees_how_f
         replica: shared(&here),
         peers: vec![address.to_string(), gone.to_string()],
         options: Options::new(7),
-        transport: Transport::new(Security::Insecure),
+        transport: insecure(),
         schedule: ScheduleOptions {
             every: Duration::from_millis(5),
             jitter_percent: 10,

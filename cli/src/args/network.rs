@@ -43,7 +43,7 @@ pub(crate) struct Serve {
     pub(crate) metrics: Option<String>,
     #[command(flatten)]
     pub(crate) link: Link,
-    /// What a peer may do, by its certificate's name, or * for all others: read, write (and read) or none
+    /// What a peer may do, whoever connects, by its certificate's name, or * for all others: read, write (and read) or none
     /// [default: *=write]
     #[arg(long = "grant", value_name = "NAME=RIGHT", value_parser = grant)]
     pub(crate) grants: Vec<Grant>,

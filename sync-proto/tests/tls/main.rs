@@ -10,11 +10,14 @@ mod refused;
 mod rights;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use authority::{Authority, Valid};
 use common::rng::diverged;
 use common::{Model, entry};
-use sync_proto::driver::tokio::{ConnectError, PeerResult, Security, Server, Transport, connect, serve};
+use sync_proto::driver::tokio::{
+    ConnectError, Nonces, PeerResult, Security, Server, Transport, connect, serve,
+};
 use sync_proto::rights::RightsTable;
 use sync_proto::tls::TlsConfig;
 use sync_proto::{End, Options, Outcome, Replica};
@@ -26,7 +29,13 @@ fn shared(model: &Model) -> Arc<dyn Replica> {
 }
 
 fn server_of(model: &Model, security: Security, rights: RightsTable) -> Server {
-    Server::new(shared(model), Options::new(5), Transport::new(security), Arc::new(rights))
+    Server::new(shared(model), Options::new(5), transport(security, rights))
+}
+
+fn transport(security: Security, rights: RightsTable) -> Transport {
+    let count = AtomicU64::new(5);
+    let nonces = Nonces::new(move || Ok(count.fetch_add(1, Ordering::Relaxed)));
+    Transport { rights: Arc::new(rights), ..Transport::new(security, nonces) }
 }
 
 /// A server on a port of its own, which ends with the test, and what becomes of its connections.
@@ -55,7 +64,8 @@ impl Serving {
 }
 
 async fn call(address: &str, model: &Model, security: Security) -> Result<Outcome, ConnectError> {
-    connect(address, &Transport::new(security), shared(model), Options::new(9), |_| ()).await
+    let transport = transport(security, RightsTable::default());
+    connect(address, &transport, shared(model), Options::new(9), |_| ()).await
 }
 
 fn tls(config: TlsConfig) -> Security {

@@ -6,6 +6,7 @@
 mod connect;
 mod error;
 mod maintain;
+mod nonce;
 mod secure;
 mod serve;
 mod stream;
@@ -14,6 +15,7 @@ mod throttle;
 pub use connect::{connect, probe};
 pub use error::ConnectError;
 pub use maintain::{Control, Maintenance, PeerStatus, maintain};
+pub use nonce::Nonces;
 pub use secure::{ByteStream, Secured, Security, Transport};
 pub use serve::{CONNECTION_COUNT_MAX, PeerResult, Server, serve};
 pub use stream::{initiate, respond};

@@ -4,17 +4,19 @@
 //! while the client's bytes are unread; and a client that offers no protocol by ALPN passes the handshake, so both sides
 //! look at what was agreed afterwards.
 
+use std::sync::Arc;
+
 use ::tokio::io::{AsyncRead, AsyncWrite};
 
 use super::error::ConnectError;
+use super::nonce::Nonces;
 use super::throttle::Throttle;
-use crate::rights::PeerName;
+use crate::rights::{PeerName, RightsTable};
 #[cfg(feature = "tls")]
 use {
     super::stream::linger,
     crate::tls::{ALPN, CertificateProblem, TlsConfig, peer_name},
     rustls::pki_types::ServerName,
-    std::sync::Arc,
     tokio_rustls::{TlsAcceptor, TlsConnector},
 };
 
@@ -41,12 +43,16 @@ pub struct Transport {
     pub security: Security,
     /// How fast their sessions may go, all together.
     pub throttle: Throttle,
+    /// What each peer may do, whichever side connects to the other.
+    pub rights: Arc<RightsTable>,
+    /// Where each session's half of its nonce comes from.
+    pub nonces: Nonces,
 }
 
 impl Transport {
-    /// Secured as said, and not slowed down.
-    pub fn new(security: Security) -> Transport {
-        Transport { security, throttle: Throttle::unlimited() }
+    /// Secured as said, not slowed down, with peers that may do everything.
+    pub fn new(security: Security, nonces: Nonces) -> Transport {
+        Transport { security, throttle: Throttle::unlimited(), rights: Arc::default(), nonces }
     }
 }
 
