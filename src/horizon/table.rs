@@ -174,9 +174,10 @@ impl Table {
     }
 
     /// What a session between `own` and `peer` that begins now will have proven for `own` once it is complete. Both
-    /// tables were merged, and both sides have closed durably and read nothing yet.
-    pub(crate) fn begin(&self, own: NodeId, peer: NodeId) -> Done {
-        let (own, peer) = (self.row(own), self.row(peer));
+    /// tables were merged, and both sides have closed durably and read nothing yet; the peer's row is that of its own table, `theirs`,
+    /// for what third ones say of it may be of a later moment.
+    pub(crate) fn begin(&self, own: NodeId, peer: NodeId, theirs: &Table) -> Done {
+        let (own, peer) = (self.row(own), theirs.row(peer));
         Done {
             through: own.closed.min(peer.closed),
             members: self.version(),
@@ -198,6 +199,13 @@ impl Table {
         for (&node, row) in &other.rows {
             self.row_mut(node).raise(row);
         }
+    }
+
+    /// Both tables in one.
+    pub(crate) fn merged_with(&self, other: &Table) -> Table {
+        let mut merged = self.clone();
+        merged.merge(other);
+        merged
     }
 
     /// What it knows more than `before`, which it came from: merged into that, it makes the same table.

@@ -148,8 +148,14 @@ impl<H: ReplicaHook + 'static> Replica for Through<H> {
         self.replica.table()
     }
 
-    fn meet(&self, peer: Origin, table: Option<&[u8]>, closes: bool) -> Result<Meeting, ReplicaError> {
-        let meeting = self.replica.meet(peer, table, closes)?;
+    fn meet(
+        &self,
+        peer: Origin,
+        table: Option<&[u8]>,
+        closes: bool,
+        as_of: u64,
+    ) -> Result<Meeting, ReplicaError> {
+        let meeting = self.replica.meet(peer, table, closes, as_of)?;
         self.hook.met(&*self.replica, peer, &meeting)?;
         Ok(meeting)
     }

@@ -440,8 +440,14 @@ impl Replica for Bug {
         self.replica.table()
     }
 
-    fn meet(&self, peer: Origin, table: Option<&[u8]>, closes: bool) -> Result<Meeting, ReplicaError> {
-        self.replica.meet(peer, table, closes)
+    fn meet(
+        &self,
+        peer: Origin,
+        table: Option<&[u8]>,
+        closes: bool,
+        as_of: u64,
+    ) -> Result<Meeting, ReplicaError> {
+        self.replica.meet(peer, table, closes, as_of)
     }
 
     fn pin(&self, cut: u64) -> Result<Box<dyn ReplicaReader>, ReplicaError> {

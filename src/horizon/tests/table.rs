@@ -9,7 +9,7 @@ const C: NodeId = NodeId(3);
 
 fn meet(table: &mut Table, own: NodeId, peer: NodeId) {
     for (own, peer) in [(own, peer), (peer, own)] {
-        let session = table.begin(own, peer);
+        let session = table.begin(own, peer, table);
         table.complete(own, peer, session);
     }
 }
@@ -36,7 +36,7 @@ fn a_horizon_needs_both_sides_closed_and_both_sides_done() {
     meet(&mut table, A, B);
     assert_eq!(table.horizon(), 0, "B had closed nothing");
     table.close(B, 5);
-    let session = table.begin(A, B);
+    let session = table.begin(A, B, &table);
     table.complete(A, B, session);
     assert_eq!(table.horizon(), 0, "B has not said that it is done");
     assert_eq!(table.hindrances(), [(B, A)]);
