@@ -15,7 +15,7 @@ use crate::db::{HealReport, LostValue};
 use crate::error::{Error, Result};
 use crate::quarantine;
 use crate::store::{View, Write, is_merged, replicated};
-use crate::types::{Head, NodeId, SeqNo, successor};
+use crate::types::{NodeId, SeqNo, successor};
 
 /// What one moment of a store gives to a peer that asks for a range.
 enum Given {
@@ -112,7 +112,10 @@ impl DbReplica {
                 let entry = match lost.contains(&key) || is_long && is_merged(&key) {
                     true => None,
                     false if is_long => Some(to_entry(key.clone(), &head, Vec::new())),
-                    false => self.readable(view, &key, &head)?,
+                    false => {
+                        let value = store.value_unless_lost(view, &key, &head)?;
+                        value.map(|value| to_entry(key.clone(), &head, value.to_vec()))
+                    }
                 };
                 let is_first = healing.range.start == key;
                 bytes +=
@@ -137,18 +140,6 @@ impl DbReplica {
                 }
             }
             return Ok(Given::Healing(Some(healing)));
-        }
-    }
-
-    /// The entry with its value, or `None` if that is lost, which is remembered.
-    fn readable(&self, view: &View, key: &[u8], head: &Head) -> Result<Option<Entry>> {
-        let store = self.db.store();
-        match view.value(head, &store.measure.hasher) {
-            Ok(value) => Ok(Some(to_entry(key.to_vec(), head, value.to_vec()))),
-            Err(error) => match store.met_value(key, (head.stamp, head.digest), error) {
-                Error::ValueLost { .. } => Ok(None),
-                error => Err(error),
-            },
         }
     }
 

@@ -247,7 +247,7 @@ fn phrase(reason: Reason) -> &'static str {
             "one side refused entries: its horizon has passed them, or it lacks their resolver"
         }
         Reason::Deferred => "entries have stamps in the future, so look at the clocks",
-        Reason::Unsent => "values were too long for the peer or never stood still",
+        Reason::Unsent => "values were too long for the peer, never stood still or are lost",
         Reason::Deletes => "there were more deletions than were to be moved",
         Reason::Healed => "keys that were unknown for damage were healed first",
         Reason::Unknown => "keys are unknown for damage, and the other side does not have them either",

@@ -53,7 +53,7 @@ pub enum Reason {
     Refused = 16,
     /// A side did not take entries whose stamps lie too far in the future.
     Deferred = 32,
-    /// An entry was not sent: its value is longer than the peer takes, or kept changing on the way.
+    /// An entry was not sent: its value is longer than the peer takes, kept changing on the way, or is lost for damage.
     Unsent = 64,
     /// A side left out deletions, because there were more than it was to take or to send.
     Deletes = 128,

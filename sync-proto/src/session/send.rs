@@ -231,6 +231,7 @@ impl Session {
                 Fetched::Large { value_len, .. } if value_len > self.terms.value_len_max => {
                     self.reasons.insert(Reason::Unsent);
                 }
+                Fetched::Lost(_) => self.reasons.insert(Reason::Unsent),
                 Fetched::Large { entry, value_len } if batch.is_empty() => {
                     let begin = ValueBegin { entry, value_len };
                     self.outbox.push(&Message::ValueBegin(begin.clone()));

@@ -173,7 +173,7 @@ fn twin_of(db: &Db, seed: u64) -> Result<Db, Error> {
 }
 
 /// The medium with a bit flipped that no opening stumbles over.
-fn damage(world: &World, random: &mut Random) -> Option<(String, usize, MemoryVfs)> {
+pub(super) fn damage(world: &World, random: &mut Random) -> Option<(String, usize, MemoryVfs)> {
     let names = world.vfs.list(Path::new(DIR)).ok()?;
     let is_data = |name: &String| [".run", ".log", ".values"].iter().any(|kind| name.ends_with(kind));
     let names: Vec<String> = names.into_iter().filter(is_data).collect();
