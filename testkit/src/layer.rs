@@ -41,10 +41,10 @@ pub trait ReplicaHook: Send + Sync {
         healing
     }
 
-    /// Told what a meeting came to, before anything is compared.
-    fn met(&self, replica: &dyn Replica, peer: Origin, meeting: &Meeting) -> Result<(), ReplicaError> {
-        let _ = (replica, peer, meeting);
-        Ok(())
+    /// Told what a meeting came to, before anything is compared; what it returns is what the session hears.
+    fn met(&self, replica: &dyn Replica, peer: Origin, meeting: Meeting) -> Result<Meeting, ReplicaError> {
+        let _ = (replica, peer);
+        Ok(meeting)
     }
 
     /// Entries that came; those that are returned are merged into the store.
@@ -156,8 +156,7 @@ impl<H: ReplicaHook + 'static> Replica for Through<H> {
         as_of: u64,
     ) -> Result<Meeting, ReplicaError> {
         let meeting = self.replica.meet(peer, table, closes, as_of)?;
-        self.hook.met(&*self.replica, peer, &meeting)?;
-        Ok(meeting)
+        self.hook.met(&*self.replica, peer, meeting)
     }
 
     fn pin(&self, cut: u64) -> Result<Box<dyn ReplicaReader>, ReplicaError> {

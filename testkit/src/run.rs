@@ -45,6 +45,8 @@ pub struct Run<'a> {
     is_replay: bool,
     /// What stands between stores and their medium.
     pub layer: Layer,
+    /// What worlds draw their randomness from, by what they would draw it from.
+    seeds: fn(u64) -> u64,
     /// What stands between sessions and their stores.
     pub sessions: ReplicaLayer,
     /// The program that is started as a child to be killed, if there is one.
@@ -76,6 +78,7 @@ impl<'a> Run<'a> {
             seed: 0,
             is_replay: false,
             layer: |vfs| std::sync::Arc::new(vfs),
+            seeds: |seed| seed,
             sessions: plain,
             child: None,
             runs: 0,
@@ -119,6 +122,12 @@ impl<'a> Run<'a> {
         self
     }
 
+    /// With worlds that are seeded by what `seeds` makes of their seeds.
+    pub fn with_seeds(mut self, seeds: fn(u64) -> u64) -> Run<'a> {
+        self.seeds = seeds;
+        self
+    }
+
     /// With a program that can be started as a child: `PROGRAM child ...` calls the child of the row that kills it.
     pub fn with_child(mut self, child: Option<PathBuf>) -> Run<'a> {
         self.child = child;
@@ -138,7 +147,7 @@ impl<'a> Run<'a> {
 
     /// An empty world of `seed`.
     pub fn world(&self, seed: u64) -> World {
-        World { layer: self.layer, ..World::new(seed) }
+        World { layer: self.layer, ..World::new((self.seeds)(seed)) }
     }
 
     /// Runs `body` for one seed after the other while there is time. What it returns as an error, and every panic, is a failure
