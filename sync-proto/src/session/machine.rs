@@ -479,6 +479,7 @@ impl Session {
             Message::ValuePart(bytes) => self.on_value_part(bytes),
             Message::ValueAbandon => self.on_value_abandon(),
             Message::Names(names) => self.on_names(names),
+            Message::Moves(moves) => self.on_moves(moves),
             Message::Lost(lost) => self.on_lost(lost),
             Message::Heal(healing) => self.on_heal(healing, len),
             Message::Done(done) => {
