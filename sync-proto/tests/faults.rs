@@ -195,3 +195,51 @@ fn a_silent_peer_is_left_after_the_deadline_and_not_before() {
         assert_eq!(outcome.end, End::Aborted(AbortReason::Timeout));
     }
 }
+
+#[test]
+fn a_peer_that_always_says_something_in_time_does_not_hold_a_session_for_good() {
+    use std::time::Duration;
+    use sync_proto::driver::{Pump, Step};
+    use sync_proto::{Input, PeerReason, Session};
+
+    // How both sides of a session end each of whose frames takes 40 seconds, and when.
+    let run = |session_timeout| {
+        let (left, right) = (Model::new(1), Model::new(2));
+        for n in 0..30 {
+            left.put(entry([1, n], 10, 1, vec![n; 1 << 20]));
+        }
+        let mut options = Options::new(1);
+        options.limits.session_timeout = session_timeout;
+        let mut now = Duration::from_secs(1000);
+        let mut pumps = [
+            Pump::new(Session::initiator(options.clone(), now)),
+            Pump::new(Session::responder(options, now)),
+        ];
+        let mut ends = [None, None];
+        while let Some(index) = (0..2).find(|&side| ends[side].is_none()) {
+            for side in [index, 1 - index] {
+                while ends[side].is_none() {
+                    match pumps[side].step([&left, &right][side], now) {
+                        Step::Send(frame) => {
+                            now += Duration::from_secs(40);
+                            pumps[1 - side].handle(Input::Frame(frame), now);
+                            break;
+                        }
+                        Step::Receive if ends[1 - side].is_some() => pumps[side].handle(Input::Closed, now),
+                        Step::Receive => break,
+                        Step::Tell(_) => {}
+                        Step::Ended(outcome) => ends[side] = Some(outcome.end),
+                    }
+                }
+            }
+        }
+        (ends.map(|end| end.expect("over")), now - Duration::from_secs(1000))
+    };
+    let (ends, took) = run(Duration::from_secs(24 * 60 * 60));
+    assert!(ends == [End::Complete, End::Complete] && took > Duration::from_secs(1200), "{ends:?}, {took:?}");
+    let (ends, took) = run(Duration::from_secs(600));
+    let limit = End::Aborted(AbortReason::Limit("time"));
+    let told = End::Aborted(AbortReason::Peer(PeerReason::Limit));
+    assert!(ends.contains(&limit) && ends.iter().all(|end| [&limit, &told].contains(&end)), "{ends:?}");
+    assert!(took <= Duration::from_secs(700), "{took:?}");
+}

@@ -10,8 +10,8 @@ use std::time::Duration;
 use common::rng::diverged;
 use common::{Model, entry};
 use sync_proto::driver::tokio::{
-    CONNECTION_COUNT_MAX, ConnectError, Control, Maintenance, Nonces, PeerStatus, Security, Server, Throttle,
-    Transport, connect, initiate, maintain, respond, serve,
+    Caps, ConnectError, Control, Maintenance, Nonces, PeerStatus, Security, Server, Throttle, Transport,
+    connect, initiate, maintain, respond, serve,
 };
 use sync_proto::rate::{BYTES_PER_SECOND_MIN, RateLimit};
 use sync_proto::schedule::{ScheduleOptions, Task};
@@ -155,7 +155,7 @@ async fn more_connections_than_allowed_wait_for_their_turn() {
     let right = Model::new(2);
     let (address, stop, serving) = server(&right).await;
     let mut idle = Vec::new();
-    for _ in 0..CONNECTION_COUNT_MAX {
+    for _ in 0..Caps::default().connections_max {
         idle.push(TcpStream::connect(address).await.expect("the server is there"));
     }
     // All places are taken, so this one is not served before another one leaves.
@@ -166,7 +166,7 @@ async fn more_connections_than_allowed_wait_for_their_turn() {
         async move { call(address, &left, 1, |_| ()).await }
     });
     assert!(tokio::time::timeout(Duration::from_millis(300), &mut waiting).await.is_err());
-    idle.truncate(CONNECTION_COUNT_MAX / 2);
+    idle.truncate(idle.len() / 2);
     let outcome = waiting.await.expect("no panic").expect("connected");
     assert_eq!(outcome.end, End::Complete);
     assert_eq!(left.root(), right.root());

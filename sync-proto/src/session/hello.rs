@@ -29,6 +29,8 @@ pub(crate) struct Terms {
     /// Whether entries may go from this side to the peer, and the other way.
     pub(crate) may_give: bool,
     pub(crate) may_take: bool,
+    /// Whether a dry run looks at all that would move.
+    pub(crate) weighs: bool,
     /// Names that the initiator still wants to hear.
     pub(crate) names_left: u32,
     pub(crate) origin: Origin,
@@ -49,6 +51,7 @@ impl Terms {
             filtered: false,
             may_give: false,
             may_take: false,
+            weighs: false,
             names_left: 0,
             origin: Origin { node: 0, horizon: 0 },
             peer_read_only: false,
@@ -168,6 +171,7 @@ impl Session {
             hash_check: own.hash_check,
             party,
             mode: self.options.mode,
+            weighs: self.options.weighs,
             names_max: self.options.names_max,
             root,
             filter: self.terms.filtered.then(|| self.terms.scope.clone()),
@@ -234,7 +238,8 @@ impl Session {
         let is_same = comparable && root.is_same_set(&hello.root);
         (self.report.root_left, self.report.root_right) = (hello.root, root);
         let salt = SessionSalt::new(hello.party.nonce, party.nonce);
-        self.establish(salt, &hello.party, hello.mode, hello.names_max);
+        self.establish(salt, &hello.party, hello.mode);
+        self.set_wanted(hello.weighs, hello.names_max);
         self.settle_losses(&hello.party, &hello.root);
         let equal = is_same && !self.losses.are_any();
         // The peer may have something to ask for.
@@ -283,7 +288,8 @@ impl Session {
         let horizon = reply.party.horizon;
         let raise = horizon > own.horizon && !self.terms.filtered;
         let salt = SessionSalt::new(self.options.nonce, reply.party.nonce);
-        self.establish(salt, &reply.party, self.options.mode, self.options.names_max);
+        self.establish(salt, &reply.party, self.options.mode);
+        self.set_wanted(self.options.weighs, self.options.names_max);
         self.settle_losses(&reply.party, &reply.root.unwrap_or(self.report.root_left));
         self.heard.moves += 1;
         match reply.root {
@@ -305,7 +311,14 @@ impl Session {
         Ok(())
     }
 
-    fn establish(&mut self, salt: SessionSalt, peer: &Party, mode: Mode, names_max: u32) {
+    /// What the initiator of a dry run wants to know.
+    fn set_wanted(&mut self, weighs: bool, names_max: u32) {
+        if self.terms.mode == Mode::DryRun {
+            (self.terms.weighs, self.terms.names_left) = (weighs, names_max);
+        }
+    }
+
+    fn establish(&mut self, salt: SessionSalt, peer: &Party, mode: Mode) {
         let own_read_only = self.own.as_ref().is_some_and(|own| own.read_only);
         let initiates = self.initiates();
         let (forth, back) = match mode {
@@ -320,7 +333,6 @@ impl Session {
             mode,
             may_give: gives && !peer.read_only,
             may_take: takes && !own_read_only,
-            names_left: if mode == Mode::DryRun { names_max } else { 0 },
             origin: Origin { node: peer.node, horizon: peer.horizon },
             peer_read_only: peer.read_only,
             window_len: peer.window_len as usize,

@@ -261,13 +261,17 @@ impl Session {
             return;
         }
         if matches!(input, Input::Tick) {
-            if self.deadline().is_some_and(|deadline| now >= deadline) {
+            if now >= self.ends_at() {
+                self.fail(AbortReason::Limit("time"));
+            } else if self.deadline().is_some_and(|deadline| now >= deadline) {
                 self.fail(AbortReason::Timeout);
             }
             return;
         }
         self.now = now;
         let result = match input {
+            // Also asked where entries go out without end, and nothing is waited for but the replica.
+            Input::Frame(_) | Input::Answer(_) if now >= self.ends_at() => Err(AbortReason::Limit("time")),
             Input::Frame(frame) => self.take_frame(frame),
             Input::Answer(answer) => self.resume(answer),
             Input::Failed(error) => Err(AbortReason::Replica(error)),
@@ -303,11 +307,17 @@ impl Session {
             return None;
         }
         let limits = &self.options.limits;
-        Some(if self.established {
+        let silence = if self.established {
             self.now.saturating_add(limits.idle_timeout)
         } else {
             self.opened_at.saturating_add(limits.handshake_timeout)
-        })
+        };
+        Some(silence.min(self.ends_at()))
+    }
+
+    /// When the session is over, whatever happens.
+    fn ends_at(&self) -> Duration {
+        self.opened_at.saturating_add(self.options.limits.session_timeout)
     }
 
     /// About how many bytes the session holds, the driver's buffers and those of one message apart. Never more than
@@ -479,6 +489,7 @@ impl Session {
             Message::ValuePart(bytes) => self.on_value_part(bytes),
             Message::ValueAbandon => self.on_value_abandon(),
             Message::Names(names) => self.on_names(names),
+            Message::Moves(moves) => self.on_moves(moves),
             Message::Lost(lost) => self.on_lost(lost),
             Message::Heal(healing) => self.on_heal(healing, len),
             Message::Done(done) => {

@@ -150,6 +150,10 @@ pub struct Report {
     pub root_left: RangeSum,
     /// The responder's.
     pub root_right: RangeSum,
+    /// What would go to the right; of a dry run only, and on the initiator's side only.
+    pub to_right: Moves,
+    /// What would go to the left; as the one above.
+    pub to_left: Moves,
     /// Differing keys by name, as many as were asked for; of a dry run only, and on the initiator's side only.
     pub names: Vec<(Difference, Vec<u8>)>,
 }
@@ -158,6 +162,26 @@ impl Report {
     /// Whether both sides held the same when they last spoke of it.
     pub fn is_equal(&self) -> bool {
         self.root_left.is_same_set(&self.root_right)
+    }
+}
+
+/// What would move in one direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Moves {
+    /// Entries. Those that the sender would leave out (see [`crate::Options::weighs`]) are not among them.
+    pub entries: u64,
+    /// Bytes of their values, if that was asked for.
+    pub value_bytes: u64,
+    /// Differing keys of the sender's that are not among the names, because no more were asked for.
+    pub unnamed: u64,
+}
+
+impl std::ops::AddAssign for Moves {
+    /// Saturates, for a peer may claim any number of entries.
+    fn add_assign(&mut self, other: Moves) {
+        self.entries = self.entries.saturating_add(other.entries);
+        self.value_bytes = self.value_bytes.saturating_add(other.value_bytes);
+        self.unnamed = self.unnamed.saturating_add(other.unnamed);
     }
 }
 

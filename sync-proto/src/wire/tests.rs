@@ -17,6 +17,7 @@ use crate::error::PeerReason;
 use crate::healing::{Healing, Lost};
 use crate::limits::MEMORY_MAX;
 use crate::options::{Mode, Versions};
+use crate::session::Moves;
 use crate::sketch::{Cell, Sketch};
 use crate::test_model::rng::Rng;
 use crate::types::{Entry, Fingerprint, KeyRange, Kind, RangeSum, Stamp};
@@ -142,11 +143,13 @@ fn party(rng: &mut Rng) -> Party {
 }
 
 fn hello(rng: &mut Rng) -> HelloBody {
+    let mode = [Mode::Both, Mode::Pull, Mode::Push, Mode::DryRun][rng.below(4) as usize];
     HelloBody {
         set_id: wide_u128(rng).to_le_bytes(),
         hash_check: rng.next().to_le_bytes(),
         party: party(rng),
-        mode: [Mode::Both, Mode::Pull, Mode::Push, Mode::DryRun][rng.below(4) as usize],
+        mode,
+        weighs: mode == Mode::DryRun && rng.one_in(2),
         names_max: rng.next() as u32,
         root: sum(rng),
         filter: rng.one_in(2).then(|| range(rng)),
@@ -156,7 +159,7 @@ fn hello(rng: &mut Rng) -> HelloBody {
 /// A random message of each kind in turn; never a hello, which takes the rest of its frame.
 fn message(rng: &mut Rng, kind: u64) -> Message {
     let count = 2 + rng.below(12) as usize;
-    match kind % 21 {
+    match kind % 22 {
         0 => Message::HelloReply(HelloReply {
             version: rng.next() as u8,
             set_proof: rng.next(),
@@ -270,6 +273,7 @@ fn message(rng: &mut Rng, kind: u64) -> Message {
             }
             Message::Heal(Healing { range, cut: wide(rng), entries, value_len: None })
         }
+        20 => Message::Moves(Moves { entries: wide(rng), value_bytes: wide(rng), unnamed: wide(rng) }),
         _ => Message::Abort(match rng.below(2) {
             0 => Abort::Version(Versions { min: rng.next() as u8, max: rng.next() as u8 }),
             _ => Abort::Reason(PeerReason::from_code(2 + rng.below(200) as u8)),
@@ -281,7 +285,7 @@ fn message(rng: &mut Rng, kind: u64) -> Message {
 fn every_message_comes_back_and_leaves_what_follows_alone() {
     for seed in 0..21 * 200 {
         let rng = &mut Rng(seed);
-        let (first, second) = (message(rng, seed), message(rng, seed / 21));
+        let (first, second) = (message(rng, seed), message(rng, seed / 22));
         let mut bytes = Vec::new();
         first.encode(&mut bytes);
         let first_len = bytes.len();
@@ -354,6 +358,7 @@ fn a_hello_has_exactly_these_bytes() {
             has_lost_values: false,
         },
         mode: Mode::Both,
+        weighs: false,
         names_max: 0,
         root: RangeSum { fingerprint: Fingerprint(0xfeed), live: 2, tombstones: 1, bytes: 40 },
         filter: None,

@@ -104,8 +104,9 @@ async fn many_peers_at_a_time_share_one_store() {
     // First everybody gives, then everybody takes what the others gave.
     for _ in 0..2 {
         let mut sessions = tokio::task::JoinSet::new();
-        for peer in peers.clone() {
-            let (address, security) = (serving.address.clone(), tls(authority.config("peer", Valid::Now)));
+        for (number, peer) in peers.clone().into_iter().enumerate() {
+            let security = tls(authority.config(&format!("peer-{number}"), Valid::Now));
+            let address = serving.address.clone();
             sessions.spawn(async move { call(&address, &peer, security).await.expect("connected").end });
         }
         for end in sessions.join_all().await {

@@ -11,15 +11,30 @@ use ::tokio::task::JoinSet;
 use ::tokio::time::{Instant, timeout};
 
 use super::error::ConnectError;
+use super::places::Places;
 use super::secure::{ByteStream, Secured, Transport};
-use super::stream::{Setup, respond_with};
+use super::stream::{Setup, refuse, respond_with};
+use crate::error::PeerReason;
 use crate::options::Options;
 use crate::replica::Replica;
 use crate::rights::PeerName;
 use crate::session::Outcome;
 
-/// Greatest number of connections that [`serve`] holds at a time. Further ones wait to be accepted.
-pub const CONNECTION_COUNT_MAX: usize = 64;
+/// How many peers are answered at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caps {
+    /// Greatest number of connections that [`serve`] holds. Further ones wait to be accepted. At least 1.
+    pub connections_max: usize,
+    /// Greatest number of sessions with one peer, by the name in its certificate. Further ones are refused, and told so, or
+    /// one peer could keep all others away. Whoever has no name is not counted.
+    pub sessions_per_peer_max: usize,
+}
+
+impl Default for Caps {
+    fn default() -> Caps {
+        Caps { connections_max: 64, sessions_per_peer_max: 4 }
+    }
+}
 
 /// How long [`serve`] waits after it could not accept a connection, for instance for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -33,6 +48,9 @@ pub struct Server {
     pub options: Options,
     /// How to talk to peers, and what each of them may do.
     pub transport: Transport,
+    /// How many at a time.
+    pub caps: Caps,
+    places: Places,
 }
 
 impl std::fmt::Debug for Server {
@@ -62,7 +80,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) {
     let observer = Arc::new(observer);
-    let permits = Arc::new(Semaphore::new(CONNECTION_COUNT_MAX));
+    let permits = Arc::new(Semaphore::new(server.caps.connections_max.max(1)));
     let mut sessions = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
@@ -92,9 +110,9 @@ pub async fn serve(
 }
 
 impl Server {
-    /// Serves `replica` to whoever the transport's table gives rights.
+    /// Serves `replica` to whoever the transport's table gives rights, with the default caps.
     pub fn new(replica: Arc<dyn Replica>, options: Options, transport: Transport) -> Server {
-        Server { replica, options, transport }
+        Server { replica, options, transport, caps: Caps::default(), places: Places::default() }
     }
 
     /// Answers one session on a connection that was accepted elsewhere. Returns who the peer was, if its certificate was
@@ -105,7 +123,7 @@ impl Server {
         stream: S,
     ) -> (Option<PeerName>, Result<Outcome, ConnectError>) {
         let opened_at = Instant::now();
-        let Server { replica, options, transport } = self;
+        let Server { replica, options, transport, caps, places } = self;
         let options = match transport.nonces.draw() {
             Ok(nonce) => Options { nonce, ..options },
             Err(error) => return (None, Err(error)),
@@ -114,6 +132,11 @@ impl Server {
         match securing.await.unwrap_or(Err(ConnectError::Timeout)) {
             Err(error) => (None, Err(error)),
             Ok(Secured { stream, peer }) => {
+                let place = peer.as_ref().map(|peer| places.take(peer, caps.sessions_per_peer_max));
+                if matches!(place, Some(None)) {
+                    refuse(stream, PeerReason::Busy).await;
+                    return (peer, Err(ConnectError::Busy));
+                }
                 let rights = transport.rights.of(peer.as_ref());
                 let setup = Setup { options, rights, throttle: transport.throttle, opened_at };
                 (peer, Ok(respond_with(stream, replica, setup).await))
