@@ -105,6 +105,10 @@ fn child(words: &[String]) -> Result<bool, String> {
             println!("{tried} {refused}");
             Ok(true)
         }
+        [verb, seed] if verb == "messages" => {
+            rows::hostile::child(number(seed)?);
+            Ok(true)
+        }
         _ => Err("no such child".to_owned()),
     }
 }

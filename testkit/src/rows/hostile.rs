@@ -7,24 +7,62 @@ use sync_proto::{Head, Heads, Input, Options, RangeSum, Replica, Session};
 use syncline::replica::DbReplica;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
+use super::lengths::in_little_space;
 use crate::fuzz;
 use crate::layer::{ReplicaHook, Through};
 use crate::life::DIR;
 use crate::random::Random;
 use crate::run::Run;
 
-/// F19: frames of any content and honest ones with changes, checksums made right.
+/// Address space of a process that hears hostile messages, in KiB: the program, two small stores, and the 8 MiB that a session
+/// may hold for each of them.
+const SPACE_KIB: u64 = 64 << 10;
+
+/// Inputs that such a process hears, and how many there are in all for each of them.
+const LIMITED: u64 = 200;
+const LIMITED_EVERY: u64 = 500;
+
+/// F19: frames of any content and honest ones with changes, checksums made right. Sessions say how much memory they hold, and some
+/// inputs are heard by a process that has not much more.
 pub fn malformed_messages(run: &mut Run<'_>) {
     run.each_seed(|run, seed| {
-        let mut random = Random::new(seed);
-        let target = *random.pick(&["frame", "session"]);
-        run.at = format!("fuzz target {target}");
+        if let Some(child) = run.child.clone().filter(|_| seed.is_multiple_of(LIMITED_EVERY)) {
+            run.at = format!("{LIMITED} inputs in a child with {SPACE_KIB} KiB");
+            in_little_space(&child, SPACE_KIB, &format!("messages {seed}"))?;
+            run.runs += LIMITED;
+            run.reach("inputs in little space", true);
+        }
+        let target = hostile(seed, &mut run.at);
         run.runs += 1;
-        // From nothing, so that a seed is all that it takes to see it again.
-        let seeds: Vec<Vec<u8>> = (0..4).map(|_| (0..40).map(|_| random.next() as u8).collect()).collect();
-        fuzz::run(target, &fuzz::mutate(&seeds, &mut random));
+        run.reach("frames of any content", target == TARGETS[0]);
+        run.reach("honest frames with changes", target == TARGETS[1]);
         Ok(())
     });
+    run.must_reach(600, &["frames of any content", "honest frames with changes"]);
+    if run.child.is_some() {
+        run.must_reach(600, &["inputs in little space"]);
+    }
+}
+
+/// The child of F19: hears the inputs of some seeds. That it lives is all that is asked.
+pub fn child(seed: u64) {
+    let mut at = String::new();
+    for seed in seed..seed + LIMITED {
+        hostile(seed, &mut at);
+    }
+}
+
+/// What is fuzzed.
+const TARGETS: [&str; 2] = ["frame", "session"];
+
+/// Runs a target with an input that is made from nothing, so that a seed is all that it takes to see it again.
+fn hostile(seed: u64, at: &mut String) -> &'static str {
+    let mut random = Random::new(seed);
+    let target = *random.pick(&TARGETS);
+    *at = format!("fuzz target {target}");
+    let seeds: Vec<Vec<u8>> = (0..4).map(|_| (0..40).map(|_| random.next() as u8).collect()).collect();
+    fuzz::run(target, &fuzz::mutate(&seeds, &mut random));
+    target
 }
 
 /// Frames after which a session with a liar has gone on for too long: both stores are small.

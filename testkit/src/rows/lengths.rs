@@ -5,6 +5,7 @@
 //!
 //! Easy to get wrong: without right checksums nothing behind them is ever reached.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::checksums;
@@ -35,13 +36,7 @@ pub fn huge(run: &mut Run<'_>) {
     };
     run.each_seed(|run, seed| {
         run.at = "in a child".to_owned();
-        let limited = format!("ulimit -v {SPACE_KIB} && exec \"$0\" child lengths {seed}");
-        let outcome = Command::new("sh").arg("-c").arg(limited).arg(&child).output();
-        let outcome = outcome.map_err(|error| format!("the child cannot be run: {error}"))?;
-        let (out, err) = (String::from_utf8_lossy(&outcome.stdout), String::from_utf8_lossy(&outcome.stderr));
-        if !outcome.status.success() {
-            return Err(format!("{}: {} {}", outcome.status, out.trim(), err.trim()));
-        }
+        let out = in_little_space(&child, SPACE_KIB, &format!("lengths {seed}"))?;
         let mut counts = out.split_whitespace().map(str::parse::<u64>);
         let (Some(Ok(tried)), Some(Ok(refused))) = (counts.next(), counts.next()) else {
             return Err(format!("the child said {out}"));
@@ -52,6 +47,18 @@ pub fn huge(run: &mut Run<'_>) {
         Ok(())
     });
     run.must_reach(500, &["a claim refused", "a claim nobody looked at"]);
+}
+
+/// Runs `program` as a child of these words in an address space of so many KiB; what it said.
+pub(super) fn in_little_space(program: &Path, kib: u64, words: &str) -> Result<String, String> {
+    let limited = format!("ulimit -v {kib} && exec \"$0\" child {words}");
+    let outcome = Command::new("sh").arg("-c").arg(limited).arg(program).output();
+    let outcome = outcome.map_err(|error| format!("the child cannot be run: {error}"))?;
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    match outcome.status.success() {
+        true => Ok(said(&outcome.stdout)),
+        false => Err(format!("{}: {} {}", outcome.status, said(&outcome.stdout), said(&outcome.stderr))),
+    }
 }
 
 /// The child: tries claims at random places of the files of one specimen; how many, and of how many it was told.
