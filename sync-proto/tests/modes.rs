@@ -95,7 +95,8 @@ fn a_dry_run_that_weighs_tells_exactly_what_a_session_then_moves() {
         assert_eq!(to_left.entries, answered.report.entries_sent, "seed {seed}");
         assert_eq!(to_right.unnamed + to_left.unnamed, dry.report.entries_differing, "seed {seed}");
     }
-    let (left, right) = (Model::new(1), Model::new(2));
+    let (left, mut right) = (Model::new(1), Model::new(2));
+    right.config.read_only = true;
     for n in 0..10 {
         left.put(entry([1, n, 0], 10, 1, "short"));
         left.put(entry([1, n, 1], 10, 1, vec![1; 100]));
