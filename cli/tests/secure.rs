@@ -77,7 +77,10 @@ fn a_store_is_served_to_peers_of_its_authority_and_to_nobody_else() {
     assert_eq!(folder.json(&format!("sync {address} b {b}"), 0)["entries_sent"], 4);
     assert_eq!(told["divergence"], 4);
     let told = next(&mut server);
-    assert_eq!((&told["outcome"], &told["divergence"]), (&json!("complete"), &json!(0)));
+    assert_eq!(
+        (&told["outcome"], &told["divergence"], &told["found"]),
+        (&json!("complete"), &json!(0), &json!(4))
+    );
     assert_eq!(folder.json("digest a", 0), folder.json("digest b", 0));
 
     let plain = address.replace("tls://", "tcp://");

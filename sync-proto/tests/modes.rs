@@ -6,8 +6,8 @@ use common::rng::diverged;
 use common::{Model, Truth, entry};
 use sync_proto::driver::run_pair;
 use sync_proto::{
-    AbortReason, Difference, End, Entry, KeyRange, Kind, Limits, Mode, Options, Outcome, PeerReason, Reason,
-    Reasons, Versions,
+    AbortReason, Difference, End, Entry, KeyRange, Kind, Limits, Mode, Options, Outcome, PeerReason,
+    Progress, Reason, Reasons, Versions,
 };
 
 fn repair(left: &Model, right: &Model, options: Options) -> (Outcome, Outcome) {
@@ -95,7 +95,8 @@ fn a_dry_run_that_weighs_tells_exactly_what_a_session_then_moves() {
         assert_eq!(to_left.entries, answered.report.entries_sent, "seed {seed}");
         assert_eq!(to_right.unnamed + to_left.unnamed, dry.report.entries_differing, "seed {seed}");
     }
-    let (left, right) = (Model::new(1), Model::new(2));
+    let (left, mut right) = (Model::new(1), Model::new(2));
+    right.config.read_only = true;
     for n in 0..10 {
         left.put(entry([1, n, 0], 10, 1, "short"));
         left.put(entry([1, n, 1], 10, 1, vec![1; 100]));
@@ -159,8 +160,14 @@ fn a_filter_mends_its_range_and_nothing_else() {
         // Keys begin with 1 or 2; local ones, which the filter names too, with 0.
         let filter = KeyRange { start: Vec::new(), end: Some(vec![2]) };
         let options = Options { filter: Some(filter.clone()), ..Options::new(seed) };
-        let (outcome, _) = repair(&left, &right, options.clone());
+        let within =
+            left_before.keys().filter(|key| filter.contains(key) && common::replicated().contains(key));
+        let within = within.count() as u64;
+        let mut progress = None;
+        let observer = &mut |told: Progress| progress = progress.or(Some(told.total));
+        let (outcome, _) = run_pair(&left, &right, options.clone(), observer);
         assert!(reasons(&outcome).iter().eq([Reason::Filter]), "seed {seed}");
+        assert_eq!(progress, Some(within), "seed {seed}");
         let (left, right) = (left.contents(), right.contents());
         for key in left.keys().chain(right.keys()) {
             if filter.contains(key) && common::replicated().contains(key) {

@@ -3,15 +3,15 @@
 
 mod common;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::rng::diverged;
 use common::{Model, entry};
 use sync_proto::driver::tokio::{
-    Caps, ConnectError, Control, Maintenance, Nonces, PeerStatus, Security, Server, Throttle, Transport,
-    connect, initiate, maintain, respond, serve,
+    Caps, ConnectError, Control, Maintenance, Nonces, PeerStatus, Security, Server, SessionProgress,
+    Throttle, Transport, Watcher, connect, initiate, maintain, respond, serve,
 };
 use sync_proto::rate::{BYTES_PER_SECOND_MIN, RateLimit};
 use sync_proto::schedule::{ScheduleOptions, Task};
@@ -209,8 +209,13 @@ async fn a_maintained_replica_follows_its_peers_and_while_paused_only_sees_how_f
     let control = Control::default();
     let (told, mut gauges) = mpsc::unbounded_channel();
     let first = address.to_string();
+    let founds = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&founds);
     let observer = move |status: &PeerStatus, task, _: &_| {
         if status.address == first {
+            if task == Task::Repair {
+                noted.lock().expect("nobody panicked").push(status.found.gauge());
+            }
             let _ = told.send((task, status.divergence.gauge()));
         }
     };
@@ -231,4 +236,32 @@ async fn a_maintained_replica_follows_its_peers_and_while_paused_only_sees_how_f
     wait_for(&mut gauges, |task, gauge| task == Task::Repair && gauge == Some(0)).await;
     assert_eq!(here.root(), there.root());
     assert_eq!(control.peers()[0].failures, 0);
+    assert!(founds.lock().expect("nobody panicked").contains(&Some(7)), "what the repair found is kept");
+}
+
+#[tokio::test]
+async fn a_watcher_hears_of_visits_and_of_whoever_comes() {
+    let (left, right) = diverged(3);
+    let (told, mut heard) = mpsc::unbounded_channel();
+    let watcher = Watcher::new(move |session: SessionProgress<'_>| {
+        told.send((session.address.map(str::to_owned), session.progress.legs)).expect("it is heard");
+    });
+    let transport = Transport { watcher: Some(watcher), ..insecure() };
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound").to_string();
+    let served = Server::new(shared(&right), Options::default(), transport.clone());
+    let visiting = connect(&address, &transport, shared(&left), Options::default(), |_| ());
+    let answering = async { served.answer(listener.accept().await.expect("it comes").0).await };
+    let (visited, (_, answered)) = tokio::join!(visiting, answering);
+    assert!(visited.expect("connected").is_complete() && answered.expect("a session").is_complete());
+    drop(transport);
+    let (mut visit_legs, mut answer_legs) = (Vec::new(), Vec::new());
+    while let Ok((at, legs)) = heard.try_recv() {
+        match at {
+            Some(at) => visit_legs.push((at == address, legs)),
+            None => answer_legs.push(legs),
+        }
+    }
+    assert_eq!(visit_legs.first(), Some(&(true, 1)), "{visit_legs:?}");
+    assert_eq!(answer_legs.first(), Some(&2), "{answer_legs:?}");
 }

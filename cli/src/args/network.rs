@@ -47,6 +47,9 @@ pub(crate) struct Serve {
     /// [default: *=write]
     #[arg(long = "grant", value_name = "NAME=RIGHT", value_parser = grant)]
     pub(crate) grants: Vec<Grant>,
+    /// Answer at most so many sessions of one peer at a time, by its certificate's name, so that none keeps the others away
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub(crate) peer_sessions: usize,
     /// Repair this peer as well as answering it, again and again; may be given several times
     #[arg(long = "peer", value_name = "ADDRESS")]
     pub(crate) peers: Vec<Address>,

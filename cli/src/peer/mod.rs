@@ -59,8 +59,10 @@ fn entropy() -> io::Result<u64> {
 fn options(mode: Mode) -> Result<Options> {
     let mut options = Options::new(draw()?);
     match mode {
-        Mode::Compare { names_max } => {
+        Mode::Compare { names_max, rehearsed } => {
             (options.mode, options.names_max) = (sync_proto::Mode::DryRun, names_max);
+            options.weighs = rehearsed.is_some();
+            options.deletes_max = rehearsed.unwrap_or(u64::MAX);
         }
         Mode::Repair { direction, deletes_max } => {
             options.deletes_max = deletes_max;

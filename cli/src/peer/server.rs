@@ -58,6 +58,11 @@ impl Server {
         Ok(Server { runtime, listener, address, served, control: Control::default(), metrics: None })
     }
 
+    /// Answers at most so many sessions of one peer at a time.
+    pub(crate) fn cap_peers(&mut self, sessions_max: usize) {
+        self.served.caps.sessions_per_peer_max = sessions_max;
+    }
+
     /// Tells of itself and of `db`, which it serves, at `listen`, a `host:port`. Returns what it counts in, and where.
     ///
     /// # Errors

@@ -23,6 +23,7 @@ pub(super) fn run(args: &Serve, output: Output) -> Result<Verdict> {
     // Of what is known: a damaged store is served as well, and so it is healed.
     let root = db.stats()?.root_fingerprint.to_string();
     let mut server = Server::bind(&db, &args.listen, transport)?;
+    server.cap_peers(args.peer_sessions);
     let address = server.address();
     let exposed = args.metrics.as_ref().map(|listen| server.expose(&db, listen)).transpose()?;
     let (metrics, metrics_address) = exposed.unzip();

@@ -113,6 +113,7 @@ impl Session {
                 // Who says that nothing differs says nothing else.
                 self.skips_items = info.root.is_same_set(&theirs) && !self.losses.are_any();
                 self.report.root_left = info.root;
+                self.report.roots_before = Some((info.root, theirs));
             }
             _ => return Err(AbortReason::Inconsistent("an answer to another question")),
         }
@@ -177,6 +178,7 @@ impl Session {
             filter: self.terms.filtered.then(|| self.terms.scope.clone()),
         };
         self.report.root_left = root;
+        self.total = root.count();
         self.outbox.push(&Message::Hello(Hello { versions: self.options.versions, body: body.encode() }));
         self.draft.push(Item::whole(&self.terms.scope, 0, Body::Pieces));
         self.end_flight();
@@ -237,6 +239,8 @@ impl Session {
         let comparable = own.horizon <= hello.party.horizon;
         let is_same = comparable && root.is_same_set(&hello.root);
         (self.report.root_left, self.report.root_right) = (hello.root, root);
+        self.report.roots_before = comparable.then_some((hello.root, root));
+        self.total = root.count();
         let salt = SessionSalt::new(hello.party.nonce, party.nonce);
         self.establish(salt, &hello.party, hello.mode);
         self.set_wanted(hello.weighs, hello.names_max);
@@ -285,8 +289,8 @@ impl Session {
         let Some(own) = self.own.as_ref() else {
             return Err(AbortReason::Inconsistent("no hello"));
         };
-        let horizon = reply.party.horizon;
-        let raise = horizon > own.horizon && !self.terms.filtered;
+        let (horizon, own_horizon) = (reply.party.horizon, own.horizon);
+        let raise = horizon > own_horizon && !self.terms.filtered;
         let salt = SessionSalt::new(self.options.nonce, reply.party.nonce);
         self.establish(salt, &reply.party, self.options.mode);
         self.set_wanted(self.options.weighs, self.options.names_max);
@@ -298,10 +302,14 @@ impl Session {
             }
             None => {
                 self.report.root_right = self.report.root_left;
+                self.report.roots_before = Some((self.report.root_left, self.report.root_left));
                 self.equal = true;
             }
             Some(root) => {
                 self.report.root_right = root;
+                if horizon <= own_horizon {
+                    self.report.roots_before = Some((self.report.root_left, root));
+                }
                 if raise && !self.losses.heals {
                     let request = ReadRequest::Info { horizon: Some(horizon) };
                     self.ask(request, Waiting::Opening(Opening::AtHorizon(root)));

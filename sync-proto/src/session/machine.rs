@@ -187,6 +187,8 @@ pub struct Session {
     pub(crate) reasons: Reasons,
     pub(crate) report: Report,
     pub(crate) settled: u64,
+    /// Entries of this side within the session's range, when it began.
+    pub(crate) total: u64,
 }
 
 impl Session {
@@ -252,6 +254,7 @@ impl Session {
             reasons: Reasons::default(),
             report: Report::default(),
             settled: 0,
+            total: 0,
         }
     }
 
@@ -367,7 +370,7 @@ impl Session {
         self.outputs.push_back(Output::Event(Progress {
             legs: self.leg,
             settled: self.settled,
-            total: self.own.as_ref().map_or(0, |own| own.root.count()),
+            total: self.total,
             entries_sent: self.report.entries_sent,
             entries_received: self.report.entries_received,
             value_bytes: self.report.value_bytes,

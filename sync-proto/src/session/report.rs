@@ -3,6 +3,8 @@
 //! Easy to get wrong: left is always the initiator and right the responder, on whichever side the report is made, so
 //! that both sides' reports can be laid beside each other.
 
+use std::time::Duration;
+
 use crate::error::AbortReason;
 use crate::types::RangeSum;
 
@@ -154,6 +156,8 @@ pub struct Report {
     pub to_right: Moves,
     /// What would go to the left; as the one above.
     pub to_left: Moves,
+    /// Both roots as the hellos showed them, the initiator's first, if they could be compared.
+    pub roots_before: Option<(RangeSum, RangeSum)>,
     /// Differing keys by name, as many as were asked for; of a dry run only, and on the initiator's side only.
     pub names: Vec<(Difference, Vec<u8>)>,
 }
@@ -232,7 +236,7 @@ pub struct Progress {
     pub legs: u32,
     /// Entries of this side that are proven equal or settled. May exceed `total` while entries come in.
     pub settled: u64,
-    /// Entries of this side when the session began.
+    /// Entries of this side, within the session's range, when the session began.
     pub total: u64,
     /// Entries that this side sent so far.
     pub entries_sent: u64,
@@ -242,4 +246,34 @@ pub struct Progress {
     pub value_bytes: u64,
     /// Other bytes so far, both directions.
     pub metadata_bytes: u64,
+}
+
+impl Progress {
+    /// The part of this side's entries that is proven equal or settled, from 0 to 1; `None` where this side held none, and so
+    /// can only count what it receives.
+    pub fn fraction(&self) -> Option<f64> {
+        (self.total > 0).then(|| self.settled.min(self.total) as f64 / self.total as f64)
+    }
+
+    /// How long the session may still take after `elapsed`, if what is left goes on as fast as what is done; `None` before
+    /// anything is done. A guess: what is equal is settled far faster than what differs.
+    pub fn remaining(&self, elapsed: Duration) -> Option<Duration> {
+        let done = self.fraction().filter(|done| *done > 0.0)?;
+        Duration::try_from_secs_f64(elapsed.as_secs_f64() * (1.0 - done) / done).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_tells_its_fraction_and_what_time_is_left_and_nothing_where_it_knows_nothing() {
+        let at = |settled, total| Progress { settled, total, ..Progress::default() };
+        let minute = Duration::from_secs(60);
+        assert_eq!((at(0, 0).fraction(), at(0, 0).remaining(minute)), (None, None));
+        assert_eq!((at(0, 8).fraction(), at(0, 8).remaining(minute)), (Some(0.0), None));
+        assert_eq!((at(2, 8).fraction(), at(2, 8).remaining(minute)), (Some(0.25), Some(3 * minute)));
+        assert_eq!((at(9, 8).fraction(), at(9, 8).remaining(minute)), (Some(1.0), Some(Duration::ZERO)));
+    }
 }

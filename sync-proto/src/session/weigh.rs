@@ -1,7 +1,8 @@
 //! A dry run: what a session would send is counted, weighed and named where it would be read and packed otherwise.
 //!
 //! Easy to get wrong: the figures are those of the sender, who alone knows what it would leave out, so the responder tells its
-//! own to the initiator. Names go out as they are found, or one side's memory would decide how many there are.
+//! own to the initiator. Whether a side takes anything is not looked at, for a dry run is often one of read-only handles.
+//! Names go out as they are found, or one side's memory would decide how many there are.
 
 use std::collections::BTreeMap;
 
@@ -71,7 +72,7 @@ impl Session {
     fn count_found(&mut self, count: u64) {
         let moves = &mut self.sends.weighing.moves;
         moves.unnamed = moves.unnamed.saturating_add(count);
-        if !self.terms.weighs && !self.terms.peer_read_only {
+        if !self.terms.weighs {
             moves.entries = moves.entries.saturating_add(count);
         }
     }
@@ -121,7 +122,7 @@ impl Session {
             return Err(AbortReason::Inconsistent("an answer that answers nothing"));
         }
         for head in heads.heads {
-            if self.terms.weighs && !self.terms.peer_read_only {
+            if self.terms.weighs {
                 let fits = head.value_len <= self.terms.value_len_max;
                 if fits && (head.kind == Kind::Put || self.sends_delete()) {
                     let moves = &mut self.sends.weighing.moves;

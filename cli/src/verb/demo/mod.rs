@@ -162,7 +162,7 @@ fn finish(b: &Db, updates: &[Row], output: Output) -> Result<()> {
 }
 
 fn compare(a: &Db, b: &Db, updates: u64, output: Output) -> Result<()> {
-    let report = peer::between(a, b, Mode::Compare { names_max: 0 })?;
+    let report = peer::between(a, b, Mode::compare(0))?;
     output.say(&format!(
         "   diff: {} only in A, {} only in B, {} newer in A, {} newer in B, in {} ranges",
         count(report.only_left),

@@ -27,7 +27,7 @@ pub async fn connect(
     transport: &Transport,
     replica: Arc<dyn Replica>,
     options: Options,
-    observer: impl FnMut(Progress),
+    mut observer: impl FnMut(Progress),
 ) -> Result<Outcome, ConnectError> {
     let opened_at = Instant::now();
     let options = Options { nonce: transport.nonces.draw()?, ..options };
@@ -35,7 +35,12 @@ pub async fn connect(
     let Secured { stream, peer } = securing.await.map_err(|_| ConnectError::Timeout)??;
     let (rights, throttle) = (transport.rights.of(peer.as_ref()), transport.throttle.clone());
     let setup = Setup { options, rights, throttle, opened_at };
-    let (outcome, failure) = initiate_with(stream, replica, setup, observer).await;
+    let watching = transport.observer(Some(address), peer.as_ref(), opened_at);
+    let observe = |progress| {
+        watching(progress);
+        observer(progress);
+    };
+    let (outcome, failure) = initiate_with(stream, replica, setup, observe).await;
     match failure {
         // A server looks at the certificate when the client's handshake is over, so its refusal comes late.
         #[cfg(feature = "tls")]

@@ -50,6 +50,8 @@ pub struct PeerStatus {
     pub address: String,
     /// How far this replica and the peer were apart when they last spoke.
     pub divergence: Divergence,
+    /// How far apart they were when the last visit that could tell began: what it found to repair.
+    pub found: Divergence,
     /// Visits that came to an end.
     pub visits: u64,
     /// Visits that failed since the last one that did not.
@@ -97,6 +99,7 @@ impl Control {
         if let Ok(outcome) = result {
             // A session that broke before the peer's hello says nothing new.
             status.divergence = Divergence::after(outcome).unwrap_or(status.divergence);
+            status.found = Divergence::before(outcome).unwrap_or(status.found);
         }
         Some(status.clone())
     }
@@ -124,6 +127,7 @@ pub async fn maintain(
     let statuses = maintenance.peers.iter().map(|address| PeerStatus {
         address: address.clone(),
         divergence: Divergence::Unknown,
+        found: Divergence::Unknown,
         visits: 0,
         failures: 0,
     });

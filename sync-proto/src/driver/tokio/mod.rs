@@ -12,6 +12,7 @@ mod secure;
 mod serve;
 mod stream;
 mod throttle;
+mod watch;
 
 pub use connect::{connect, probe};
 pub use error::ConnectError;
@@ -21,3 +22,4 @@ pub use secure::{ByteStream, Secured, Security, Transport};
 pub use serve::{Caps, PeerResult, Server, serve};
 pub use stream::{initiate, respond};
 pub use throttle::Throttle;
+pub use watch::{SessionProgress, Watcher};

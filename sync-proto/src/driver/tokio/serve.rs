@@ -138,8 +138,10 @@ impl Server {
                     return (peer, Err(ConnectError::Busy));
                 }
                 let rights = transport.rights.of(peer.as_ref());
-                let setup = Setup { options, rights, throttle: transport.throttle, opened_at };
-                (peer, Ok(respond_with(stream, replica, setup).await))
+                let setup = Setup { options, rights, throttle: transport.throttle.clone(), opened_at };
+                let observer = transport.observer(None, peer.as_ref(), opened_at);
+                let outcome = respond_with(stream, replica, setup, observer).await;
+                (peer, Ok(outcome))
             }
         }
     }

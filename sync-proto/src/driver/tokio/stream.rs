@@ -58,7 +58,7 @@ pub async fn respond<S: AsyncRead + AsyncWrite + Unpin>(
     replica: Arc<dyn Replica>,
     options: Options,
 ) -> Outcome {
-    respond_with(stream, replica, Setup::plain(options)).await
+    respond_with(stream, replica, Setup::plain(options), |_| ()).await
 }
 
 /// [`initiate`]; also returns what was wrong with the stream, if it failed.
@@ -77,9 +77,10 @@ pub(super) async fn respond_with<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     replica: Arc<dyn Replica>,
     setup: Setup,
+    observer: impl FnMut(Progress),
 ) -> Outcome {
     let session = Session::responder(setup.options.clone(), Duration::ZERO);
-    traced(run(stream, session, replica, setup, |_| ()), "responder").await.0
+    traced(run(stream, session, replica, setup, observer), "responder").await.0
 }
 
 /// Tells whoever opens a session why there is none, and closes.
