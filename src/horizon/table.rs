@@ -246,6 +246,19 @@ impl Table {
         least.unwrap_or_else(|| self.members().map(alone).min().unwrap_or(0))
     }
 
+    /// The highest horizon that an owner can use and `own` can vouch for by its own row, whatever has become unknown since: with each
+    /// owner of today, `own` had finished a session through it then, or that one joined later and took it. A horizon was proven while
+    /// `own` was a member, so there was one of the former kind, or `own` uses it already.
+    pub(crate) fn horizon_max(&self, own: NodeId) -> u64 {
+        let row = self.row(own);
+        let finished = |peer| row.done.get(&peer).map_or(0, |done| done.through);
+        let owners =
+            self.members().filter(|&peer| peer != own && self.standing(peer) == Some(Standing::Owner));
+        let by_each = owners.map(|peer| finished(peer).max(self.row(peer).horizon)).min().unwrap_or(0);
+        let by_any = row.done.values().map(|done| done.through).max().unwrap_or(0);
+        row.horizon.max(by_each.min(by_any))
+    }
+
     /// The pairs that have proven no more than the horizon, which hold it back. None in a set of one.
     pub(crate) fn hindrances(&self) -> Vec<(NodeId, NodeId)> {
         let horizon = self.horizon();

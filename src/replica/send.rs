@@ -106,7 +106,7 @@ impl Outgoing {
                 None => Fetched::Lost(to_entry(key, head, Vec::new())),
             });
         }
-        if !store.lost_values_of(std::iter::once(&key[..])).is_empty() {
+        if store.has_lost_value(&key) {
             return Ok(Fetched::Lost(to_entry(key, head, Vec::new())));
         }
         self.told.lock().insert(key.clone(), (head.stamp, head.digest));

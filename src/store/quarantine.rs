@@ -159,6 +159,11 @@ impl Store {
         self.present(lost).collect()
     }
 
+    /// Whether the value of `key`'s present entry is known to be lost.
+    pub(crate) fn has_lost_value(&self, key: &[u8]) -> bool {
+        !self.lost_values_of(std::iter::once(key)).is_empty()
+    }
+
     /// Numbers of unknown spans and of lost values of present entries.
     pub(crate) fn damage_counts(&self) -> (u64, u64) {
         (self.unknown().ranges().iter().count() as u64, self.lost_values().len() as u64)
