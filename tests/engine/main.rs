@@ -18,6 +18,8 @@ mod horizon;
 mod horizon_set;
 mod ingest;
 mod keyspaces;
+mod long_value;
+mod lost_index;
 mod merkle;
 mod model;
 mod read_only;

@@ -310,6 +310,22 @@ fn damage_is_not_taken_for_a_writer_at_work() {
 }
 
 #[test]
+fn a_reader_goes_on_showing_its_store_when_another_one_has_taken_the_folder() {
+    let world = World::new(6);
+    let db = world.builder("/db").create().expect("a new store");
+    db.put("key", "value").expect("put");
+    db.close().expect("close");
+    let reader = world.builder("/db").open_read_only().expect("open");
+    for name in world.vfs.list(Path::new("/db")).expect("list") {
+        world.vfs.remove(&Path::new("/db").join(name)).expect("removed");
+    }
+    assert!(matches!(reader.refresh(), Err(Error::NotFound { .. })), "nothing is there");
+    drop(World { seed: 7, ..world.clone() }.builder("/db").create().expect("another store"));
+    assert!(matches!(reader.refresh(), Err(Error::InvalidArgument { .. })), "another store is there");
+    assert_eq!(reader.get("key").expect("get").as_deref(), Some(&b"value"[..]));
+}
+
+#[test]
 fn readers_beside_a_busy_store_on_disk_see_prefixes() {
     let dir = tempfile::tempdir().expect("a folder");
     let builder = || Db::builder(dir.path().join("db")).memtable_bytes(64 << 10).inline_value_max(100);

@@ -155,6 +155,60 @@ fn no_damaged_bit_goes_through() {
     assert!(refused > 1_000);
 }
 
+/// The frames of a stream: where each begins, and how long its payload is.
+fn frames(stream: &[u8]) -> Vec<(usize, usize)> {
+    let mut frames = Vec::new();
+    let mut at = 16;
+    while let Some(len) = stream[at..].first_chunk() {
+        let len = u32::from_le_bytes(*len) as usize;
+        frames.push((at, len));
+        at += 8 + len;
+    }
+    frames
+}
+
+/// Makes the checksum of the frame at `at` right.
+fn seal(stream: &mut [u8], at: usize, len: usize) {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&(at as u64).to_le_bytes());
+    hasher.update(&(len as u32).to_le_bytes());
+    hasher.update(&stream[at + 8..at + 8 + len]);
+    stream[at + 4..at + 8].copy_from_slice(&hasher.finalize().to_le_bytes());
+}
+
+#[test]
+fn what_is_behind_a_right_checksum_is_not_believed_either() {
+    let world = World::new(7);
+    let stream = export(&sample(&world, 7, 30));
+    let frames = frames(&stream);
+    let mut random = Random::new(7);
+    let (mut senseless, mut sums) = (0, 0);
+    // Any value of a byte of an entry, of the number of entries or of the sums; what the head says is nobody's to check.
+    for &(at, len) in frames.iter().skip(1) {
+        for _ in 0..1_500 {
+            let mut damaged = stream.clone();
+            let place = at + 8 + random.below(len as u64) as usize;
+            damaged[place] ^= 1 + random.below(255) as u8;
+            seal(&mut damaged, at, len);
+            match World::new(8).builder("/copy").import(&damaged[..], &mut |_| true) {
+                Err(Error::Stream { what, .. }) if what.contains("makes no sense") => senseless += 1,
+                Err(Error::Stream { what, .. }) if what.contains("come to") => sums += 1,
+                other => panic!("byte {place}: {other:?}"),
+            }
+        }
+    }
+    assert!(senseless > 100 && sums > 1_000, "{senseless} senseless, {sums} with other sums");
+    // Of the head, that it is one, and what a set may be.
+    for (place, value) in [(0, 2), (49, 200)] {
+        let (at, len) = frames[0];
+        let mut damaged = stream.clone();
+        damaged[at + 8 + place] = value;
+        seal(&mut damaged, at, len);
+        let imported = World::new(8).builder("/copy").import(&damaged[..], &mut |_| true);
+        assert!(matches!(imported, Err(Error::Stream { .. })), "byte {place} of the head: {imported:?}");
+    }
+}
+
 #[test]
 fn a_stream_of_another_set_and_a_failing_pipe_are_typed_errors() {
     let (world, other) = (World::new(5), World::new(6));
