@@ -9,6 +9,8 @@
 mod edit;
 mod file;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use edit::Change;
 pub(crate) use file::{Manifest, load};

@@ -32,13 +32,15 @@ pub fn malformed_messages(run: &mut Run<'_>) {
             run.runs += LIMITED;
             run.reach("inputs in little space", true);
         }
-        let target = hostile(seed, &mut run.at);
+        let wrong = hostile(seed, &mut run.at);
         run.runs += 1;
-        run.reach("frames of any content", target == TARGETS[0]);
-        run.reach("honest frames with changes", target == TARGETS[1]);
+        run.reach("frames of any content", wrong == Wrong::Frames);
+        run.reach("honest frames with changes", wrong == Wrong::Changes);
+        run.reach("honest frames with huge numbers", wrong == Wrong::Claims);
         Ok(())
     });
-    run.must_reach(600, &["frames of any content", "honest frames with changes"]);
+    let each = ["frames of any content", "honest frames with changes", "honest frames with huge numbers"];
+    run.must_reach(600, &each);
     if run.child.is_some() {
         run.must_reach(600, &["inputs in little space"]);
     }
@@ -52,18 +54,39 @@ pub fn child(seed: u64) {
     }
 }
 
-/// What is fuzzed.
-const TARGETS: [&str; 2] = ["frame", "session"];
-
-/// Runs a target with an input that is made from nothing, so that a seed is all that it takes to see it again.
-fn hostile(seed: u64, at: &mut String) -> &'static str {
-    let mut random = Random::new(seed);
-    let target = *random.pick(&TARGETS);
-    *at = format!("fuzz target {target}");
-    let seeds: Vec<Vec<u8>> = (0..4).map(|_| (0..40).map(|_| random.next() as u8).collect()).collect();
-    fuzz::run(target, &fuzz::mutate(&seeds, &mut random));
-    target
+/// What a peer does wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wrong {
+    Frames,
+    Changes,
+    Claims,
 }
+
+/// Runs a fuzz target with an input that is made from nothing, so that a seed is all that it takes to see it again.
+fn hostile(seed: u64, at: &mut String) -> Wrong {
+    let mut random = Random::new(seed);
+    let wrong = *random.pick(&[Wrong::Frames, Wrong::Changes, Wrong::Claims]);
+    let target = if wrong == Wrong::Frames { "frame" } else { "session" };
+    *at = format!("fuzz target {target}, {wrong:?}");
+    let seeds: Vec<Vec<u8>> = (0..4).map(|_| (0..40).map(|_| random.next() as u8).collect()).collect();
+    match wrong {
+        Wrong::Claims => fuzz::run(target, &claim(&mut random)),
+        _ => fuzz::run(target, &fuzz::mutate(&seeds, &mut random)),
+    }
+    wrong
+}
+
+/// An input of target `session` that puts the varint of a huge number into an honest frame: where a length or count was, it is one.
+fn claim(random: &mut Random) -> Vec<u8> {
+    let claims: [&[u8]; 3] =
+        [&[0xff, 0xff, 0xff, 0x0f], &[0x80, 0x80, 0x80, 0x80, 0x08], &[0xff, 0xff, 0xff, 0xff, 0xff, 0x1f]];
+    let (frame, [low, high]) = (random.below(6) as u8, (random.below(400) as u16).to_le_bytes());
+    // Each byte is put before the one that was put there last.
+    random.pick(&claims).iter().rev().flat_map(|byte| [INSERT | frame, low, high, *byte]).collect()
+}
+
+/// What target `session` takes for an insertion.
+const INSERT: u8 = 12 << 4;
 
 /// Frames after which a session with a liar has gone on for too long: both stores are small.
 const FRAMES_MAX: u64 = 20_000;
