@@ -10,6 +10,9 @@ mod edit;
 mod file;
 mod state;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use edit::Change;
 pub(crate) use file::{Manifest, load};
 pub use state::{ReplicaSet, SET_KEY_LEN};
