@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use sync_proto::driver::tokio::{
-    Control, Maintenance, PeerStatus, Security, Server, Throttle, Transport, maintain, serve,
+    Control, Maintenance, Nonces, PeerStatus, Security, Server, Throttle, Transport, maintain, serve,
 };
 use sync_proto::rate::RateLimit;
 use sync_proto::rights::{PeerName, Rights, RightsTable};
@@ -68,14 +68,17 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 
     let authority = authority()?;
+    // Each session has a nonce of its own.
+    let nonces = Nonces::new(draw);
     // Whoever has a certificate may read; a may write as well.
     let mut rights = RightsTable::new(Rights::READ);
     rights.set(PeerName::new("a"), Rights::ALL);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?.to_string();
-    let transport = Transport::new(secured("b", &authority)?);
+    let transport =
+        Transport { rights: Arc::new(rights), ..Transport::new(secured("b", &authority)?, nonces.clone()) };
     let replica = Arc::new(DbReplica::new(&b));
-    let server = Server::new(replica, Options::new(draw()?), transport, Arc::new(rights));
+    let server = Server::new(replica, Options::default(), transport);
     tokio::spawn(serve(listener, server, |_| (), std::future::pending()));
 
     // All sessions share this limit. It gives way while `throttle.report_latency` is told that the foreground suffers.
@@ -84,8 +87,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let maintenance = Maintenance {
         replica: Arc::new(DbReplica::new(&a)),
         peers: vec![address],
-        options: Options::new(draw()?),
-        transport: Transport { throttle, ..Transport::new(secured("a", &authority)?) },
+        options: Options::default(),
+        transport: Transport { throttle, ..Transport::new(secured("a", &authority)?, nonces) },
         schedule: ScheduleOptions {
             every: Duration::from_millis(100),
             jitter_percent: 10,

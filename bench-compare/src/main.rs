@@ -1,6 +1,7 @@
 //! `bench-compare`: the same workloads on Syncline and on other embedded engines, side by side, and repairs by Syncline and by
 //! other protocols. See the README.
 
+mod bulk;
 mod child;
 mod data;
 mod engine;
@@ -58,6 +59,8 @@ enum Command {
     Sync(Repairs),
     /// What a repair costs those who use a store meanwhile.
     Foreground(Foreground),
+    /// How fast an empty replica takes everything from a full one, beside a local bulk ingest.
+    Bulk(Bulk),
     /// What `engines` starts; not for people.
     #[command(hide = true)]
     Child {
@@ -126,6 +129,25 @@ struct Foreground {
     #[arg(long)]
     dir: Option<PathBuf>,
     /// Seed of keys and choices.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+#[derive(Debug, Args)]
+struct Bulk {
+    /// Entries that are loaded.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    entries: u64,
+    /// How often, either way.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    rounds: u64,
+    /// Bytes of a value.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(16..))]
+    value: u32,
+    /// Where the stores are made. Default: a temporary folder.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Seed of keys and values.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
@@ -230,6 +252,13 @@ fn main() -> Result<ExitCode> {
             let value_bytes = value as usize;
             let plan = foreground::Plan { entries, differing, rate, windows, value_bytes, seed };
             let report = foreground::run(root.path(), &plan)?;
+            println!("{}", serde_json::to_string(&report).expect("a report is plain data"));
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Bulk(Bulk { entries, rounds, value, dir, seed }) => {
+            let root = folder(dir.as_deref())?;
+            let plan = bulk::Plan { entries, rounds, value_bytes: value as usize, seed };
+            let report = bulk::run(root.path(), &plan)?;
             println!("{}", serde_json::to_string(&report).expect("a report is plain data"));
             Ok(ExitCode::SUCCESS)
         }

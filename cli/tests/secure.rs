@@ -77,7 +77,10 @@ fn a_store_is_served_to_peers_of_its_authority_and_to_nobody_else() {
     assert_eq!(folder.json(&format!("sync {address} b {b}"), 0)["entries_sent"], 4);
     assert_eq!(told["divergence"], 4);
     let told = next(&mut server);
-    assert_eq!((&told["outcome"], &told["divergence"]), (&json!("complete"), &json!(0)));
+    assert_eq!(
+        (&told["outcome"], &told["divergence"], &told["found"]),
+        (&json!("complete"), &json!(0), &json!(4))
+    );
     assert_eq!(folder.json("digest a", 0), folder.json("digest b", 0));
 
     let plain = address.replace("tls://", "tcp://");
@@ -110,6 +113,22 @@ fn a_peer_may_do_what_it_was_granted() {
     assert_eq!(server.end("TERM"), Some(0));
     assert_eq!(folder.text("get b a"), "a\t1\n");
     assert_eq!(folder.json("get a new", 1)["found"], false);
+}
+
+#[test]
+fn a_peer_that_is_visited_may_do_no_more_than_it_was_granted() {
+    let folder = replicas();
+    folder.text("put b new 1");
+    let (mut visited, address) = serve(&folder, "b", "");
+    let (mut visitor, _) = serve(&folder, "a", &format!("--peer {address} --every 20ms --grant b=read"));
+    let told = next(&mut visitor);
+    assert_eq!(
+        (&told["outcome"], &told["entries_sent"], &told["entries_received"]),
+        (&json!("partial"), &json!(4), &json!(0))
+    );
+    assert_eq!((visitor.end("TERM"), visited.end("TERM")), (Some(0), Some(0)));
+    assert_eq!(folder.json("get a new", 1)["found"], false);
+    assert_eq!(folder.text("get b a"), "a\t1\n");
 }
 
 #[test]

@@ -58,6 +58,8 @@ fn replicas_differ_are_compared_and_become_equal() {
         [json!("different"), json!(6)]
     );
     assert_eq!(["entries_sent", "entries_received"].map(|name| dry[name].as_u64()), [Some(2), Some(4)]);
+    let weights = ["value_bytes_to_right", "value_bytes_to_left"].map(|name| dry[name].as_u64());
+    assert_eq!(weights, [Some(2), Some(3)]);
     assert_eq!(folder.json("digest a", 0), before, "a dry run moves nothing");
 
     let words = folder.text("sync a b");

@@ -83,7 +83,7 @@ pub(super) fn verify(
         if let Some((_, sum)) = &mut bucket {
             *sum += entry;
         }
-        if matches!(head.value, ValueRef::Log(_)) {
+        if matches!(head.value, ValueRef::Log(_)) && !measure.has_ended(&head, merkle.ended) {
             match view.value(&head, &measure.hasher) {
                 Ok(value) => report.value_bytes += value.len() as u64,
                 Err(error) => {

@@ -9,6 +9,8 @@
 //!
 //! Easy to get wrong: a count is a peer's word, so nothing is allocated by it.
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use super::table::{Done, Row, Standing, Table};
 use crate::codec::{Malformed, Reader, put_varint};
 use crate::types::NodeId;
@@ -17,6 +19,11 @@ use crate::types::NodeId;
 const COUNT_MAX: u64 = 4096;
 
 impl Table {
+    /// Checksum of its bytes, by which two stores find that they have the same; 0 while nobody has founded the set.
+    pub(crate) fn checksum(&self) -> u64 {
+        if self.is_unfounded() { 0 } else { xxh3_64(&self.to_bytes()).max(1) }
+    }
+
     /// Its bytes.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();

@@ -174,9 +174,10 @@ impl Table {
     }
 
     /// What a session between `own` and `peer` that begins now will have proven for `own` once it is complete. Both
-    /// tables were merged, and both sides have closed durably and read nothing yet.
-    pub(crate) fn begin(&self, own: NodeId, peer: NodeId) -> Done {
-        let (own, peer) = (self.row(own), self.row(peer));
+    /// tables were merged, and both sides have closed durably and read nothing yet; the peer's row is that of its own table, `theirs`,
+    /// for what third ones say of it may be of a later moment.
+    pub(crate) fn begin(&self, own: NodeId, peer: NodeId, theirs: &Table) -> Done {
+        let (own, peer) = (self.row(own), theirs.row(peer));
         Done {
             through: own.closed.min(peer.closed),
             members: self.version(),
@@ -198,6 +199,13 @@ impl Table {
         for (&node, row) in &other.rows {
             self.row_mut(node).raise(row);
         }
+    }
+
+    /// Both tables in one.
+    pub(crate) fn merged_with(&self, other: &Table) -> Table {
+        let mut merged = self.clone();
+        merged.merge(other);
+        merged
     }
 
     /// What it knows more than `before`, which it came from: merged into that, it makes the same table.
@@ -236,6 +244,19 @@ impl Table {
         let alone = |node| self.row(node).closed;
         let least = self.pairs().map(|(own, peer)| self.proven(own, peer)).min();
         least.unwrap_or_else(|| self.members().map(alone).min().unwrap_or(0))
+    }
+
+    /// The highest horizon that an owner can use and `own` can vouch for by its own row, whatever has become unknown since: with each
+    /// owner of today, `own` had finished a session through it then, or that one joined later and took it. A horizon was proven while
+    /// `own` was a member, so there was one of the former kind, or `own` uses it already.
+    pub(crate) fn horizon_max(&self, own: NodeId) -> u64 {
+        let row = self.row(own);
+        let finished = |peer| row.done.get(&peer).map_or(0, |done| done.through);
+        let owners =
+            self.members().filter(|&peer| peer != own && self.standing(peer) == Some(Standing::Owner));
+        let by_each = owners.map(|peer| finished(peer).max(self.row(peer).horizon)).min().unwrap_or(0);
+        let by_any = row.done.values().map(|done| done.through).max().unwrap_or(0);
+        row.horizon.max(by_each.min(by_any))
     }
 
     /// The pairs that have proven no more than the horizon, which hold it back. None in a set of one.

@@ -9,7 +9,6 @@
 mod edit;
 mod file;
 mod state;
-
 #[cfg(test)]
 mod tests;
 

@@ -5,8 +5,6 @@
 //! know all of them itself. What it cannot give (unknown keys of its own, values of its own that are lost, long ones that
 //! a resolver merges) it leaves out of the range.
 
-use std::collections::BTreeSet;
-
 use sync_proto::{Applied, Entry, Healing, KeyRange, Lost, Origin, ReadLimit};
 
 use super::DbReplica;
@@ -15,7 +13,7 @@ use crate::db::{HealReport, LostValue};
 use crate::error::{Error, Result};
 use crate::quarantine;
 use crate::store::{View, Write, is_merged, replicated};
-use crate::types::{Head, NodeId, SeqNo, successor};
+use crate::types::{NodeId, SeqNo, successor};
 
 /// What one moment of a store gives to a peer that asks for a range.
 enum Given {
@@ -90,7 +88,6 @@ impl DbReplica {
         limit: ReadLimit,
     ) -> Result<Given> {
         let (store, ended) = (self.db.store(), self.db.store().measure.ended(cut));
-        let lost: BTreeSet<Vec<u8>> = store.lost_values().into_iter().map(|(key, _)| key).collect();
         'parts: loop {
             let known = view.unknown.ranges().between(&to_range(&range));
             let Some(known) = known.into_iter().find(|part| !part.is_empty()) else {
@@ -109,10 +106,13 @@ impl DbReplica {
                 }
                 let is_long = head.value.len() > u64::from(limit.bytes);
                 // What a resolver merges may change under its stamp, so its parts need not be of one value.
-                let entry = match lost.contains(&key) || is_long && is_merged(&key) {
-                    true => None,
-                    false if is_long => Some(to_entry(key.clone(), &head, Vec::new())),
-                    false => self.readable(view, &key, &head)?,
+                let entry = match is_long {
+                    true if is_merged(&key) || store.has_lost_value(&key) => None,
+                    true => Some(to_entry(key.clone(), &head, Vec::new())),
+                    false => {
+                        let value = store.value_unless_lost(view, &key, &head)?;
+                        value.map(|value| to_entry(key.clone(), &head, value.to_vec()))
+                    }
                 };
                 let is_first = healing.range.start == key;
                 bytes +=
@@ -137,18 +137,6 @@ impl DbReplica {
                 }
             }
             return Ok(Given::Healing(Some(healing)));
-        }
-    }
-
-    /// The entry with its value, or `None` if that is lost, which is remembered.
-    fn readable(&self, view: &View, key: &[u8], head: &Head) -> Result<Option<Entry>> {
-        let store = self.db.store();
-        match view.value(head, &store.measure.hasher) {
-            Ok(value) => Ok(Some(to_entry(key.to_vec(), head, value.to_vec()))),
-            Err(error) => match store.met_value(key, (head.stamp, head.digest), error) {
-                Error::ValueLost { .. } => Ok(None),
-                error => Err(error),
-            },
         }
     }
 

@@ -4,7 +4,6 @@
 //! doing in part, so it is decoded like anything from outside.
 
 use sync_proto::{Meeting, Origin};
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::DbReplica;
 use crate::codec::{Malformed, Reader, put_varint};
@@ -12,17 +11,18 @@ use crate::error::{Error, Result};
 use crate::horizon::{Done, Table};
 use crate::types::NodeId;
 
-/// Checksum of a table for the hello; 0 while nobody has founded the set.
-pub(super) fn checksum(table: &Table) -> u64 {
-    if table.is_unfounded() { 0 } else { xxh3_64(&table.to_bytes()).max(1) }
-}
-
 impl DbReplica {
-    pub(super) fn meet_now(&self, peer: Origin, theirs: Option<&[u8]>, closes: bool) -> Result<Meeting> {
+    pub(super) fn meet_now(
+        &self,
+        peer: Origin,
+        theirs: Option<&[u8]>,
+        closes: bool,
+        as_of: u64,
+    ) -> Result<Meeting> {
         let theirs = theirs.map(|bytes| Table::from_bytes(bytes).map_err(malformed)).transpose()?;
         let node = Some(NodeId(peer.node)).filter(|node| node.0 != 0);
         let before = self.db.store().table();
-        let met = self.db.store().meet(node, peer.horizon, theirs.as_ref(), closes)?;
+        let met = self.db.store().meet(node, peer.horizon, theirs.as_ref(), closes, as_of)?;
         let is_new = met.table != *theirs.as_ref().unwrap_or(&before);
         let table = if is_new { met.table.to_bytes() } else { Vec::new() };
         let proof = met.proves.map_or_else(Vec::new, |proves| proof(met.cut, proves));

@@ -68,9 +68,16 @@ impl DbReplica {
 
     fn info_now(&self, cut: u64) -> Result<ReplicaInfo> {
         let store = self.db.store();
-        let (root, catalogue, has_unknown) = self.known_sums(cut)?;
-        store.persist()?;
-        let state = store.identity();
+        // What is told of the table has to be of the moment of the sums: what is closed after these is not in them.
+        let (state, (root, catalogue, has_unknown)) = loop {
+            let before = store.identity();
+            let sums = self.known_sums(cut)?;
+            store.persist()?;
+            let state = store.identity();
+            if (before.horizon, before.table) == (state.horizon, state.table.clone()) {
+                break (state, sums);
+            }
+        };
         Ok(ReplicaInfo {
             set_id: state.set.id,
             hash_check: store.measure.hasher.check(state.set.bucket_bits, state.set.epoch_len),
@@ -80,7 +87,7 @@ impl DbReplica {
             horizon: state.horizon,
             root: to_sum(root),
             replicated: replicated().into(),
-            members_checksum: horizon::checksum(&state.table),
+            members_checksum: state.table.checksum(),
             keyspaces_checksum: catalogue.fingerprint.0 as u64,
             read_only: self.db.is_read_only(),
             has_unknown,
@@ -204,8 +211,14 @@ impl Replica for DbReplica {
         Ok(self.db.store().table().to_bytes())
     }
 
-    fn meet(&self, peer: Origin, table: Option<&[u8]>, closes: bool) -> Result<Meeting, ReplicaError> {
-        self.meet_now(peer, table, closes).map_err(replica_error)
+    fn meet(
+        &self,
+        peer: Origin,
+        table: Option<&[u8]>,
+        closes: bool,
+        as_of: u64,
+    ) -> Result<Meeting, ReplicaError> {
+        self.meet_now(peer, table, closes, as_of).map_err(replica_error)
     }
 
     fn pin(&self, cut: u64) -> Result<Box<dyn ReplicaReader>, ReplicaError> {

@@ -1,6 +1,6 @@
 //! [`Outgoing`]: the entries and values that sessions send, as of when they are asked for.
 //!
-//! Easy to get wrong: a long value is read in parts, and may be another one before the last of them.
+//! Easy to get wrong: a long value is read in parts, and may be another one, or be found lost, before the last of them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -83,8 +83,7 @@ impl Outgoing {
         if !self.goes_on(key, &head) {
             return Ok(None);
         }
-        let value = view.value(&head, &store.measure.hasher);
-        let value = value.map_err(|error| store.met_value(key, (head.stamp, head.digest), error))?;
+        let Some(value) = store.value_unless_lost(&view, key, &head)? else { return Ok(None) };
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(value.len());
         let end = start.saturating_add(len as usize).min(value.len());
         Ok(Some(value.get(start..end).unwrap_or_default().to_vec()))
@@ -99,15 +98,19 @@ impl Outgoing {
 
     /// The entry of `key` on its way out; large ones without their value.
     fn fetch(&self, view: &View, key: Vec<u8>, head: &types::Head, large: u64) -> Result<Fetched> {
+        let store = self.db.store();
         let value_len = head.value.len();
-        if value_len > large {
-            self.told.lock().insert(key.clone(), (head.stamp, head.digest));
-            return Ok(Fetched::Large { entry: to_entry(key, head, Vec::new()), value_len });
+        if value_len <= large {
+            return Ok(match store.value_unless_lost(view, &key, head)? {
+                Some(value) => Fetched::Whole(to_entry(key, head, value.to_vec())),
+                None => Fetched::Lost(to_entry(key, head, Vec::new())),
+            });
         }
-        let value = view.value(head, &self.db.store().measure.hasher);
-        let lost = |error| self.db.store().met_value(&key, (head.stamp, head.digest), error);
-        let value = value.map_err(lost)?.to_vec();
-        Ok(Fetched::Whole(to_entry(key, head, value)))
+        if store.has_lost_value(&key) {
+            return Ok(Fetched::Lost(to_entry(key, head, Vec::new())));
+        }
+        self.told.lock().insert(key.clone(), (head.stamp, head.digest));
+        Ok(Fetched::Large { entry: to_entry(key, head, Vec::new()), value_len })
     }
 
     /// Where answers cut that read entries themselves.

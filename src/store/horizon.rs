@@ -38,7 +38,8 @@ impl Store {
     }
 
     /// Whether what `peer` holds of a span at `cut` (clock units) can take the place of what is left of it here: it belongs to
-    /// those that hold everything, and the cut is no later than what this store has promised to close, and no earlier than what it has dropped.
+    /// those that hold everything, and the cut is no later than any owner's horizon can be, as far as this store's own
+    /// sessions tell, and no earlier than what it has dropped.
     ///
     /// # Errors
     /// As [`Store::session_source`].
@@ -50,7 +51,7 @@ impl Store {
             _ => 0,
         };
         let is_vouched = matches!(source, Source::Session { in_good_standing: true, .. });
-        let is_promised = (horizon..=horizon.max(table.row(node).closed).max(announced)).contains(&cut);
+        let is_promised = (horizon..=horizon.max(table.horizon_max(node)).max(announced)).contains(&cut);
         Ok((is_vouched || table.is_unfounded()) && is_promised)
     }
 

@@ -25,7 +25,11 @@ pub(crate) struct Met {
 impl Store {
     /// Meets `peer`, which uses the horizon `peer_horizon` and has the table `theirs`; `None` if it has the same as this store.
     /// Closes, if `closes`, what the peer has closed. A `peer` that has not said who it is yet is not judged. The horizon rises to
-    /// what both tables prove, unless this store has told its root already.
+    /// what both tables prove, unless this store has told its root already: with a table of the checksum `as_of`.
+    ///
+    /// What a complete session proves is what both have closed before their roots were read. So the peer's row is what the peer
+    /// itself says, not what third ones say of it since; and where this store has told its root and its table has changed
+    /// since, nothing is proven.
     ///
     /// # Errors
     /// `NoSession` if the two must have none; `Poisoned`, `Io`.
@@ -35,6 +39,7 @@ impl Store {
         peer_horizon: u64,
         theirs: Option<&Table>,
         closes: bool,
+        as_of: u64,
     ) -> Result<Met> {
         let (own, node) = {
             let state = self.identity();
@@ -66,7 +71,11 @@ impl Store {
         }
         let cut = rule::cut(self.horizon(), peer_horizon);
         let cut = if is_joining { cut.max(table.announced()) } else { cut };
-        let proves = Some(table.begin(node, peer));
+        let began = match closes {
+            true => table.clone(),
+            false => own.merged_with(theirs),
+        };
+        let proves = (own.checksum() == as_of).then(|| began.begin(node, peer, theirs));
         Ok(Met { cut, proves, table })
     }
 
@@ -85,8 +94,7 @@ impl Store {
         if !is_one_set {
             return refuse("they are strangers; admit the one to the set of the other");
         }
-        let mut merged = own.clone();
-        merged.merge(theirs);
+        let merged = own.merged_with(theirs);
         if merged.standing(node) == Some(Standing::Expelled) {
             return refuse("this node was expelled");
         }

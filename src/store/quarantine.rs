@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::index::Levels;
 use crate::manifest::Change;
 use crate::quarantine::{LOST_MAX, LostValue, Spans};
-use crate::types::{Head, KeyRange, Stamp, ValueDigest};
+use crate::types::{Head, KeyRange, Slice, Stamp, ValueDigest};
 
 use super::commit::{Prepared, Write};
 use super::view::retire;
@@ -100,6 +100,20 @@ impl Store {
         Error::ValueLost { stored_key: key.to_vec(), stamp, value_digest: digest, source: Box::new(error) }
     }
 
+    /// The value of `key`'s entry, or `None` if it is lost, which is remembered.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(crate) fn value_unless_lost(&self, view: &View, key: &[u8], head: &Head) -> Result<Option<Slice>> {
+        match view.value(head, &self.measure.hasher) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) => match self.met_value(key, (head.stamp, head.digest), error) {
+                Error::ValueLost { .. } => Ok(None),
+                error => Err(error),
+            },
+        }
+    }
+
     /// Remembers, durably, that these values are damaged, as far as they are those of present entries and cannot be read
     /// now. Beyond [`LOST_MAX`] of them nothing is remembered.
     ///
@@ -145,19 +159,29 @@ impl Store {
         self.present(lost).collect()
     }
 
+    /// Whether the value of `key`'s present entry is known to be lost.
+    pub(crate) fn has_lost_value(&self, key: &[u8]) -> bool {
+        !self.lost_values_of(std::iter::once(key)).is_empty()
+    }
+
     /// Numbers of unknown spans and of lost values of present entries.
     pub(crate) fn damage_counts(&self) -> (u64, u64) {
         (self.unknown().ranges().iter().count() as u64, self.lost_values().len() as u64)
     }
 
-    /// Those of `lost` that are of present entries.
+    /// Those of `lost` that are of present entries: what has ended by the horizon is read by nobody any more, and given back by
+    /// nobody.
     fn present(&self, lost: BTreeMap<Vec<u8>, LostValue>) -> impl Iterator<Item = (Vec<u8>, LostValue)> {
+        let ended = if lost.is_empty() { None } else { self.measure.ended(self.horizon()) };
         let (view, seqno) = self.read_point();
         let is_present = move |key: &[u8], lost: &LostValue| {
             let head = view.head(key, self.measure.hasher.key(key), seqno);
             // Nobody knows better where the entry itself cannot be read.
             head.map_or(true, |head| {
-                head.is_some_and(|head| (head.stamp, head.digest) == (lost.stamp, lost.digest))
+                head.is_some_and(|head| {
+                    (head.stamp, head.digest) == (lost.stamp, lost.digest)
+                        && !self.measure.has_ended(&head, ended)
+                })
             })
         };
         lost.into_iter().filter(move |(key, lost)| is_present(key, lost))

@@ -16,8 +16,8 @@ use common::rng::Rng;
 use common::{Cable, Model, entry};
 use sync_proto::{End, Limits, Options};
 
-/// Buckets of about 64 keys, as a store of this size would have.
-const STORE_BUCKET_BITS: u32 = 6;
+/// Buckets of about 128 keys, as a store of this size would have.
+const STORE_BUCKET_BITS: u32 = 7;
 /// A moment of 2023, and a year, on the hybrid clock.
 const START: u64 = 1_700_000_000_000 << 16;
 const YEAR: u64 = (365 * 24 * 3600 * 1000) << 16;

@@ -67,13 +67,16 @@ pub enum Fetched {
         /// Length of the value in bytes.
         value_len: u64,
     },
+    /// The value is lost, as [`Lost::values`](crate::Lost::values) says of the key; everything but the value. It is not sent, so the
+    /// session is not complete, but it moves all else.
+    Lost(Entry),
 }
 
 impl Fetched {
     /// The entry, without its value if that is a large one.
     pub fn entry(&self) -> &Entry {
         match self {
-            Fetched::Whole(entry) | Fetched::Large { entry, .. } => entry,
+            Fetched::Whole(entry) | Fetched::Large { entry, .. } | Fetched::Lost(entry) => entry,
         }
     }
 }

@@ -43,6 +43,27 @@ impl Divergence {
         }
     }
 
+    /// What the two differed in when this session began, if that was found out: exactly if they were compared to the end, and
+    /// otherwise at least.
+    pub fn before(outcome: &Outcome) -> Option<Divergence> {
+        let report = &outcome.report;
+        let shown = report.roots_before.map(|(left, right)| match left.is_same_set(&right) {
+            true => 0,
+            false => count_difference(&left, &right),
+        });
+        let entries_min = match outcome.end {
+            // Nothing was compared.
+            End::Partial(reasons)
+                if [Reason::Healed, Reason::Unknown].iter().any(|&why| reasons.contains(why)) =>
+            {
+                return None;
+            }
+            End::Aborted(_) => shown?.max(report.entries_differing),
+            _ => shown.unwrap_or_default().max(report.entries_differing),
+        };
+        Some(if entries_min == 0 { Divergence::Equal } else { Divergence::Differs { entries_min } })
+    }
+
     /// The number for a gauge: 0 for equal, otherwise the least number of entries; `None` for unknown.
     pub fn gauge(self) -> Option<u64> {
         match self {

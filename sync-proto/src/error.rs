@@ -130,6 +130,8 @@ pub enum PeerReason {
     Unknown,
     /// It gives this side no right to what was asked for.
     Denied,
+    /// It already runs as many sessions with this side as it does at a time.
+    Busy,
     /// A reason that this version does not know.
     Other(u8),
 }
@@ -149,6 +151,7 @@ impl PeerReason {
             PeerReason::Poisoned => 10,
             PeerReason::Unknown => 11,
             PeerReason::Denied => 12,
+            PeerReason::Busy => 13,
             PeerReason::Other(code) => code,
         }
     }
@@ -167,6 +170,7 @@ impl PeerReason {
             10 => PeerReason::Poisoned,
             11 => PeerReason::Unknown,
             12 => PeerReason::Denied,
+            13 => PeerReason::Busy,
             code => PeerReason::Other(code),
         }
     }
@@ -188,6 +192,7 @@ impl fmt::Display for PeerReason {
             PeerReason::Poisoned => "its store refuses work until it is reopened",
             PeerReason::Unknown => "part of its store is damaged",
             PeerReason::Denied => "it gives this side no right to that",
+            PeerReason::Busy => "it already runs as many sessions with this side as it does at a time",
             PeerReason::Other(code) => return write!(f, "reason {code}"),
         })
     }

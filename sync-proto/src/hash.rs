@@ -103,12 +103,6 @@ pub(crate) fn frame_checksum(payload: &[u8], flags: u8) -> u32 {
     xxh3_64_with_seed(payload, u64::from(flags)) as u32
 }
 
-/// The nonce of a server's session number `count`, from the server's seed.
-#[cfg(feature = "tokio")]
-pub(crate) fn connection_nonce(seed: u64, count: u64) -> u64 {
-    xxh3_64_with_seed(&count.to_le_bytes(), seed)
-}
-
 /// Eight bytes by which the responder shows that it knows the same set id and hash check as the initiator.
 pub(crate) fn set_proof(set_id: &[u8; 16], hash_check: &[u8; 8], initiator_nonce: u64) -> u64 {
     let mut input = [0; 24];

@@ -86,7 +86,7 @@ impl Healing {
                     (healing.entries, healing.value_len) = (vec![entry], Some(value_len));
                     break;
                 }
-                Fetched::Large { entry, .. } => {
+                Fetched::Large { entry, .. } | Fetched::Lost(entry) => {
                     healing.range.end = Some(entry.key);
                     break;
                 }

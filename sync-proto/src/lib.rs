@@ -40,7 +40,7 @@ pub use replica::{
     ReadAnswer, ReadLimit, ReadRequest, Replica, ReplicaInfo, ReplicaReader, ValueWriter, serve_read,
 };
 pub use session::{
-    Answer, Difference, End, Input, Outcome, Output, Progress, Reason, Reasons, Report, Session,
+    Answer, Difference, End, Input, Moves, Outcome, Output, Progress, Reason, Reasons, Report, Session,
 };
 pub use types::{Entry, Fingerprint, Head, KeyRange, Kind, RangeSum, Stamp};
 pub use wire::frame::{FRAME_HEADER_LEN, payload_len};

@@ -113,6 +113,9 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// How long the peer may be silent when it is its turn.
     pub idle_timeout: Duration,
+    /// How long the session may take in all, however busy it is: a peer that says a little now and then does not hold it
+    /// for good. What was applied stays, so the next session goes on from there.
+    pub session_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -127,6 +130,7 @@ impl Default for Limits {
             metadata_len_max: 16 << 30,
             handshake_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(60),
+            session_timeout: Duration::from_secs(24 * 60 * 60),
         }
     }
 }

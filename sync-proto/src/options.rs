@@ -48,12 +48,17 @@ pub struct Options {
     pub mode: Mode,
     /// Restricts the session to a key range. Only the initiator's counts. A filtered session is never complete.
     pub filter: Option<KeyRange>,
-    /// How many differing keys a dry run names at most. Only the initiator's counts, and only the initiator is told.
+    /// Whether a dry run tells the bytes of the values that would move, and of entries exactly those that would: without what is
+    /// longer than the other side takes, and without deletions beyond `deletes_max`. Each side then looks at all heads that
+    /// differ, where otherwise it counts whole ranges by their sums. Only the initiator's counts.
+    pub weighs: bool,
+    /// How many differing keys each side of a dry run names at most. Only the initiator's counts, and only the initiator is told;
+    /// [`crate::Report`] says how many were left out.
     pub names_max: u32,
     /// How many deletions this side takes at most, and how many it sends. Further ones are left out and the session is
     /// partial, so that an emptied replica does not empty another one.
     pub deletes_max: u64,
-    /// This side's half of the session's nonce: fresh and unguessable.
+    /// This side's half of the session's nonce: fresh and unguessable. A driver that draws nonces itself does not look at it.
     pub nonce: u64,
     /// The versions to offer or to accept.
     pub versions: Versions,
@@ -67,12 +72,20 @@ impl Options {
         Options {
             mode: Mode::Both,
             filter: None,
+            weighs: false,
             names_max: 0,
             deletes_max: u64::MAX,
             nonce,
             versions: Versions::SUPPORTED,
             limits: Limits::default(),
         }
+    }
+}
+
+impl Default for Options {
+    /// As [`Options::new`], but without a nonce: for a driver that draws nonces itself.
+    fn default() -> Options {
+        Options::new(0)
     }
 }
 

@@ -104,12 +104,20 @@ pub trait Replica: Send + Sync {
         Ok(Vec::new())
     }
 
-    /// Meets `peer`, whose table is `table`; `None` if it has the same, or is not to be believed. Called before anything is
-    /// read for the session. Durably takes in what the peer knows more, and, if `closes`, closes what the peer has closed.
+    /// Meets `peer`, whose table is `table`; `None` if it has the same, or is not to be believed. Durably takes in what the peer
+    /// knows more, and, if `closes`, closes what the peer has closed. If so, this side's root is read after it; if not, it was
+    /// read before, with a table of the checksum `as_of`. Where the table has changed since, what was closed meanwhile is not in
+    /// that root, and the session proves nothing.
     ///
     /// Fails if the two have no session to hold: strangers, an expelled node, one that was restored from a backup.
-    fn meet(&self, peer: Origin, table: Option<&[u8]>, closes: bool) -> Result<Meeting, ReplicaError> {
-        let _ = (peer, table, closes);
+    fn meet(
+        &self,
+        peer: Origin,
+        table: Option<&[u8]>,
+        closes: bool,
+        as_of: u64,
+    ) -> Result<Meeting, ReplicaError> {
+        let _ = (peer, table, closes, as_of);
         Ok(Meeting::default())
     }
 
@@ -251,6 +259,8 @@ pub enum ReadRequest {
         table: Option<Vec<u8>>,
         /// Whether to close what the peer has closed.
         closes: bool,
+        /// [`ReplicaInfo::members_checksum`] when it was last asked for.
+        as_of: u64,
     },
     /// [`Replica::complete`].
     Complete {
@@ -378,8 +388,8 @@ pub fn serve_read<'a>(
             ReadAnswer::Healing(replica.healing(&range, cut, limit)?)
         }
         ReadRequest::Table => ReadAnswer::Table(replica.table()?),
-        ReadRequest::Meet { peer, table, closes } => {
-            ReadAnswer::Met(replica.meet(peer, table.as_deref(), closes)?)
+        ReadRequest::Meet { peer, table, closes, as_of } => {
+            ReadAnswer::Met(replica.meet(peer, table.as_deref(), closes, as_of)?)
         }
         ReadRequest::Complete { node, proof } => {
             replica.complete(node, &proof)?;

@@ -1,4 +1,5 @@
-//! What a peer may do: a small table of rights by name. Servers fill it; the driver's pump holds sessions to it.
+//! What a peer may do: a small table of rights by name. The driver's pump holds sessions to it, those that this side opened
+//! too: who connected to whom says nothing of what either may do.
 //! The session knows nothing of it beyond a replica that takes no entries, or gives no answer at all.
 //!
 //! Easy to get wrong: names come from certificates that were verified. On a connection without them nobody has a name,

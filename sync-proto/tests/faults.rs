@@ -4,7 +4,7 @@
 mod common;
 
 use common::rng::{Rng, diverged};
-use common::{Cable, Model, entry};
+use common::{Cable, Model, Truth, entry};
 use sync_proto::driver::run_pair;
 use sync_proto::{AbortReason, End, Options, Outcome};
 
@@ -21,9 +21,10 @@ fn covers(model: &Model, past: &Model) -> bool {
 }
 
 #[test]
-fn a_session_cut_at_any_frame_is_never_complete_and_the_next_one_finishes() {
+fn a_session_cut_at_any_frame_is_never_complete_and_the_next_one_sends_only_what_is_left() {
     for seed in 0..40 {
         let (left, right) = diverged(seed);
+        let truth = Truth::of(&left, &right);
         for cut_at in 0.. {
             let (left, right) = (left.fork(), right.fork());
             let before = (left.fork(), right.fork());
@@ -56,8 +57,16 @@ fn a_session_cut_at_any_frame_is_never_complete_and_the_next_one_finishes() {
                 [&on_left, &on_right].iter().any(|outcome| outcome.end != End::Complete),
                 "seed {seed}, {cut_at}: the last frame did not arrive"
             );
-            assert_eq!(repair(&left, &right, 1).0.end, End::Complete, "seed {seed}, cut at {cut_at}");
+            let taken = on_left.report.entries_received + on_right.report.entries_received;
+            let (on_left, on_right) = repair(&left, &right, 1);
+            assert_eq!(on_left.end, End::Complete, "seed {seed}, cut at {cut_at}");
             assert_eq!(left.root(), right.root(), "seed {seed}, cut at {cut_at}");
+            let sent = on_left.report.entries_sent + on_right.report.entries_sent;
+            assert!(
+                // Who has taken in only one version of a tie may have to hear both once more.
+                taken + sent <= truth.entries_to_send() + truth.ties,
+                "seed {seed}, cut at {cut_at}: {taken} of {truth:?} were taken in, and {sent} sent again"
+            );
         }
     }
 }
@@ -194,4 +203,52 @@ fn a_silent_peer_is_left_after_the_deadline_and_not_before() {
         let Step::Ended(outcome) = pump.step(&model, deadline) else { panic!("it goes on") };
         assert_eq!(outcome.end, End::Aborted(AbortReason::Timeout));
     }
+}
+
+#[test]
+fn a_peer_that_always_says_something_in_time_does_not_hold_a_session_for_good() {
+    use std::time::Duration;
+    use sync_proto::driver::{Pump, Step};
+    use sync_proto::{Input, PeerReason, Session};
+
+    // How both sides of a session end each of whose frames takes 40 seconds, and when.
+    let run = |session_timeout| {
+        let (left, right) = (Model::new(1), Model::new(2));
+        for n in 0..30 {
+            left.put(entry([1, n], 10, 1, vec![n; 1 << 20]));
+        }
+        let mut options = Options::new(1);
+        options.limits.session_timeout = session_timeout;
+        let mut now = Duration::from_secs(1000);
+        let mut pumps = [
+            Pump::new(Session::initiator(options.clone(), now)),
+            Pump::new(Session::responder(options, now)),
+        ];
+        let mut ends = [None, None];
+        while let Some(index) = (0..2).find(|&side| ends[side].is_none()) {
+            for side in [index, 1 - index] {
+                while ends[side].is_none() {
+                    match pumps[side].step([&left, &right][side], now) {
+                        Step::Send(frame) => {
+                            now += Duration::from_secs(40);
+                            pumps[1 - side].handle(Input::Frame(frame), now);
+                            break;
+                        }
+                        Step::Receive if ends[1 - side].is_some() => pumps[side].handle(Input::Closed, now),
+                        Step::Receive => break,
+                        Step::Tell(_) => {}
+                        Step::Ended(outcome) => ends[side] = Some(outcome.end),
+                    }
+                }
+            }
+        }
+        (ends.map(|end| end.expect("over")), now - Duration::from_secs(1000))
+    };
+    let (ends, took) = run(Duration::from_secs(24 * 60 * 60));
+    assert!(ends == [End::Complete, End::Complete] && took > Duration::from_secs(1200), "{ends:?}, {took:?}");
+    let (ends, took) = run(Duration::from_secs(600));
+    let limit = End::Aborted(AbortReason::Limit("time"));
+    let told = End::Aborted(AbortReason::Peer(PeerReason::Limit));
+    assert!(ends.contains(&limit) && ends.iter().all(|end| [&limit, &told].contains(&end)), "{ends:?}");
+    assert!(took <= Duration::from_secs(700), "{took:?}");
 }

@@ -235,6 +235,31 @@ fn a_value_that_both_have_lost_stays_so_and_hinders_nothing() {
 }
 
 #[test]
+fn an_entry_whose_value_is_lost_is_left_out_and_all_else_moves() {
+    let (left, right) = (Model::new(1), Model::new(2));
+    for n in 0..40u8 {
+        left.put(entry([1, n], 10, 1, vec![n; 1 + 400_000 * usize::from(n == 7)]));
+    }
+    [3, 7].iter().for_each(|n| left.lose_value(&[1, *n]));
+    for present in [false, true] {
+        if present {
+            // Now the range is not streamed whole, but told by key.
+            right.put(entry([1, 40], 10, 1, "v"));
+            left.put(entry([1, 41], 10, 1, "v"));
+        }
+        let (on_left, on_right) = repair(&left, &right, Options::new(1));
+        assert!(has(&on_left, Reason::Unsent) && has(&on_right, Reason::Unsent), "{:?}", on_left.end);
+        let lacks = |key: &Vec<u8>| !right.contents().contains_key(key);
+        let lacking: Vec<_> = left.contents().into_keys().filter(lacks).collect();
+        assert_eq!(lacking, [vec![1, 3], vec![1, 7]]);
+    }
+    let third = Model::new(3);
+    [3, 7].iter().for_each(|n| third.put(left.contents()[&[1, *n][..]].entry.clone()));
+    let _ = repair(&left, &third, Options::new(2));
+    assert_eq!(repair(&left, &right, Options::new(3)).0.end, End::Complete);
+}
+
+#[test]
 fn a_peer_that_holds_nothing_heals_nothing() {
     let (left, right) = (Model::new(1), Model::new(2));
     (0..9u8).for_each(|n| left.put(entry([1, n], 10, 1, "v")));

@@ -6,8 +6,8 @@ use common::rng::diverged;
 use common::{Model, Truth, entry};
 use sync_proto::driver::run_pair;
 use sync_proto::{
-    AbortReason, Difference, End, Entry, KeyRange, Kind, Limits, Mode, Options, Outcome, PeerReason, Reason,
-    Reasons, Versions,
+    AbortReason, Difference, End, Entry, KeyRange, Kind, Limits, Mode, Options, Outcome, PeerReason,
+    Progress, Reason, Reasons, Versions,
 };
 
 fn repair(left: &Model, right: &Model, options: Options) -> (Outcome, Outcome) {
@@ -78,6 +78,67 @@ fn a_dry_run_moves_nothing_and_says_what_would() {
 }
 
 #[test]
+fn a_dry_run_that_weighs_tells_exactly_what_a_session_then_moves() {
+    for seed in 0..200 {
+        let (left, right) = diverged(seed);
+        // Of two versions with one clock either may travel, or both.
+        if Truth::of(&left, &right).ties > 0 {
+            continue;
+        }
+        let asking = Options { mode: Mode::DryRun, weighs: true, ..Options::new(seed) };
+        let (dry, _) = repair(&left, &right, asking);
+        let (wet, answered) = repair(&left, &right, Options::new(seed));
+        let (to_right, to_left) = (dry.report.to_right, dry.report.to_left);
+        assert_eq!(to_right.entries, wet.report.entries_sent, "seed {seed}");
+        assert_eq!(to_left.entries, wet.report.entries_received, "seed {seed}");
+        assert_eq!(to_right.value_bytes + to_left.value_bytes, wet.report.value_bytes, "seed {seed}");
+        assert_eq!(to_left.entries, answered.report.entries_sent, "seed {seed}");
+        assert_eq!(to_right.unnamed + to_left.unnamed, dry.report.entries_differing, "seed {seed}");
+    }
+    let (left, mut right) = (Model::new(1), Model::new(2));
+    right.config.read_only = true;
+    for n in 0..10 {
+        left.put(entry([1, n, 0], 10, 1, "short"));
+        left.put(entry([1, n, 1], 10, 1, vec![1; 100]));
+        left.put(Entry { kind: Kind::Tombstone, ..entry([1, n, 2], 10, 1, "") });
+    }
+    let mut options = Options { mode: Mode::DryRun, weighs: true, deletes_max: 3, ..Options::new(1) };
+    options.limits.value_len_max = 99;
+    let to_right = repair(&left, &right, options).0.report.to_right;
+    assert_eq!((to_right.entries, to_right.value_bytes), (13, 50), "without what would be left out");
+}
+
+#[test]
+fn a_dry_run_names_all_that_differs_however_much_that_is_or_says_how_many_it_left_out() {
+    const COUNT: u64 = 3000;
+    let (left, right) = (Model::new(1), Model::new(2));
+    let key = |class: u8, n: u64, len: usize| [&[class][..], &n.to_be_bytes(), &vec![7; len]].concat();
+    for n in 0..COUNT {
+        left.put(entry(key(1, n, 0), 10, 1, "v"));
+        right.put(entry(key(2, n, 1000), 10, 2, "value"));
+    }
+    let dry = |weighs, names_max| {
+        let options = Options { mode: Mode::DryRun, weighs, names_max, ..Options::new(1) };
+        repair(&left, &right, options).0.report
+    };
+    for weighs in [false, true] {
+        let report = dry(weighs, 10_000);
+        let mut names: Vec<_> = report.names.iter().map(|(_, key)| key.clone()).collect();
+        names.sort();
+        assert!(names.iter().eq(left.contents().keys().chain(right.contents().keys())), "{}", names.len());
+        assert_eq!((report.to_right.unnamed, report.to_left.unnamed), (0, 0));
+        assert_eq!((report.to_right.entries, report.to_left.entries), (COUNT, COUNT));
+        let value_bytes = if weighs { (COUNT, 5 * COUNT) } else { (0, 0) };
+        assert_eq!((report.to_right.value_bytes, report.to_left.value_bytes), value_bytes);
+
+        let report = dry(weighs, 2000);
+        assert_eq!(report.names.len(), 4000, "of each side");
+        assert_eq!((report.to_right.unnamed, report.to_left.unnamed), (1000, 1000));
+        assert_eq!((report.to_right.entries, report.to_left.entries), (COUNT, COUNT));
+    }
+}
+
+#[test]
 fn a_dry_run_names_at_most_as_many_keys_as_were_asked_for() {
     let (left, right) = (Model::new(1), Model::new(2));
     for n in 0..400u16 {
@@ -99,8 +160,14 @@ fn a_filter_mends_its_range_and_nothing_else() {
         // Keys begin with 1 or 2; local ones, which the filter names too, with 0.
         let filter = KeyRange { start: Vec::new(), end: Some(vec![2]) };
         let options = Options { filter: Some(filter.clone()), ..Options::new(seed) };
-        let (outcome, _) = repair(&left, &right, options.clone());
+        let within =
+            left_before.keys().filter(|key| filter.contains(key) && common::replicated().contains(key));
+        let within = within.count() as u64;
+        let mut progress = None;
+        let observer = &mut |told: Progress| progress = progress.or(Some(told.total));
+        let (outcome, _) = run_pair(&left, &right, options.clone(), observer);
         assert!(reasons(&outcome).iter().eq([Reason::Filter]), "seed {seed}");
+        assert_eq!(progress, Some(within), "seed {seed}");
         let (left, right) = (left.contents(), right.contents());
         for key in left.keys().chain(right.keys()) {
             if filter.contains(key) && common::replicated().contains(key) {

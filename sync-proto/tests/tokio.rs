@@ -3,14 +3,15 @@
 
 mod common;
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::rng::diverged;
 use common::{Model, entry};
 use sync_proto::driver::tokio::{
-    CONNECTION_COUNT_MAX, ConnectError, Control, Maintenance, PeerStatus, Security, Server, Throttle,
-    Transport, connect, initiate, maintain, respond, serve,
+    Caps, ConnectError, Control, Maintenance, Nonces, PeerStatus, Security, Server, SessionProgress,
+    Throttle, Transport, Watcher, connect, initiate, maintain, respond, serve,
 };
 use sync_proto::rate::{BYTES_PER_SECOND_MIN, RateLimit};
 use sync_proto::schedule::{ScheduleOptions, Task};
@@ -23,8 +24,14 @@ fn shared(model: &Model) -> Arc<dyn Replica> {
     Arc::new(model.clone())
 }
 
+/// A transport without security, whose nonces count up.
+fn insecure() -> Transport {
+    let count = AtomicU64::new(5);
+    Transport::new(Security::Insecure, Nonces::new(move || Ok(count.fetch_add(1, Ordering::Relaxed))))
+}
+
 fn insecure_server(model: &Model) -> Server {
-    Server::new(shared(model), Options::new(5), Transport::new(Security::Insecure), Arc::default())
+    Server::new(shared(model), Options::new(5), insecure())
 }
 
 /// Runs a session with a server, unsecured.
@@ -34,8 +41,7 @@ async fn call(
     seed: u64,
     observer: impl FnMut(Progress),
 ) -> Result<Outcome, ConnectError> {
-    let transport = Transport::new(Security::Insecure);
-    connect(&address.to_string(), &transport, shared(model), Options::new(seed), observer).await
+    connect(&address.to_string(), &insecure(), shared(model), Options::new(seed), observer).await
 }
 
 /// A server on a port of its own, and what ends it.
@@ -149,7 +155,7 @@ async fn more_connections_than_allowed_wait_for_their_turn() {
     let right = Model::new(2);
     let (address, stop, serving) = server(&right).await;
     let mut idle = Vec::new();
-    for _ in 0..CONNECTION_COUNT_MAX {
+    for _ in 0..Caps::default().connections_max {
         idle.push(TcpStream::connect(address).await.expect("the server is there"));
     }
     // All places are taken, so this one is not served before another one leaves.
@@ -160,7 +166,7 @@ async fn more_connections_than_allowed_wait_for_their_turn() {
         async move { call(address, &left, 1, |_| ()).await }
     });
     assert!(tokio::time::timeout(Duration::from_millis(300), &mut waiting).await.is_err());
-    idle.truncate(CONNECTION_COUNT_MAX / 2);
+    idle.truncate(idle.len() / 2);
     let outcome = waiting.await.expect("no panic").expect("connected");
     assert_eq!(outcome.end, End::Complete);
     assert_eq!(left.root(), right.root());
@@ -192,7 +198,7 @@ async fn a_maintained_replica_follows_its_peers_and_while_paused_only_sees_how_f
         replica: shared(&here),
         peers: vec![address.to_string(), gone.to_string()],
         options: Options::new(7),
-        transport: Transport::new(Security::Insecure),
+        transport: insecure(),
         schedule: ScheduleOptions {
             every: Duration::from_millis(5),
             jitter_percent: 10,
@@ -203,8 +209,13 @@ async fn a_maintained_replica_follows_its_peers_and_while_paused_only_sees_how_f
     let control = Control::default();
     let (told, mut gauges) = mpsc::unbounded_channel();
     let first = address.to_string();
+    let founds = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&founds);
     let observer = move |status: &PeerStatus, task, _: &_| {
         if status.address == first {
+            if task == Task::Repair {
+                noted.lock().expect("nobody panicked").push(status.found.gauge());
+            }
             let _ = told.send((task, status.divergence.gauge()));
         }
     };
@@ -225,4 +236,32 @@ async fn a_maintained_replica_follows_its_peers_and_while_paused_only_sees_how_f
     wait_for(&mut gauges, |task, gauge| task == Task::Repair && gauge == Some(0)).await;
     assert_eq!(here.root(), there.root());
     assert_eq!(control.peers()[0].failures, 0);
+    assert!(founds.lock().expect("nobody panicked").contains(&Some(7)), "what the repair found is kept");
+}
+
+#[tokio::test]
+async fn a_watcher_hears_of_visits_and_of_whoever_comes() {
+    let (left, right) = diverged(3);
+    let (told, mut heard) = mpsc::unbounded_channel();
+    let watcher = Watcher::new(move |session: SessionProgress<'_>| {
+        told.send((session.address.map(str::to_owned), session.progress.legs)).expect("it is heard");
+    });
+    let transport = Transport { watcher: Some(watcher), ..insecure() };
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound").to_string();
+    let served = Server::new(shared(&right), Options::default(), transport.clone());
+    let visiting = connect(&address, &transport, shared(&left), Options::default(), |_| ());
+    let answering = async { served.answer(listener.accept().await.expect("it comes").0).await };
+    let (visited, (_, answered)) = tokio::join!(visiting, answering);
+    assert!(visited.expect("connected").is_complete() && answered.expect("a session").is_complete());
+    drop(transport);
+    let (mut visit_legs, mut answer_legs) = (Vec::new(), Vec::new());
+    while let Ok((at, legs)) = heard.try_recv() {
+        match at {
+            Some(at) => visit_legs.push((at == address, legs)),
+            None => answer_legs.push(legs),
+        }
+    }
+    assert_eq!(visit_legs.first(), Some(&(true, 1)), "{visit_legs:?}");
+    assert_eq!(answer_legs.first(), Some(&2), "{answer_legs:?}");
 }

@@ -135,7 +135,8 @@ fn block_lens(index: &[u8]) -> Vec<usize> {
     lens
 }
 
-fn varint(bytes: &mut &[u8]) -> Option<usize> {
+/// Takes a number from the front of `bytes`, seven bits a byte.
+pub fn varint(bytes: &mut &[u8]) -> Option<usize> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
         let (byte, rest) = bytes.split_first()?;

@@ -36,10 +36,15 @@ pub trait ReplicaHook: Send + Sync {
         heads
     }
 
-    /// Told what a meeting came to, before anything is compared.
-    fn met(&self, replica: &dyn Replica, peer: Origin, meeting: &Meeting) -> Result<(), ReplicaError> {
-        let _ = (replica, peer, meeting);
-        Ok(())
+    /// What heals a part of a peer's span.
+    fn healing(&self, healing: Healing) -> Healing {
+        healing
+    }
+
+    /// Told what a meeting came to, before anything is compared; what it returns is what the session hears.
+    fn met(&self, replica: &dyn Replica, peer: Origin, meeting: Meeting) -> Result<Meeting, ReplicaError> {
+        let _ = (replica, peer);
+        Ok(meeting)
     }
 
     /// Entries that came; those that are returned are merged into the store.
@@ -132,7 +137,7 @@ impl<H: ReplicaHook + 'static> Replica for Through<H> {
     }
 
     fn healing(&self, range: &KeyRange, cut: u64, limit: ReadLimit) -> Result<Option<Healing>, ReplicaError> {
-        self.replica.healing(range, cut, limit)
+        Ok(self.replica.healing(range, cut, limit)?.map(|healing| self.hook.healing(healing)))
     }
 
     fn heal(&self, healing: Healing, origin: Origin) -> Result<Applied, ReplicaError> {
@@ -143,10 +148,15 @@ impl<H: ReplicaHook + 'static> Replica for Through<H> {
         self.replica.table()
     }
 
-    fn meet(&self, peer: Origin, table: Option<&[u8]>, closes: bool) -> Result<Meeting, ReplicaError> {
-        let meeting = self.replica.meet(peer, table, closes)?;
-        self.hook.met(&*self.replica, peer, &meeting)?;
-        Ok(meeting)
+    fn meet(
+        &self,
+        peer: Origin,
+        table: Option<&[u8]>,
+        closes: bool,
+        as_of: u64,
+    ) -> Result<Meeting, ReplicaError> {
+        let meeting = self.replica.meet(peer, table, closes, as_of)?;
+        self.hook.met(&*self.replica, peer, meeting)
     }
 
     fn pin(&self, cut: u64) -> Result<Box<dyn ReplicaReader>, ReplicaError> {

@@ -2,7 +2,7 @@
 //!
 //! `testkit faults [--row F2] [--seconds N | --states N] [--seed S | --from-seed S] [--json]`: exits with 1 if anything failed, with 2 if it
 //! does not understand its arguments. `testkit rows`: their names. `testkit planted`: looks for each planted bug, and exits with 1 if one
-//! is not caught.
+//! is not caught. `testkit skipped`: which rows cannot run here, or only in part, and why, for a passing test says nothing.
 #![allow(clippy::disallowed_methods, reason = "a command reads the clock to know when to stop")]
 
 use std::path::Path;
@@ -17,6 +17,7 @@ const USAGE: &str =
     "usage: testkit faults [--row F2] [--seconds N | --states N] [--seed S | --from-seed S] [--json]
        testkit rows
        testkit planted [NAME]
+       testkit skipped
        testkit golden FOLDER";
 
 /// How much of each row is run, and how it is told.
@@ -60,6 +61,10 @@ fn main() -> ExitCode {
             Ok(true)
         }
         Some("child") => child(&words.collect::<Vec<_>>()),
+        Some("skipped") => {
+            show_skipped();
+            Ok(true)
+        }
         Some("golden") => golden(words.next()),
         Some("planted") => Ok(look_for_planted(&words.next().unwrap_or_default())),
         _ => Err("no such command".to_owned()),
@@ -96,7 +101,12 @@ fn child(words: &[String]) -> Result<bool, String> {
             Ok(true)
         }
         [verb, seed] if verb == "lengths" => {
-            println!("{}", rows::lengths::child(number(seed)?)?);
+            let (tried, refused) = rows::lengths::child(number(seed)?)?;
+            println!("{tried} {refused}");
+            Ok(true)
+        }
+        [verb, seed] if verb == "messages" => {
+            rows::hostile::child(number(seed)?);
             Ok(true)
         }
         _ => Err("no such child".to_owned()),
@@ -124,6 +134,30 @@ fn look_for_planted(wanted: &str) -> bool {
     all_caught
 }
 
+/// Prints which rows cannot run on this machine.
+fn show_skipped() {
+    let mut count = 0;
+    for row in ROWS {
+        let mut run = Run::new(row.name, &|runs| runs < 1).with_child(std::env::current_exe().ok());
+        (row.run)(&mut run);
+        if let Some(reason) = &run.skipped {
+            println!("{} SKIPPED: {reason}", row.name);
+            count += 1;
+        }
+    }
+    println!("{count} of {} rows skipped, wholly or in part", ROWS.len());
+}
+
+/// A string of JSON.
+fn quoted(text: &str) -> String {
+    let escaped = text.chars().map(|letter| match letter {
+        '"' | '\\' => format!("\\{letter}"),
+        letter if letter.is_control() => " ".to_owned(),
+        letter => letter.to_string(),
+    });
+    format!("\"{}\"", escaped.collect::<String>())
+}
+
 /// Runs one row and prints its line; how often it failed.
 fn show(row: &Row, arguments: &Arguments) -> usize {
     let begun = Instant::now();
@@ -141,8 +175,9 @@ fn show(row: &Row, arguments: &Arguments) -> usize {
     let (failures, seconds) = (run.failures.len(), begun.elapsed().as_secs_f64());
     let Row { name, what, .. } = row;
     if arguments.json {
+        let skipped = run.skipped.as_deref().map_or("null".to_owned(), quoted);
         println!(
-            r#"{{"row":"{name}","what":"{what}","runs":{},"failures":{failures},"seconds":{seconds:.1}}}"#,
+            r#"{{"row":"{name}","what":"{what}","runs":{},"failures":{failures},"skipped":{skipped},"seconds":{seconds:.1}}}"#,
             run.runs
         );
     } else {

@@ -45,6 +45,8 @@ pub struct Run<'a> {
     is_replay: bool,
     /// What stands between stores and their medium.
     pub layer: Layer,
+    /// What worlds draw their randomness from, by what they would draw it from.
+    seeds: fn(u64) -> u64,
     /// What stands between sessions and their stores.
     pub sessions: ReplicaLayer,
     /// The program that is started as a child to be killed, if there is one.
@@ -58,7 +60,10 @@ pub struct Run<'a> {
     /// Why the row could not run, if it could not.
     pub skipped: Option<String>,
     reached: BTreeMap<&'static str, u64>,
-    failures_max: usize,
+    /// Whether a planted bug is looked for: then one failure is enough, and only a failure of a store counts.
+    looks_for_bug: bool,
+    /// Whether it was over before it had to have met its rare branches.
+    pub is_too_short: bool,
 }
 
 /// Failures after which a row has said enough.
@@ -73,6 +78,7 @@ impl<'a> Run<'a> {
             seed: 0,
             is_replay: false,
             layer: |vfs| std::sync::Arc::new(vfs),
+            seeds: |seed| seed,
             sessions: plain,
             child: None,
             runs: 0,
@@ -80,7 +86,8 @@ impl<'a> Run<'a> {
             failures: Vec::new(),
             skipped: None,
             reached: BTreeMap::new(),
-            failures_max: FAILURES_MAX,
+            looks_for_bug: false,
+            is_too_short: false,
         }
     }
 
@@ -96,9 +103,10 @@ impl<'a> Run<'a> {
         self
     }
 
-    /// That ends with the first failure.
-    pub fn until_first_failure(mut self) -> Run<'a> {
-        self.failures_max = 1;
+    /// Of stores with a planted bug: it ends with the first failure, and need not reach anything, for a bug that keeps a branch
+    /// from being met has not been noticed by that.
+    pub fn for_a_bug(mut self) -> Run<'a> {
+        self.looks_for_bug = true;
         self
     }
 
@@ -114,6 +122,12 @@ impl<'a> Run<'a> {
         self
     }
 
+    /// With worlds that are seeded by what `seeds` makes of their seeds.
+    pub fn with_seeds(mut self, seeds: fn(u64) -> u64) -> Run<'a> {
+        self.seeds = seeds;
+        self
+    }
+
     /// With a program that can be started as a child: `PROGRAM child ...` calls the child of the row that kills it.
     pub fn with_child(mut self, child: Option<PathBuf>) -> Run<'a> {
         self.child = child;
@@ -122,7 +136,8 @@ impl<'a> Run<'a> {
 
     /// Whether there is time left, and not enough has failed.
     pub fn goes_on(&self) -> bool {
-        self.failures.len() < self.failures_max && (self.goes_on)(self.runs)
+        let failures_max = if self.looks_for_bug { 1 } else { FAILURES_MAX };
+        self.failures.len() < failures_max && (self.goes_on)(self.runs)
     }
 
     /// Whether one seed is replayed.
@@ -132,7 +147,7 @@ impl<'a> Run<'a> {
 
     /// An empty world of `seed`.
     pub fn world(&self, seed: u64) -> World {
-        World { layer: self.layer, ..World::new(seed) }
+        World { layer: self.layer, ..World::new((self.seeds)(seed)) }
     }
 
     /// Runs `body` for one seed after the other while there is time. What it returns as an error, and every panic, is a failure
@@ -168,9 +183,11 @@ impl<'a> Run<'a> {
         &self.reached
     }
 
-    /// Fails if a run of more than `runs` states met one of `branches` never.
+    /// Fails if a run of `runs` states and more never met one of `branches`. `runs` is at most what `cargo test` tries: a
+    /// branch that only a long run has to meet may be lost for months.
     pub fn must_reach(&mut self, runs: u64, branches: &[&'static str]) {
-        if self.is_replay || self.runs < runs || !self.failures.is_empty() {
+        self.is_too_short |= self.runs < runs;
+        if self.is_replay || self.looks_for_bug || self.is_too_short || !self.failures.is_empty() {
             return;
         }
         for branch in branches {

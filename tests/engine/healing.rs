@@ -119,6 +119,20 @@ fn check_read_only(world: &World) {
 }
 
 #[test]
+fn a_replica_that_holds_nothing_heals_nothing() {
+    let world = world();
+    let db = world.builder(DIR).create().expect("a store");
+    db.put(b"key", b"a value that is found").expect("put");
+    let (twin, db) = (twin_of(&db), damaged(&world, db, b"a value that is found"));
+    assert!(is_unknown(db.get(b"key")));
+    let empty = World::new(98).builder("/empty").create_replica(&db.replica_set()).expect("a replica");
+    assert!(matches!(db.heal_from(&empty), Err(Error::NoSession { .. })));
+    assert!(is_unknown(db.get(b"key")), "taken for deleted, since somebody else has never heard of it");
+    let _ = db.heal_from(&twin).expect("healed");
+    assert_eq!(db.get(b"key").expect("known").as_deref(), Some(&b"a value that is found"[..]));
+}
+
+#[test]
 fn a_stop_while_healing_leaves_the_span_unknown_or_all_of_it_healed() {
     let world = world();
     let db = world.builder(DIR).create().expect("a new store");

@@ -43,10 +43,13 @@ pub(crate) struct Serve {
     pub(crate) metrics: Option<String>,
     #[command(flatten)]
     pub(crate) link: Link,
-    /// What a peer may do, by its certificate's name, or * for all others: read, write (and read) or none
+    /// What a peer may do, whoever connects, by its certificate's name, or * for all others: read, write (and read) or none
     /// [default: *=write]
     #[arg(long = "grant", value_name = "NAME=RIGHT", value_parser = grant)]
     pub(crate) grants: Vec<Grant>,
+    /// Answer at most so many sessions of one peer at a time, by its certificate's name, so that none keeps the others away
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub(crate) peer_sessions: usize,
     /// Repair this peer as well as answering it, again and again; may be given several times
     #[arg(long = "peer", value_name = "ADDRESS")]
     pub(crate) peers: Vec<Address>,

@@ -20,7 +20,7 @@ pub(super) fn check(args: &Doctor, peer: &Address) -> Result<Vec<Finding>> {
         part: Part::default(),
         link: args.link.clone(),
     };
-    let report = match peer::session(&pair, Mode::Compare { names_max: 0 }) {
+    let report = match peer::session(&pair, Mode::compare(0)) {
         Ok(report) => report,
         // The command line makes no sense, which is no finding.
         Err(error @ Error::Usage(_)) => return Err(error),

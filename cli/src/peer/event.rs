@@ -27,6 +27,8 @@ pub(crate) struct Event {
     pub(crate) bytes: u64,
     /// Entries by which the peer and this side still differ, at least, as far as that is known.
     divergence: Option<u64>,
+    /// Entries by which they differed when the session began, at least, as far as that was found out.
+    found: Option<u64>,
 }
 
 impl Event {
@@ -69,6 +71,7 @@ impl Event {
             received: report.entries_received,
             bytes: report.metadata_bytes.saturating_add(report.value_bytes),
             divergence: None,
+            found: result.as_ref().ok().and_then(Divergence::before).and_then(Divergence::gauge),
         }
     }
 
@@ -78,6 +81,7 @@ impl Event {
             "event": "session", "direction": if self.incoming { "in" } else { "out" }, "address": self.address,
             "peer": self.name, "outcome": self.outcome, "reasons": self.reasons, "entries_sent": self.sent,
             "entries_received": self.received, "bytes": self.bytes, "divergence": self.divergence,
+            "found": self.found,
         })
     }
 

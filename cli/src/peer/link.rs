@@ -3,6 +3,7 @@
 //! Easy to get wrong: plain TCP is used where `--insecure` says so and the address is a `tcp://`, and nowhere else.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sync_proto::driver::tokio::{Security, Throttle, Transport};
@@ -10,6 +11,7 @@ use sync_proto::rate::RateLimit;
 use sync_proto::rights::{Rights, RightsTable};
 use sync_proto::tls::{PemFile, TlsConfig};
 
+use super::nonces;
 use crate::address::Address;
 use crate::args::{Grant, Link};
 use crate::error::{Error, Result};
@@ -40,13 +42,13 @@ pub(crate) fn transport<'a>(link: &Link, remote: &'a Address) -> Result<(Transpo
     }
 }
 
-/// How to serve.
+/// How to serve, and to visit: either way a peer may do what it was granted.
 ///
 /// # Errors
 /// `Usage` if neither certificate nor `--insecure` is given, `Io`, `Tls`.
-pub(crate) fn serving(link: &Link) -> Result<Transport> {
+pub(crate) fn serving(link: &Link, grants: &[Grant]) -> Result<Transport> {
     match security(link)? {
-        Some(security) => Ok(limited(link, security)),
+        Some(security) => Ok(Transport { rights: Arc::new(rights(grants)), ..limited(link, security) }),
         None => Err(Error::Usage(
             "without TLS whoever reaches the address can read and change the store: give --cert, --key and --ca, \
              which `syncline cert ca` and `syncline cert peer` make, or say --insecure if the network keeps others away"
@@ -56,7 +58,7 @@ pub(crate) fn serving(link: &Link) -> Result<Transport> {
 }
 
 /// The rights that the arguments give.
-pub(crate) fn rights(grants: &[Grant]) -> RightsTable {
+fn rights(grants: &[Grant]) -> RightsTable {
     let others = grants.iter().rev().find(|grant| grant.peer.is_none());
     let mut table = RightsTable::new(others.map_or(Rights::ALL, |grant| grant.rights));
     for grant in grants {
@@ -75,7 +77,7 @@ fn limited(link: &Link, security: Security) -> Transport {
         }
         None => Throttle::unlimited(),
     };
-    Transport { throttle, ..Transport::new(security) }
+    Transport { throttle, ..Transport::new(security, nonces()) }
 }
 
 /// What the arguments say of security, if anything.

@@ -12,13 +12,16 @@ mod session;
 mod weights;
 
 pub(crate) use event::Event;
-pub(crate) use link::{rights, serving, transport};
+pub(crate) use link::{serving, transport};
 pub(crate) use report::{Outcome, Report};
 pub(crate) use server::{Server, Visits};
 pub(crate) use session::{Mode, between, connect, session};
 pub(crate) use weights::cells;
 
+use std::io;
+
 use sync_proto::Options;
+use sync_proto::driver::tokio::{Nonces, Security, Transport};
 use syncline::clock::{Entropy, SystemEntropy};
 use tokio::runtime::{Builder, Runtime};
 
@@ -31,10 +34,24 @@ fn runtime() -> Result<Runtime> {
     runtime.map_err(Error::io("cannot start the threads of a session"))
 }
 
+/// Not encrypted, and nobody's name is known.
+pub(crate) fn insecure() -> Transport {
+    Transport::new(Security::Insecure, nonces())
+}
+
+/// What sessions draw their nonces from.
+fn nonces() -> Nonces {
+    Nonces::new(entropy)
+}
+
 /// An unguessable number.
 fn draw() -> Result<u64> {
+    entropy().map_err(Error::io("cannot draw randomness"))
+}
+
+fn entropy() -> io::Result<u64> {
     let mut bytes = [0; 8];
-    SystemEntropy.fill(&mut bytes).map_err(Error::io("cannot draw randomness"))?;
+    SystemEntropy.fill(&mut bytes)?;
     Ok(u64::from_ne_bytes(bytes))
 }
 
@@ -42,8 +59,10 @@ fn draw() -> Result<u64> {
 fn options(mode: Mode) -> Result<Options> {
     let mut options = Options::new(draw()?);
     match mode {
-        Mode::Compare { names_max } => {
+        Mode::Compare { names_max, rehearsed } => {
             (options.mode, options.names_max) = (sync_proto::Mode::DryRun, names_max);
+            options.weighs = rehearsed.is_some();
+            options.deletes_max = rehearsed.unwrap_or(u64::MAX);
         }
         Mode::Repair { direction, deletes_max } => {
             options.deletes_max = deletes_max;

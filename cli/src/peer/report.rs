@@ -62,14 +62,15 @@ pub(crate) struct Report {
     pub(crate) metadata_bytes: u64,
     /// Bytes of values, both ways.
     pub(crate) value_bytes: u64,
+    /// Bytes of the values that a repair would move to the right, and to the left; of a comparison that rehearses one.
+    pub(crate) weights: [u64; 2],
     /// Flights one after the other, from one side to the other.
     pub(crate) legs: u64,
     pub(crate) root_left: Fingerprint,
     pub(crate) root_right: Fingerprint,
     /// Bytes of all keys and values of the local store, which is what copying it would move.
     pub(crate) full_copy_bytes: u64,
-    /// Differing keys as the protocol knows them, not all if there were more than were to be named or than the peer had room
-    /// for.
+    /// Differing keys as the protocol knows them, not all if there were more on a side than were to be named.
     pub(crate) names: Vec<(Difference, Vec<u8>)>,
 }
 
@@ -101,6 +102,8 @@ impl Report {
         self.received += other.received;
         self.metadata_bytes += other.metadata_bytes;
         self.value_bytes += other.value_bytes;
+        let [right, left] = other.weights;
+        self.weights = [self.weights[0] + right, self.weights[1] + left];
         self.legs += other.legs;
         let plus = |a: Fingerprint, b: Fingerprint| Fingerprint(a.0.wrapping_add(b.0));
         self.root_left = plus(self.root_left, other.root_left);
@@ -118,6 +121,7 @@ impl Report {
             newer_right: self.newer_left,
             sent: self.received,
             received: self.sent,
+            weights: [self.weights[1], self.weights[0]],
             root_left: self.root_right,
             root_right: self.root_left,
             names: self.names.into_iter().map(|(difference, key)| (turned(difference), key)).collect(),
@@ -154,9 +158,7 @@ impl Report {
         let reasons = reasons.into_iter().map(phrase).collect();
         // A comparison moves nothing; it says what a repair would move.
         let (sent, received) = match mode {
-            Mode::Compare { .. } => {
-                (report.only_left + report.newer_left, report.only_right + report.newer_right)
-            }
+            Mode::Compare { .. } => (report.to_right.entries, report.to_left.entries),
             Mode::Repair { .. } => (report.entries_sent, report.entries_received),
         };
         Ok(Report {
@@ -172,6 +174,7 @@ impl Report {
             received,
             metadata_bytes: report.metadata_bytes,
             value_bytes: report.value_bytes,
+            weights: [report.to_right.value_bytes, report.to_left.value_bytes],
             legs: u64::from(report.legs),
             root_left: report.root_left.fingerprint.into(),
             root_right: report.root_right.fingerprint.into(),
@@ -247,7 +250,7 @@ fn phrase(reason: Reason) -> &'static str {
             "one side refused entries: its horizon has passed them, or it lacks their resolver"
         }
         Reason::Deferred => "entries have stamps in the future, so look at the clocks",
-        Reason::Unsent => "values were too long for the peer or never stood still",
+        Reason::Unsent => "values were too long for the peer, never stood still or are lost",
         Reason::Deletes => "there were more deletions than were to be moved",
         Reason::Healed => "keys that were unknown for damage were healed first",
         Reason::Unknown => "keys are unknown for damage, and the other side does not have them either",

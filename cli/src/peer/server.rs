@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sync_proto::driver::tokio::{self as driver, Control, Maintenance, PeerResult, Security, Transport};
-use sync_proto::rights::RightsTable;
 use sync_proto::schedule::ScheduleOptions;
 use syncline::Db;
 use syncline::replica::DbReplica;
@@ -49,15 +48,19 @@ impl Server {
     ///
     /// # Errors
     /// `Io`.
-    pub(crate) fn bind(db: &Db, listen: &str, transport: Transport, rights: RightsTable) -> Result<Server> {
+    pub(crate) fn bind(db: &Db, listen: &str, transport: Transport) -> Result<Server> {
         let failed = || Error::io(format!("cannot listen at {listen}"));
         let runtime = runtime()?;
         let listener = runtime.block_on(TcpListener::bind(listen)).map_err(failed())?;
         let address = listener.local_addr().map_err(failed())?;
         let replica = Arc::new(DbReplica::new(db));
-        let rights = Arc::new(rights);
-        let served = driver::Server::new(replica, options(Mode::REPAIR)?, transport, rights);
+        let served = driver::Server::new(replica, options(Mode::REPAIR)?, transport);
         Ok(Server { runtime, listener, address, served, control: Control::default(), metrics: None })
+    }
+
+    /// Answers at most so many sessions of one peer at a time.
+    pub(crate) fn cap_peers(&mut self, sessions_max: usize) {
+        self.served.caps.sessions_per_peer_max = sessions_max;
     }
 
     /// Tells of itself and of `db`, which it serves, at `listen`, a `host:port`. Returns what it counts in, and where.

@@ -27,7 +27,11 @@ const SESSION_COUNT_MAX: u32 = 5;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// Find out how the replicas differ, and name at most so many differing keys.
-    Compare { names_max: u32 },
+    Compare {
+        names_max: u32,
+        /// Whether to tell exactly what a repair would move, which takes this number of deletions from either side.
+        rehearsed: Option<u64>,
+    },
     /// Make them equal, or one of them have what the other has.
     Repair {
         direction: Direction,
@@ -39,6 +43,11 @@ pub(crate) enum Mode {
 impl Mode {
     /// Makes both equal, whatever it takes.
     pub(crate) const REPAIR: Mode = Mode::Repair { direction: Direction::Both, deletes_max: u64::MAX };
+
+    /// Finds out how they differ.
+    pub(crate) fn compare(names_max: u32) -> Mode {
+        Mode::Compare { names_max, rehearsed: None }
+    }
 
     /// The same, seen from the other side.
     fn turned(self) -> Mode {

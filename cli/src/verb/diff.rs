@@ -21,7 +21,7 @@ const DRAWN_MAX: u32 = 1_000_000;
 
 pub(super) fn run(args: &Diff, output: Output) -> Result<Verdict> {
     let names_max = if args.svg.is_some() { DRAWN_MAX.max(args.keys) } else { args.keys };
-    let report = peer::session(&args.pair, Mode::Compare { names_max })?;
+    let report = peer::session(&args.pair, Mode::compare(names_max))?;
     let local = match names_max {
         0 => None,
         _ => local(args).map(store::open_read_only).transpose()?,
@@ -41,6 +41,7 @@ pub(super) fn run(args: &Diff, output: Output) -> Result<Verdict> {
     });
     if args.keys > 0 {
         object["keys"] = named.iter().map(|(found, name)| key_json(*found, name)).collect();
+        object["keys_left_out"] = report.differing().saturating_sub(named.len() as u64).into();
     }
     output.answer(
         &object,
@@ -55,6 +56,10 @@ pub(super) fn run(args: &Diff, output: Output) -> Result<Verdict> {
     )?;
     for (found, name) in &named {
         output.say(&format!("{:<11}  {}", phrase(*found), key_text(name)))?;
+    }
+    let unnamed = report.differing().saturating_sub(named.len() as u64);
+    if args.keys > 0 && unnamed > 0 {
+        output.say(&format!("and {} more; --keys says how many to name", count(unnamed)))?;
     }
     Ok(Verdict::of(equal))
 }

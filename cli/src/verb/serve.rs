@@ -12,7 +12,7 @@ use crate::peer::{self, Event, Server, Visits};
 use crate::store;
 
 pub(super) fn run(args: &Serve, output: Output) -> Result<Verdict> {
-    let transport = peer::serving(&args.link)?;
+    let transport = peer::serving(&args.link, &args.grants)?;
     let mut peers = Vec::new();
     for peer in &args.peers {
         // A peer that could not be reached in the way that this side serves is a mistake to be told of at once.
@@ -22,7 +22,8 @@ pub(super) fn run(args: &Serve, output: Output) -> Result<Verdict> {
     let db = store::open(&args.dir)?;
     // Of what is known: a damaged store is served as well, and so it is healed.
     let root = db.stats()?.root_fingerprint.to_string();
-    let mut server = Server::bind(&db, &args.listen, transport, peer::rights(&args.grants))?;
+    let mut server = Server::bind(&db, &args.listen, transport)?;
+    server.cap_peers(args.peer_sessions);
     let address = server.address();
     let exposed = args.metrics.as_ref().map(|listen| server.expose(&db, listen)).transpose()?;
     let (metrics, metrics_address) = exposed.unzip();

@@ -66,7 +66,7 @@ struct Watcher<'a> {
 impl Watcher<'_> {
     fn look(&mut self, at_ms: u64) -> Result<Sample> {
         let names_max = if self.args.record.is_some() { NAMED_MAX } else { 0 };
-        let compare = |pair| peer::session(pair, Mode::Compare { names_max });
+        let compare = |pair| peer::session(pair, Mode::compare(names_max));
         let report = self.pair.as_ref().map(compare).transpose()?;
         let local = local(self.args)?;
         let db = store::open_read_only(local)?;

@@ -17,7 +17,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use sync_proto::driver::tokio::{Security, Server, Transport, connect, serve};
+use sync_proto::driver::tokio::{Nonces, Security, Server, Transport, connect, serve};
 use sync_proto::{Options, Outcome, Replica};
 use syncline::Db;
 use syncline::clock::{Entropy, SystemEntropy};
@@ -44,15 +44,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?.to_string();
-    let (replica, transport) = (Arc::new(DbReplica::new(&db)), Transport::new(Security::Insecure));
-    let server = Server::new(replica, Options::new(draw()?), transport, Arc::default());
+    let transport = Transport::new(Security::Insecure, Nonces::new(draw));
+    let server = Server::new(Arc::new(DbReplica::new(&db)), Options::default(), transport.clone());
     tokio::spawn(serve(listener, server, |_| (), std::future::pending()));
 
     let replica: Arc<dyn Replica> = Arc::new(RedbReplica(redb.clone()));
     let repair = async || -> Result<Outcome, Box<dyn std::error::Error>> {
-        let transport = Transport::new(Security::Insecure);
-        let options = Options::new(draw()?);
-        Ok(connect(&address, &transport, replica.clone(), options, |_| ()).await?)
+        Ok(connect(&address, &transport, replica.clone(), Options::default(), |_| ()).await?)
     };
 
     tell("an empty redb file takes everything over", &repair().await?);

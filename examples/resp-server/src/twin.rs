@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sync_proto::Options;
-use sync_proto::driver::tokio::{Control, Maintenance, Security, Server, Transport, maintain, serve};
+use sync_proto::driver::tokio::{Control, Maintenance, Nonces, Security, Server, Transport, maintain, serve};
 use sync_proto::schedule::ScheduleOptions;
 use syncline::Db;
 use syncline::clock::{Entropy, SystemEntropy};
@@ -30,13 +30,12 @@ impl Twin {
     /// Answers visits, and visits, for good.
     pub(crate) async fn run(self, listener: TcpListener) -> io::Result<()> {
         let replica = Arc::new(DbReplica::new(&self.db));
-        let transport = Transport::new(Security::Insecure);
-        let options = Options::new(draw()?);
-        let server = Server::new(replica.clone(), options, transport.clone(), Arc::default());
+        let transport = Transport::new(Security::Insecure, Nonces::new(draw));
+        let server = Server::new(replica.clone(), Options::default(), transport.clone());
         let maintenance = Maintenance {
             replica,
             peers: self.peer.iter().map(SocketAddr::to_string).collect(),
-            options: Options::new(draw()?),
+            options: Options::default(),
             transport,
             schedule: ScheduleOptions { every: self.every, jitter_percent: 20, visits_max: 1, seed: draw()? },
         };

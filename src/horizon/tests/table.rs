@@ -9,7 +9,7 @@ const C: NodeId = NodeId(3);
 
 fn meet(table: &mut Table, own: NodeId, peer: NodeId) {
     for (own, peer) in [(own, peer), (peer, own)] {
-        let session = table.begin(own, peer);
+        let session = table.begin(own, peer, table);
         table.complete(own, peer, session);
     }
 }
@@ -36,12 +36,33 @@ fn a_horizon_needs_both_sides_closed_and_both_sides_done() {
     meet(&mut table, A, B);
     assert_eq!(table.horizon(), 0, "B had closed nothing");
     table.close(B, 5);
-    let session = table.begin(A, B);
+    let session = table.begin(A, B, &table);
     table.complete(A, B, session);
     assert_eq!(table.horizon(), 0, "B has not said that it is done");
     assert_eq!(table.hindrances(), [(B, A)]);
     meet(&mut table, A, B);
     assert_eq!(table.horizon(), 5);
+}
+
+#[test]
+fn no_horizon_is_believed_that_own_sessions_have_not_reached_whatever_is_lost_or_said() {
+    let mut table = of_two();
+    [A, B].into_iter().for_each(|node| table.close(node, 7));
+    meet(&mut table, A, B);
+    [A, B].into_iter().for_each(|node| table.close(node, 9));
+    assert_eq!(table.horizon_max(A), 7, "closed, and finished with nobody");
+    table.lost(A);
+    assert_eq!((table.horizon(), table.horizon_max(A)), (0, 7), "B may have raised its horizon before");
+    table.announce(B, 100);
+    assert_eq!(table.horizon_max(A), 7, "that is B's word");
+    table.admit(C);
+    assert_eq!(table.horizon_max(A), 7, "who joins has raised nothing");
+    table.joined(C);
+    assert_eq!(table.horizon_max(A), 0, "an owner that A has never met, and that has taken no horizon");
+    table.announce(C, 6);
+    assert_eq!(table.horizon_max(A), 6, "it joined at that");
+    table.announce(A, 20);
+    assert_eq!(table.horizon_max(A), 20);
 }
 
 #[test]

@@ -297,6 +297,7 @@ fn are_fetched<'a>(
                 rule.same("the length of its value", value_len, &(entry.value.len() as u64))?;
                 Rule::Limits.holds(is_large, || format!("a value of {value_len} bytes comes in parts"))?;
             }
+            Fetched::Lost(_) => return Err(rule.broken(format!("{} has lost its value", short(fetched)))),
         }
     }
     let left_out = held.next().map(|held| &held.entry.key);

@@ -133,7 +133,7 @@ fn meets_anybody<S: Subject>(trial: &Trial<S>) -> Checked {
     })?;
     if trial.info.members_checksum == 0 {
         let peer = Origin { node: MODEL_NODE, horizon: 0 };
-        let met = trial.replica().meet(peer, None, false);
+        let met = trial.replica().meet(peer, None, false, 0);
         met.map_err(|error| Rule::Table.broken(format!("a meeting fails: {error}")))?;
     }
     Ok(())

@@ -112,7 +112,7 @@ impl<S: Subject> Trial<S> {
     fn entry(&self, key: &[u8]) -> Checked<Option<Entry>> {
         let found = answer("entries", self.reader()?.entries(&[key.to_vec()], ONE))?;
         Ok(found.entries.into_iter().next().map(|fetched| match fetched {
-            Fetched::Whole(entry) | Fetched::Large { entry, .. } => entry,
+            Fetched::Whole(entry) | Fetched::Large { entry, .. } | Fetched::Lost(entry) => entry,
         }))
     }
 

@@ -113,8 +113,8 @@ impl Pump {
         }
         let request = match request {
             // The word of a peer that may not write changes nothing here.
-            ReadRequest::Meet { peer, .. } if !self.rights.write => {
-                ReadRequest::Meet { peer, table: None, closes: false }
+            ReadRequest::Meet { peer, as_of, .. } if !self.rights.write => {
+                ReadRequest::Meet { peer, table: None, closes: false, as_of }
             }
             ReadRequest::Complete { .. } if !self.rights.write => return Ok(ReadAnswer::Completed),
             ReadRequest::Info { horizon } => ReadRequest::Info { horizon: horizon.max(Some(self.cut)) },

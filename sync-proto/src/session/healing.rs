@@ -249,6 +249,7 @@ impl Session {
 
     /// Sends an entry whose value the peer has lost, as entries are sent.
     fn send_value_back(&mut self, healing: Healing) {
+        self.count_read(healing.entries.len());
         let Healing { mut entries, value_len, .. } = healing;
         match (value_len, entries.pop()) {
             (_, None) => {}

@@ -29,6 +29,8 @@ pub(crate) struct Terms {
     /// Whether entries may go from this side to the peer, and the other way.
     pub(crate) may_give: bool,
     pub(crate) may_take: bool,
+    /// Whether a dry run looks at all that would move.
+    pub(crate) weighs: bool,
     /// Names that the initiator still wants to hear.
     pub(crate) names_left: u32,
     pub(crate) origin: Origin,
@@ -49,6 +51,7 @@ impl Terms {
             filtered: false,
             may_give: false,
             may_take: false,
+            weighs: false,
             names_left: 0,
             origin: Origin { node: 0, horizon: 0 },
             peer_read_only: false,
@@ -110,6 +113,7 @@ impl Session {
                 // Who says that nothing differs says nothing else.
                 self.skips_items = info.root.is_same_set(&theirs) && !self.losses.are_any();
                 self.report.root_left = info.root;
+                self.report.roots_before = Some((info.root, theirs));
             }
             _ => return Err(AbortReason::Inconsistent("an answer to another question")),
         }
@@ -168,11 +172,13 @@ impl Session {
             hash_check: own.hash_check,
             party,
             mode: self.options.mode,
+            weighs: self.options.weighs,
             names_max: self.options.names_max,
             root,
             filter: self.terms.filtered.then(|| self.terms.scope.clone()),
         };
         self.report.root_left = root;
+        self.total = root.count();
         self.outbox.push(&Message::Hello(Hello { versions: self.options.versions, body: body.encode() }));
         self.draft.push(Item::whole(&self.terms.scope, 0, Body::Pieces));
         self.end_flight();
@@ -233,8 +239,11 @@ impl Session {
         let comparable = own.horizon <= hello.party.horizon;
         let is_same = comparable && root.is_same_set(&hello.root);
         (self.report.root_left, self.report.root_right) = (hello.root, root);
+        self.report.roots_before = comparable.then_some((hello.root, root));
+        self.total = root.count();
         let salt = SessionSalt::new(hello.party.nonce, party.nonce);
-        self.establish(salt, &hello.party, hello.mode, hello.names_max);
+        self.establish(salt, &hello.party, hello.mode);
+        self.set_wanted(hello.weighs, hello.names_max);
         self.settle_losses(&hello.party, &hello.root);
         let equal = is_same && !self.losses.are_any();
         // The peer may have something to ask for.
@@ -280,10 +289,11 @@ impl Session {
         let Some(own) = self.own.as_ref() else {
             return Err(AbortReason::Inconsistent("no hello"));
         };
-        let horizon = reply.party.horizon;
-        let raise = horizon > own.horizon && !self.terms.filtered;
+        let (horizon, own_horizon) = (reply.party.horizon, own.horizon);
+        let raise = horizon > own_horizon && !self.terms.filtered;
         let salt = SessionSalt::new(self.options.nonce, reply.party.nonce);
-        self.establish(salt, &reply.party, self.options.mode, self.options.names_max);
+        self.establish(salt, &reply.party, self.options.mode);
+        self.set_wanted(self.options.weighs, self.options.names_max);
         self.settle_losses(&reply.party, &reply.root.unwrap_or(self.report.root_left));
         self.heard.moves += 1;
         match reply.root {
@@ -292,10 +302,14 @@ impl Session {
             }
             None => {
                 self.report.root_right = self.report.root_left;
+                self.report.roots_before = Some((self.report.root_left, self.report.root_left));
                 self.equal = true;
             }
             Some(root) => {
                 self.report.root_right = root;
+                if horizon <= own_horizon {
+                    self.report.roots_before = Some((self.report.root_left, root));
+                }
                 if raise && !self.losses.heals {
                     let request = ReadRequest::Info { horizon: Some(horizon) };
                     self.ask(request, Waiting::Opening(Opening::AtHorizon(root)));
@@ -305,7 +319,14 @@ impl Session {
         Ok(())
     }
 
-    fn establish(&mut self, salt: SessionSalt, peer: &Party, mode: Mode, names_max: u32) {
+    /// What the initiator of a dry run wants to know.
+    fn set_wanted(&mut self, weighs: bool, names_max: u32) {
+        if self.terms.mode == Mode::DryRun {
+            (self.terms.weighs, self.terms.names_left) = (weighs, names_max);
+        }
+    }
+
+    fn establish(&mut self, salt: SessionSalt, peer: &Party, mode: Mode) {
         let own_read_only = self.own.as_ref().is_some_and(|own| own.read_only);
         let initiates = self.initiates();
         let (forth, back) = match mode {
@@ -320,7 +341,6 @@ impl Session {
             mode,
             may_give: gives && !peer.read_only,
             may_take: takes && !own_read_only,
-            names_left: if mode == Mode::DryRun { names_max } else { 0 },
             origin: Origin { node: peer.node, horizon: peer.horizon },
             peer_read_only: peer.read_only,
             window_len: peer.window_len as usize,

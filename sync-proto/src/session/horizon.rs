@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Easy to get wrong: the responder closes, durably, before it reads anything that it tells; so its root is taken anew after
-//! the meeting. And what is proven is settled before the first comparison, not at the end.
+//! the meeting. And what is proven is settled before the first comparison, not at the end; the initiator has told its root by
+//! then, so it says with which table.
 
 use super::hello::Opening;
 use super::machine::{Heard, Session, State, Waiting};
@@ -85,7 +86,8 @@ impl Session {
 
     fn meet(&mut self, peer: &Party, closes: bool) -> ReadRequest {
         let peer = Origin { node: peer.node, horizon: peer.horizon };
-        ReadRequest::Meet { peer, table: self.tables.heard.take(), closes }
+        let as_of = self.own.as_ref().map_or(0, |own| own.members_checksum);
+        ReadRequest::Meet { peer, table: self.tables.heard.take(), closes, as_of }
     }
 
     /// Goes on when the replica has answered.
@@ -138,7 +140,8 @@ impl Session {
             self.state = State::Listening;
         } else if self.initiates() && self.tables.heard.is_some() {
             let peer = Origin { node: 0, horizon: 0 };
-            let request = ReadRequest::Meet { peer, table: self.tables.heard.take(), closes: false };
+            let table = self.tables.heard.take();
+            let request = ReadRequest::Meet { peer, table, closes: false, as_of: 0 };
             self.ask(request, Waiting::Meeting(Meet::Again));
             self.state = State::Opening;
             self.leg = 1;

@@ -187,6 +187,8 @@ pub struct Session {
     pub(crate) reasons: Reasons,
     pub(crate) report: Report,
     pub(crate) settled: u64,
+    /// Entries of this side within the session's range, when it began.
+    pub(crate) total: u64,
 }
 
 impl Session {
@@ -252,6 +254,7 @@ impl Session {
             reasons: Reasons::default(),
             report: Report::default(),
             settled: 0,
+            total: 0,
         }
     }
 
@@ -261,13 +264,17 @@ impl Session {
             return;
         }
         if matches!(input, Input::Tick) {
-            if self.deadline().is_some_and(|deadline| now >= deadline) {
+            if now >= self.ends_at() {
+                self.fail(AbortReason::Limit("time"));
+            } else if self.deadline().is_some_and(|deadline| now >= deadline) {
                 self.fail(AbortReason::Timeout);
             }
             return;
         }
         self.now = now;
         let result = match input {
+            // Also asked where entries go out without end, and nothing is waited for but the replica.
+            Input::Frame(_) | Input::Answer(_) if now >= self.ends_at() => Err(AbortReason::Limit("time")),
             Input::Frame(frame) => self.take_frame(frame),
             Input::Answer(answer) => self.resume(answer),
             Input::Failed(error) => Err(AbortReason::Replica(error)),
@@ -303,11 +310,17 @@ impl Session {
             return None;
         }
         let limits = &self.options.limits;
-        Some(if self.established {
+        let silence = if self.established {
             self.now.saturating_add(limits.idle_timeout)
         } else {
             self.opened_at.saturating_add(limits.handshake_timeout)
-        })
+        };
+        Some(silence.min(self.ends_at()))
+    }
+
+    /// When the session is over, whatever happens.
+    fn ends_at(&self) -> Duration {
+        self.opened_at.saturating_add(self.options.limits.session_timeout)
     }
 
     /// About how many bytes the session holds, the driver's buffers and those of one message apart. Never more than
@@ -357,7 +370,7 @@ impl Session {
         self.outputs.push_back(Output::Event(Progress {
             legs: self.leg,
             settled: self.settled,
-            total: self.own.as_ref().map_or(0, |own| own.root.count()),
+            total: self.total,
             entries_sent: self.report.entries_sent,
             entries_received: self.report.entries_received,
             value_bytes: self.report.value_bytes,
@@ -479,6 +492,7 @@ impl Session {
             Message::ValuePart(bytes) => self.on_value_part(bytes),
             Message::ValueAbandon => self.on_value_abandon(),
             Message::Names(names) => self.on_names(names),
+            Message::Moves(moves) => self.on_moves(moves),
             Message::Lost(lost) => self.on_lost(lost),
             Message::Heal(healing) => self.on_heal(healing, len),
             Message::Done(done) => {

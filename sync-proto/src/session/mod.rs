@@ -21,7 +21,7 @@
 //!   fit a flight.
 //! - `scan`: entries by a sketch of them, and `list`: by a list; `leaf` settles them, purely.
 //! - `healing`: what a side has lost comes back before anything is compared.
-//! - `send`, `receive`: entries. `finish`: the end of a flight, and of the session.
+//! - `send`, `receive`: entries; `weigh`: what a dry run makes of them. `finish`: the end of a flight, and of the session.
 //! - `table`, `backlog`, `outbox`, `keys`, `parts`, `seen`: what is held meanwhile. `report`: what is told.
 //!
 //! Easy to get wrong: at most one request to the replica is open at a time, and the next frame is handed in only when
@@ -53,10 +53,11 @@ mod send;
 mod survey;
 mod table;
 mod walk;
+mod weigh;
 
 pub use io::{Answer, Input, Output};
 pub use machine::Session;
-pub use report::{Difference, End, Outcome, Progress, Reason, Reasons, Report};
+pub use report::{Difference, End, Moves, Outcome, Progress, Reason, Reasons, Report};
 
 #[cfg(test)]
 mod tests;

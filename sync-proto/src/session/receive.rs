@@ -5,9 +5,8 @@
 
 use super::io::Output;
 use super::machine::{Session, Waiting};
-use super::report::{Difference, Found, Reason, Report};
+use super::report::{Found, Reason, Report};
 use crate::error::AbortReason;
-use crate::options::Mode;
 use crate::replica::{Applied, ApplyRequest};
 use crate::types::{Entry, Kind};
 use crate::wire::entry::ValueBegin;
@@ -131,20 +130,6 @@ impl Session {
         if applied.deferred > 0 {
             self.reasons.insert(Reason::Deferred);
         }
-    }
-
-    pub(crate) fn on_names(&mut self, names: Vec<(bool, Vec<u8>)>) -> Result<(), AbortReason> {
-        let wanted = self.options.names_max as usize;
-        let expected = self.initiates() && self.terms.mode == Mode::DryRun;
-        if !expected || self.report.names.len() + names.len() > 2 * wanted {
-            return Err(AbortReason::Protocol("names that nobody asked for"));
-        }
-        self.heard.moves += 1;
-        let named = names
-            .into_iter()
-            .map(|(newer, key)| (if newer { Difference::NewerRight } else { Difference::OnlyRight }, key));
-        self.report.names.extend(named);
-        Ok(())
     }
 }
 

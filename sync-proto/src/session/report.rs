@@ -3,6 +3,8 @@
 //! Easy to get wrong: left is always the initiator and right the responder, on whichever side the report is made, so
 //! that both sides' reports can be laid beside each other.
 
+use std::time::Duration;
+
 use crate::error::AbortReason;
 use crate::types::RangeSum;
 
@@ -53,7 +55,7 @@ pub enum Reason {
     Refused = 16,
     /// A side did not take entries whose stamps lie too far in the future.
     Deferred = 32,
-    /// An entry was not sent: its value is longer than the peer takes, or kept changing on the way.
+    /// An entry was not sent: its value is longer than the peer takes, kept changing on the way, or is lost for damage.
     Unsent = 64,
     /// A side left out deletions, because there were more than it was to take or to send.
     Deletes = 128,
@@ -150,6 +152,12 @@ pub struct Report {
     pub root_left: RangeSum,
     /// The responder's.
     pub root_right: RangeSum,
+    /// What would go to the right; of a dry run only, and on the initiator's side only.
+    pub to_right: Moves,
+    /// What would go to the left; as the one above.
+    pub to_left: Moves,
+    /// Both roots as the hellos showed them, the initiator's first, if they could be compared.
+    pub roots_before: Option<(RangeSum, RangeSum)>,
     /// Differing keys by name, as many as were asked for; of a dry run only, and on the initiator's side only.
     pub names: Vec<(Difference, Vec<u8>)>,
 }
@@ -158,6 +166,26 @@ impl Report {
     /// Whether both sides held the same when they last spoke of it.
     pub fn is_equal(&self) -> bool {
         self.root_left.is_same_set(&self.root_right)
+    }
+}
+
+/// What would move in one direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Moves {
+    /// Entries. Those that the sender would leave out (see [`crate::Options::weighs`]) are not among them.
+    pub entries: u64,
+    /// Bytes of their values, if that was asked for.
+    pub value_bytes: u64,
+    /// Differing keys of the sender's that are not among the names, because no more were asked for.
+    pub unnamed: u64,
+}
+
+impl std::ops::AddAssign for Moves {
+    /// Saturates, for a peer may claim any number of entries.
+    fn add_assign(&mut self, other: Moves) {
+        self.entries = self.entries.saturating_add(other.entries);
+        self.value_bytes = self.value_bytes.saturating_add(other.value_bytes);
+        self.unnamed = self.unnamed.saturating_add(other.unnamed);
     }
 }
 
@@ -208,7 +236,7 @@ pub struct Progress {
     pub legs: u32,
     /// Entries of this side that are proven equal or settled. May exceed `total` while entries come in.
     pub settled: u64,
-    /// Entries of this side when the session began.
+    /// Entries of this side, within the session's range, when the session began.
     pub total: u64,
     /// Entries that this side sent so far.
     pub entries_sent: u64,
@@ -218,4 +246,34 @@ pub struct Progress {
     pub value_bytes: u64,
     /// Other bytes so far, both directions.
     pub metadata_bytes: u64,
+}
+
+impl Progress {
+    /// The part of this side's entries that is proven equal or settled, from 0 to 1; `None` where this side held none, and so
+    /// can only count what it receives.
+    pub fn fraction(&self) -> Option<f64> {
+        (self.total > 0).then(|| self.settled.min(self.total) as f64 / self.total as f64)
+    }
+
+    /// How long the session may still take after `elapsed`, if what is left goes on as fast as what is done; `None` before
+    /// anything is done. A guess: what is equal is settled far faster than what differs.
+    pub fn remaining(&self, elapsed: Duration) -> Option<Duration> {
+        let done = self.fraction().filter(|done| *done > 0.0)?;
+        Duration::try_from_secs_f64(elapsed.as_secs_f64() * (1.0 - done) / done).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_tells_its_fraction_and_what_time_is_left_and_nothing_where_it_knows_nothing() {
+        let at = |settled, total| Progress { settled, total, ..Progress::default() };
+        let minute = Duration::from_secs(60);
+        assert_eq!((at(0, 0).fraction(), at(0, 0).remaining(minute)), (None, None));
+        assert_eq!((at(0, 8).fraction(), at(0, 8).remaining(minute)), (Some(0.0), None));
+        assert_eq!((at(2, 8).fraction(), at(2, 8).remaining(minute)), (Some(0.25), Some(3 * minute)));
+        assert_eq!((at(9, 8).fraction(), at(9, 8).remaining(minute)), (Some(1.0), Some(Duration::ZERO)));
+    }
 }

@@ -1,4 +1,4 @@
-//! Entries on their way out: by key, whole ranges, long values in parts, and in a dry run only their names.
+//! Entries on their way out: by key, whole ranges, long values in parts. What a dry run makes of them is in `weigh`.
 //!
 //! Easy to get wrong: at most one chunk is read ahead of what the driver has taken, so a stream of any length costs the
 //! same memory. A range is announced with its number of entries before it is streamed.
@@ -7,11 +7,10 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::finish::Closing;
 use super::machine::{Session, State, Waiting};
-use super::report::{Difference, Found, Reason};
+use super::report::{Found, Reason};
+use super::weigh::Weighing;
 use crate::error::AbortReason;
-use crate::limits::{
-    BATCH_COUNT_MAX, CHUNK_LEN, ELEMENT_OVERHEAD_LEN, KEYS_LEN_MAX, TABLE_LEN_MAX, VALUE_TRY_COUNT_MAX,
-};
+use crate::limits::{BATCH_COUNT_MAX, CHUNK_LEN, ELEMENT_OVERHEAD_LEN, KEYS_LEN_MAX, VALUE_TRY_COUNT_MAX};
 use crate::options::Mode;
 use crate::replica::{Fetched, ReadAnswer, ReadLimit, ReadRequest};
 use crate::types::{Entry, KeyRange, Kind};
@@ -23,10 +22,10 @@ use crate::wire::message::Message;
 pub(crate) struct Sends {
     keys: BTreeSet<Vec<u8>>,
     ranges: VecDeque<KeyRange>,
-    /// Names for the initiator of a dry run, with whether the initiator has an older version.
-    names: Vec<(bool, Vec<u8>)>,
-    /// Bytes of the three above.
+    /// Bytes of the two above.
     queued_len: usize,
+    /// What a dry run does with both.
+    pub(crate) weighing: Weighing,
     /// What is left of the range that is being streamed.
     rest: Option<KeyRange>,
     /// Read and not yet packed.
@@ -52,15 +51,18 @@ pub(crate) enum Sending {
     Keys(Vec<Vec<u8>>),
     /// The sum of a range that is to be announced.
     Announce(KeyRange),
-    /// The names of a range, for a dry run.
-    Names,
+    /// The heads of what a dry run would send, and whether the peer has older versions.
+    Heads {
+        range: KeyRange,
+        newer: bool,
+    },
     Range(KeyRange),
     Value,
 }
 
 impl Sends {
     pub(crate) fn is_empty(&self) -> bool {
-        self.keys.is_empty() && self.ranges.is_empty() && self.names.is_empty()
+        self.keys.is_empty() && self.ranges.is_empty() && self.weighing.is_empty()
     }
 
     /// Whether a long value is being sent.
@@ -70,7 +72,7 @@ impl Sends {
 
     /// Bytes held, the chunk that is being sent apart.
     pub(crate) fn memory_len(&self) -> usize {
-        self.queued_len
+        self.queued_len + self.weighing.memory_len()
     }
 
     fn push_key(&mut self, key: Vec<u8>) {
@@ -107,25 +109,11 @@ impl Session {
             return;
         }
         if self.terms.mode == Mode::DryRun {
-            self.name(keys, newer);
+            self.weigh_keys(keys, newer);
         } else if self.terms.may_give {
             keys.into_iter().for_each(|key| self.sends.push_key(key));
         } else {
             self.withhold_from_peer();
-        }
-    }
-
-    /// Tells the initiator these keys, as far as it wants to know.
-    fn name(&mut self, keys: Vec<Vec<u8>>, newer: bool) {
-        for key in keys.into_iter().take(self.terms.names_left as usize) {
-            self.terms.names_left -= 1;
-            if self.initiates() {
-                let difference = if newer { Difference::NewerLeft } else { Difference::OnlyLeft };
-                self.report.names.push((difference, key));
-            } else if self.sends.queued_len < TABLE_LEN_MAX {
-                self.sends.queued_len += key.len() + ELEMENT_OVERHEAD_LEN;
-                self.sends.names.push((newer, key));
-            }
         }
     }
 
@@ -158,9 +146,7 @@ impl Session {
             self.sends.queued_len -= range_len(&range);
             let request = ReadRequest::Sums { range: range.clone(), bounds: Vec::new() };
             self.ask(request, Waiting::Sending(Sending::Announce(range)));
-        } else if !self.sends.names.is_empty() {
-            self.pack_names();
-        } else {
+        } else if !self.weigh_next() {
             self.sends = Sends::default();
             self.state = State::Closing(Closing::Begin);
         }
@@ -181,9 +167,9 @@ impl Session {
                 let count = super::hello::whole(&sums)?.count();
                 self.announce(range, count);
             }
-            (Sending::Names, ReadAnswer::Heads(heads)) => {
+            (Sending::Heads { range, newer }, ReadAnswer::Heads(heads)) => {
                 self.count_read(heads.heads.len());
-                self.name(heads.heads.into_iter().map(|head| head.key).collect(), false);
+                self.weigh_heads(range, newer, heads)?;
             }
             (Sending::Range(range), ReadAnswer::EntriesIn(entries)) => {
                 if entries.next.as_ref().is_some_and(|next| *next <= range.start) {
@@ -209,12 +195,9 @@ impl Session {
         self.report.add(Found { only_mine: count, ..Found::default() }, self.initiates());
         self.settled = self.settled.saturating_add(count);
         self.outbox.push(&Message::Stream(count));
-        if self.terms.mode != Mode::DryRun {
-            self.sends.rest = Some(range);
-        } else if self.terms.names_left > 0 {
-            let count = self.terms.names_left.min(BATCH_COUNT_MAX as u32);
-            let limit = ReadLimit { count, bytes: KEYS_LEN_MAX as u32 };
-            self.ask(ReadRequest::Heads { range, limit }, Waiting::Sending(Sending::Names));
+        match self.terms.mode {
+            Mode::DryRun => self.weigh_range(range, count),
+            _ => self.sends.rest = Some(range),
         }
     }
 
@@ -231,6 +214,7 @@ impl Session {
                 Fetched::Large { value_len, .. } if value_len > self.terms.value_len_max => {
                     self.reasons.insert(Reason::Unsent);
                 }
+                Fetched::Lost(_) => self.reasons.insert(Reason::Unsent),
                 Fetched::Large { entry, value_len } if batch.is_empty() => {
                     let begin = ValueBegin { entry, value_len };
                     self.outbox.push(&Message::ValueBegin(begin.clone()));
@@ -308,17 +292,5 @@ impl Session {
                 }
             }
         }
-    }
-
-    fn pack_names(&mut self) {
-        let mut names = std::mem::take(&mut self.sends.names);
-        let mut keys_len = 0;
-        let fits = names.iter().take(BATCH_COUNT_MAX).take_while(|(_, key)| {
-            keys_len += key.len();
-            keys_len <= KEYS_LEN_MAX
-        });
-        let count = fits.count().max(1);
-        self.sends.names = names.split_off(count.min(names.len()));
-        self.outbox.push(&Message::Names(names));
     }
 }

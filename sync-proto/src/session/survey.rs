@@ -21,7 +21,7 @@ use crate::limits::{
     SURVEYED_COUNT,
 };
 use crate::replica::{Children, Cut, ReadRequest};
-use crate::sketch::{Difference, cells_for, estimate, more_than};
+use crate::sketch::{CELL_LEN, Difference, cells_for, estimate, more_than};
 use crate::types::RangeSum;
 use crate::wire::message::Message;
 use crate::wire::piece::{Names, PieceForm, SketchedPieces};
@@ -30,8 +30,7 @@ use crate::wire::piece::{Names, PieceForm, SketchedPieces};
 const PIECE_COUNT_MIN: u64 = 8;
 /// Where more pieces than this share are known to differ, nine in ten entries lie in them, and it is not told which do.
 const NARROWED_SHARE: (u64, u64) = (2, 3);
-/// Bytes of a cell, and of a piece in a list.
-const CELL_LEN: u64 = 7;
+/// Bytes of a piece in a list.
 const LISTED_LEN: u64 = 2;
 /// Beyond so many pieces that differ their hashes have a byte more: two of different pieces are equal too often.
 const SHORT_HASHES_MAX: u64 = 2500;

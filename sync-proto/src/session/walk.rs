@@ -390,7 +390,7 @@ impl Session {
         let is_few = span.area.is_none() && count <= u64::from(limits.list_count);
         let is_last = span.tries >= PIECE_TRY_COUNT_MAX + SKETCH_TRY_COUNT_MAX;
         let may_read = count <= u64::from(limits.sketch_count);
-        let is_dense = count.saturating_mul(4) <= (cell_count as u64).saturating_mul(7);
+        let is_dense = count.saturating_mul(4) <= (cell_count as u64).saturating_mul(sketch::CELL_LEN);
         if is_few && (is_dense || is_last || !may_read) {
             Step::List
         } else if is_last || !may_read {

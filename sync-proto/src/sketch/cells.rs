@@ -5,13 +5,16 @@
 
 use super::mapping::{Mapping, mix};
 
+/// Bytes of a cell of fingerprints of four bytes, as it travels.
+pub(crate) const CELL_LEN: u64 = 6;
+
 /// What lies in one cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Cell {
     /// Exclusive or of the fingerprints.
     pub(crate) sum: u64,
     /// Exclusive or of their checks.
-    pub(crate) check: u16,
+    pub(crate) check: u8,
     /// Their number modulo 256; of a difference, those of one side less those of the other.
     pub(crate) count: u8,
 }
@@ -78,8 +81,9 @@ impl Sketch {
     }
 }
 
-/// What tells a single element from several: a cell of several is taken for pure by mistake once in 2^16 times, and then
-/// only if the mapping puts the supposed element there, which is rare in late cells.
-fn check(fingerprint: u64) -> u16 {
-    mix(fingerprint ^ 0x5ca1_ab1e_0ddb_a115) as u16
+/// What tells a single element from several: a cell of several is taken for pure by mistake once in 2^8 times, and then
+/// only if the mapping puts the supposed element there, which in cell `i` is once in `1 + i/2`. See [`Sketch::peel`] for why
+/// that is enough.
+fn check(fingerprint: u64) -> u8 {
+    mix(fingerprint ^ 0x5ca1_ab1e_0ddb_a115) as u8
 }

@@ -1,9 +1,13 @@
 //! Reading a difference from its cells.
 //!
+//! The last cells are looked at first. A late cell holds few elements, and hardly any that is not there would belong to it, so
+//! that a short check does; the early ones, in which nearly everything lies, come to be looked at when little is left. In that
+//! order a check of 8 bits decodes as often as one of 16, and in any order it fails for one large sketch in three.
+//!
 //! Easy to get wrong: cells of a liar can be peeled for ever, an element in and out again. No honest difference has more
 //! elements than cells, so that many are peeled and no more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 use super::cells::Sketch;
 use super::mapping::Mapping;
@@ -19,12 +23,12 @@ pub(crate) struct Difference {
 
 impl Sketch {
     /// Peels the sketch: an element alone in a cell is taken out of all its cells, which may leave others alone.
-    /// `None` if something is left in the end. O(cells * log cells).
+    /// `None` if something is left in the end. O(cells * log² cells).
     pub(crate) fn peel(mut self) -> Option<Difference> {
         let cell_count = self.cells().len();
         // Something peeled by mistake, because a check happened to fit, comes up again with the other sign.
         let mut found: BTreeMap<u64, bool> = BTreeMap::new();
-        let mut suspects: Vec<usize> = (0..cell_count).collect();
+        let mut suspects: BinaryHeap<usize> = (0..cell_count).collect();
         let mut left = cell_count;
         while let Some(index) = suspects.pop() {
             let Some((fingerprint, added)) = self.pure(index) else { continue };

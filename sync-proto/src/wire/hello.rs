@@ -128,7 +128,7 @@ impl Party {
 /// ```text
 /// 16  set id          8   hash check
 /// ..  party
-/// 1   mode: 0 both, 1 pull, 2 push, 3 dry run
+/// 1   mode: 0 both, 1 pull, 2 push, 3 dry run, 4 dry run that weighs
 /// v   names_max
 /// ..  sum: the root
 /// 1   0 = no filter, 1 = filter follows
@@ -140,6 +140,8 @@ pub(crate) struct HelloBody {
     pub(crate) hash_check: [u8; 8],
     pub(crate) party: Party,
     pub(crate) mode: Mode,
+    /// Of a dry run only.
+    pub(crate) weighs: bool,
     pub(crate) names_max: u32,
     pub(crate) root: RangeSum,
     pub(crate) filter: Option<KeyRange>,
@@ -155,7 +157,7 @@ impl HelloBody {
             Mode::Both => 0,
             Mode::Pull => 1,
             Mode::Push => 2,
-            Mode::DryRun => 3,
+            Mode::DryRun => 3 + u8::from(self.weighs),
         });
         put_varint(&mut out, u64::from(self.names_max));
         put_sum(&mut out, &self.root);
@@ -168,17 +170,21 @@ impl HelloBody {
 
     pub(crate) fn decode(bytes: &[u8]) -> Decoded<HelloBody> {
         let mut reader = Reader::new(bytes);
+        let (set_id, hash_check, party) = (reader.array()?, reader.array()?, Party::decode(&mut reader)?);
+        let (mode, weighs) = match reader.u8()? {
+            0 => (Mode::Both, false),
+            1 => (Mode::Pull, false),
+            2 => (Mode::Push, false),
+            3 => (Mode::DryRun, false),
+            4 => (Mode::DryRun, true),
+            _ => return Err(Malformed("mode")),
+        };
         let body = HelloBody {
-            set_id: reader.array()?,
-            hash_check: reader.array()?,
-            party: Party::decode(&mut reader)?,
-            mode: match reader.u8()? {
-                0 => Mode::Both,
-                1 => Mode::Pull,
-                2 => Mode::Push,
-                3 => Mode::DryRun,
-                _ => return Err(Malformed("mode")),
-            },
+            set_id,
+            hash_check,
+            party,
+            mode,
+            weighs,
             names_max: reader.varint_u32()?,
             root: reader.sum()?,
             filter: match reader.u8()? {

@@ -362,25 +362,24 @@ fn plain(reader: &mut Reader<'_>, count: u64, len: u8) -> Decoded<Vec<u64>> {
 /// ```text
 /// v   number of cells; then for each:
 /// 4-8 exclusive or of the fingerprints
-/// 2   exclusive or of their checks
+/// 1   exclusive or of their checks
 /// 1   number of elements in the cell, modulo 256
 /// ```
 pub(super) fn put_cells(out: &mut Vec<u8>, sketch: &Sketch, fingerprint_len: u8) {
     put_varint(out, sketch.cells().len() as u64);
     for cell in sketch.cells() {
         put_uint(out, cell.sum, usize::from(fingerprint_len));
-        out.extend_from_slice(&cell.check.to_le_bytes());
-        out.push(cell.count);
+        out.extend([cell.check, cell.count]);
     }
 }
 
 /// `None` if there are none.
 pub(super) fn cells(reader: &mut Reader<'_>, fingerprint_len: u8) -> Decoded<Option<Sketch>> {
     let len = usize::from(fingerprint_len);
-    let count = reader.count(0, CELL_COUNT_MAX, len + 3)?;
+    let count = reader.count(0, CELL_COUNT_MAX, len + 2)?;
     let mut cells = Vec::with_capacity(count);
     for _ in 0..count {
-        let (sum, check) = (reader.uint(len)?, u16::from_le_bytes(reader.array()?));
+        let (sum, check) = (reader.uint(len)?, reader.u8()?);
         cells.push(Cell { sum, check, count: reader.u8()? });
     }
     Ok((count > 0).then(|| Sketch::from_cells(cells)))

@@ -11,6 +11,7 @@ use super::item::{Children, FullList, Later, List, Settle, Sketched, Split, Unma
 use super::piece::SketchedPieces;
 use crate::healing::{Healing, Lost};
 use crate::limits::MEMBERS_LEN_MAX;
+use crate::session::Moves;
 use crate::types::Entry;
 
 /// One message.
@@ -35,6 +36,8 @@ pub(crate) enum Message {
     /// "Forget the value begun last": it changed while it travelled. Has no fields.
     ValueAbandon,
     Names(Vec<(bool, Vec<u8>)>),
+    /// What the sender would send in this flight: entries, bytes of their values, keys that it does not name.
+    Moves(Moves),
     Done(Done),
     Abort(Abort),
     /// The sender's table of members, as [`crate::Replica::table`] gave it. Before a hello or its reply, or in the place of
@@ -69,6 +72,7 @@ const SKETCHED: u8 = 19;
 const SKETCHED_PIECES: u8 = 20;
 const LOST: u8 = 21;
 const HEAL: u8 = 22;
+const MOVES: u8 = 23;
 
 impl Message {
     fn tag(&self) -> u8 {
@@ -89,6 +93,7 @@ impl Message {
             Message::ValuePart(_) => VALUE_PART,
             Message::ValueAbandon => VALUE_ABANDON,
             Message::Names(_) => NAMES,
+            Message::Moves(_) => MOVES,
             Message::Done(_) => DONE,
             Message::Abort(_) => ABORT,
             Message::Table(_) => TABLE,
@@ -118,6 +123,11 @@ impl Message {
             Message::ValueBegin(begin) => begin.encode(out),
             Message::ValuePart(bytes) => put_bytes(out, bytes),
             Message::Names(names) => entry::put_names(out, names),
+            Message::Moves(moves) => {
+                put_varint(out, moves.entries);
+                put_varint(out, moves.value_bytes);
+                put_varint(out, moves.unnamed);
+            }
             Message::Done(done) => done.encode(out),
             Message::Abort(abort) => abort.encode(out),
             Message::Table(table) => put_bytes(out, table),
@@ -152,6 +162,11 @@ impl Message {
             VALUE_PART => Message::ValuePart(entry::value_part(reader)?),
             VALUE_ABANDON => Message::ValueAbandon,
             NAMES => Message::Names(entry::names(reader)?),
+            MOVES => Message::Moves(Moves {
+                entries: reader.varint()?,
+                value_bytes: reader.varint()?,
+                unnamed: reader.varint()?,
+            }),
             DONE => Message::Done(Done::decode(reader)?),
             ABORT => Message::Abort(Abort::decode(reader)?),
             TABLE => Message::Table(reader.bytes(MEMBERS_LEN_MAX)?.to_vec()),

@@ -326,9 +326,11 @@ fn limited<'a, T>(
     (taken, None)
 }
 
-fn fetch(held: &Held, limit: ReadLimit) -> Fetched {
+fn fetch(state: &State, held: &Held, limit: ReadLimit) -> Fetched {
     let entry = held.entry.clone();
-    if entry.value.len() > limit.bytes as usize {
+    if state.lost.values.contains(&entry.key) {
+        Fetched::Lost(Entry { value: Vec::new(), ..entry })
+    } else if entry.value.len() > limit.bytes as usize {
         let value_len = entry.value.len() as u64;
         Fetched::Large { entry: Entry { value: Vec::new(), ..entry }, value_len }
     } else {
@@ -420,10 +422,9 @@ impl ReplicaReader for Model {
     fn entries(&self, keys: &[Vec<u8>], limit: ReadLimit) -> Result<Entries, ReplicaError> {
         let state = self.show()?;
         assert!(keys.is_sorted_by(|a, b| a < b), "keys rise");
-        let is_whole = |key: &&Vec<u8>| !state.lost.values.contains(*key);
-        let held = keys.iter().filter(is_whole).filter_map(|key| state.entries.get_key_value(key));
+        let held = keys.iter().filter_map(|key| state.entries.get_key_value(key));
         let (entries, next) =
-            limited(held, limit, |held| fetched_len(held, limit), |held| fetch(held, limit));
+            limited(held, limit, |held| fetched_len(held, limit), |held| fetch(&state, held, limit));
         let answered = match next {
             Some(next) => keys.iter().position(|key| *key == next).expect("one of the keys"),
             None => keys.len(),
@@ -438,7 +439,7 @@ impl ReplicaReader for Model {
             within(&state.entries, range),
             limit,
             |held| fetched_len(held, limit),
-            |held| fetch(held, limit),
+            |held| fetch(&state, held, limit),
         );
         Ok(RangeEntries { entries, next })
     }
@@ -526,7 +527,7 @@ impl Replica for Model {
             within(&state.entries, &known),
             limit,
             |held| fetched_len(held, limit),
-            |held| fetch(held, limit),
+            |held| fetch(&state, held, limit),
         );
         let KeyRange { start, end } = known;
         let mut healing = Healing {
@@ -546,6 +547,7 @@ impl Replica for Model {
                     }
                     break;
                 }
+                Fetched::Lost(entry) => panic!("{} lies in no part", entry.key.escape_ascii()),
             }
         }
         Ok(Some(healing))

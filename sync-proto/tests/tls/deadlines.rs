@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use sync_proto::driver::tokio::{ConnectError, Security, initiate};
 use sync_proto::rights::RightsTable;
-use sync_proto::{AbortReason, End, Options};
+use sync_proto::{AbortReason, End, Options, PeerReason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::authority::{Authority, Valid};
+use super::common::Model;
 use super::common::rng::diverged;
-use super::{server_of, shared, tls};
+use super::{Serving, call, server_of, shared, tls};
 
 const HANDSHAKE: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(60);
@@ -102,4 +104,37 @@ async fn a_connection_that_goes_dead_after_any_number_of_bytes_ends_both_sides_i
             pipe.abort();
         }
     }
+}
+
+#[tokio::test]
+async fn one_peer_cannot_hold_the_places_of_others_and_is_told_so() {
+    let authority = Authority::new();
+    let right = Model::new(2);
+    let mut server = server_of(&right, tls(authority.config("right", Valid::Now)), RightsTable::default());
+    server.caps.sessions_per_peer_max = 2;
+    let mut serving = Serving::start(server).await;
+    let greedy = || tls(authority.config("greedy", Valid::Now));
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let stream = TcpStream::connect(&serving.address).await.expect("the server is there");
+        held.push(greedy().connect(stream, "127.0.0.1").await.expect("a handshake"));
+    }
+    // Only the handshakes are known to be over; the server takes the places right after them.
+    let mut end = End::Complete;
+    for _ in 0..100 {
+        if end == End::Complete {
+            end = call(&serving.address, &Model::new(1), greedy()).await.expect("connected").end;
+        }
+    }
+    assert_eq!(end, End::Aborted(AbortReason::Peer(PeerReason::Busy)));
+    while !matches!(serving.next().await.result, Err(ConnectError::Busy)) {}
+    let other = call(&serving.address, &Model::new(1), tls(authority.config("other", Valid::Now))).await;
+    assert_eq!(other.expect("connected").end, End::Complete, "others have places of their own");
+    drop(held);
+    for _ in 0..100 {
+        if end != End::Complete {
+            end = call(&serving.address, &Model::new(1), greedy()).await.expect("connected").end;
+        }
+    }
+    assert_eq!(end, End::Complete, "places are given back");
 }

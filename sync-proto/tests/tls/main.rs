@@ -10,11 +10,14 @@ mod refused;
 mod rights;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use authority::{Authority, Valid};
 use common::rng::diverged;
 use common::{Model, entry};
-use sync_proto::driver::tokio::{ConnectError, PeerResult, Security, Server, Transport, connect, serve};
+use sync_proto::driver::tokio::{
+    ConnectError, Nonces, PeerResult, Security, Server, Transport, connect, serve,
+};
 use sync_proto::rights::RightsTable;
 use sync_proto::tls::TlsConfig;
 use sync_proto::{End, Options, Outcome, Replica};
@@ -26,7 +29,13 @@ fn shared(model: &Model) -> Arc<dyn Replica> {
 }
 
 fn server_of(model: &Model, security: Security, rights: RightsTable) -> Server {
-    Server::new(shared(model), Options::new(5), Transport::new(security), Arc::new(rights))
+    Server::new(shared(model), Options::new(5), transport(security, rights))
+}
+
+fn transport(security: Security, rights: RightsTable) -> Transport {
+    let count = AtomicU64::new(5);
+    let nonces = Nonces::new(move || Ok(count.fetch_add(1, Ordering::Relaxed)));
+    Transport { rights: Arc::new(rights), ..Transport::new(security, nonces) }
 }
 
 /// A server on a port of its own, which ends with the test, and what becomes of its connections.
@@ -55,7 +64,8 @@ impl Serving {
 }
 
 async fn call(address: &str, model: &Model, security: Security) -> Result<Outcome, ConnectError> {
-    connect(address, &Transport::new(security), shared(model), Options::new(9), |_| ()).await
+    let transport = transport(security, RightsTable::default());
+    connect(address, &transport, shared(model), Options::new(9), |_| ()).await
 }
 
 fn tls(config: TlsConfig) -> Security {
@@ -94,8 +104,9 @@ async fn many_peers_at_a_time_share_one_store() {
     // First everybody gives, then everybody takes what the others gave.
     for _ in 0..2 {
         let mut sessions = tokio::task::JoinSet::new();
-        for peer in peers.clone() {
-            let (address, security) = (serving.address.clone(), tls(authority.config("peer", Valid::Now)));
+        for (number, peer) in peers.clone().into_iter().enumerate() {
+            let security = tls(authority.config(&format!("peer-{number}"), Valid::Now));
+            let address = serving.address.clone();
             sessions.spawn(async move { call(&address, &peer, security).await.expect("connected").end });
         }
         for end in sessions.join_all().await {

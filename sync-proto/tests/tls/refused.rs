@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use sync_proto::driver::tokio::{ConnectError, Security, Transport, connect};
+use sync_proto::driver::tokio::{ConnectError, Security, connect};
 use sync_proto::rights::RightsTable;
 use sync_proto::tls::{ALPN, CertificateProblem as P};
 use sync_proto::{AbortReason, End, Options, PeerReason};
@@ -16,7 +16,7 @@ use tokio_rustls::TlsConnector;
 use super::authority::{Authority, Valid};
 use super::common::Model;
 use super::common::rng::diverged;
-use super::{Serving, call, server_of, shared, tls};
+use super::{Serving, call, server_of, shared, tls, transport};
 
 /// A server of a replica that differs from the other one, and that other one.
 async fn setup(security: Security) -> (Serving, Model, Model) {
@@ -197,8 +197,8 @@ async fn plain_tcp_and_tls_do_not_meet() {
     let (serving, left, right) = setup(Security::Insecure).await;
     let mut options = Options::new(1);
     options.limits.handshake_timeout = Duration::from_millis(100);
-    let transport = Transport::new(tls(authority.config("left", Valid::Now)));
-    let error = connect(&serving.address, &transport, shared(&left), options, |_| ()).await;
+    let reaching = transport(tls(authority.config("left", Valid::Now)), RightsTable::default());
+    let error = connect(&serving.address, &reaching, shared(&left), options, |_| ()).await;
     assert!(matches!(error, Err(ConnectError::Timeout)), "{error:?}");
     assert_untouched([&left, &right]);
 }

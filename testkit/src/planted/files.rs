@@ -3,7 +3,7 @@
 //!
 //! Easy to get wrong: a file bears the name that it was made under. Segments and manifests are made under a temporary one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -87,6 +87,12 @@ pub(super) const PLANTED: &[Planted] = &[
         bug: Bug::Files(|vfs| Arc::new(Hooked::new(vfs, Again))),
         rows: &["F9"],
         states_max: 5_000,
+    },
+    Planted {
+        name: "a segment is freed while a snapshot needs it",
+        bug: Bug::Files(|vfs| Arc::new(Hooked::new(vfs, Freed::default()))),
+        rows: &["F24"],
+        states_max: 100_000,
     },
     Planted {
         name: "checksums of the log are not looked at",
@@ -227,6 +233,52 @@ impl Hook for Again {
     }
 }
 
+/// Frees what is removed at once, though somebody has it open.
+#[derive(Debug, Default)]
+struct Freed {
+    removed: Arc<Mutex<BTreeSet<PathBuf>>>,
+}
+
+impl Hook for Freed {
+    fn before(&self, change: Change<'_>) -> Verdict {
+        if let Change::Remove(path) = change {
+            self.removed.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned());
+        }
+        Verdict::Go
+    }
+
+    fn opened(&self, path: &Path, file: Arc<dyn ReadableFile>) -> io::Result<Arc<dyn ReadableFile>> {
+        match path.extension().is_some_and(|extension| extension == "log" || extension == "values") {
+            true => Ok(Arc::new(FreedFile { file, path: path.to_owned(), removed: self.removed.clone() })),
+            false => Ok(file),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct FreedFile {
+    file: Arc<dyn ReadableFile>,
+    path: PathBuf,
+    removed: Arc<Mutex<BTreeSet<PathBuf>>>,
+}
+
+impl ReadableFile for FreedFile {
+    fn len(&self) -> u64 {
+        self.file.len()
+    }
+
+    fn read(&self, offset: u64, len: usize) -> io::Result<Slice> {
+        match self.removed.lock().unwrap_or_else(PoisonError::into_inner).contains(&self.path) {
+            true => Ok(Slice::from(vec![0; len])),
+            false => self.file.read(offset, len),
+        }
+    }
+
+    fn mapped(&self) -> Option<&[u8]> {
+        None
+    }
+}
+
 /// Makes every checksum of a segment right before it is read, which is as if nobody looked at them.
 #[derive(Debug)]
 struct NoChecksum;
@@ -243,8 +295,9 @@ impl Hook for NoChecksum {
     }
 }
 
+/// Bytes that stand in for a file's.
 #[derive(Debug)]
-struct Repaired(Slice);
+pub(super) struct Repaired(pub(super) Slice);
 
 impl ReadableFile for Repaired {
     fn len(&self) -> u64 {

@@ -6,6 +6,7 @@
 //! Easy to get wrong: a bug that cannot matter is not caught, and says nothing about the rows. Each says what it would lose.
 
 mod files;
+mod manifest;
 mod replicas;
 
 use crate::layer::ReplicaLayer;
@@ -33,6 +34,8 @@ pub enum Bug {
     Files(Layer),
     /// Between a session and its store. Only some rows have sessions.
     Sessions(ReplicaLayer),
+    /// In what stores draw their ids from, by seed, and between sessions and their stores, which would find out.
+    Ids(fn(u64) -> u64, ReplicaLayer),
 }
 
 /// What became of a planted bug.
@@ -48,7 +51,7 @@ pub struct Caught {
 
 /// All planted bugs.
 pub fn all() -> impl Iterator<Item = &'static Planted> {
-    files::PLANTED.iter().chain(replicas::PLANTED)
+    files::PLANTED.iter().chain(manifest::PLANTED).chain(replicas::PLANTED)
 }
 
 impl Planted {
@@ -63,10 +66,11 @@ impl Planted {
         };
         let states_max = self.states_max;
         let goes_on = |states| states < states_max;
-        let run = Run::new(row.name, &goes_on).until_first_failure();
+        let run = Run::new(row.name, &goes_on).for_a_bug();
         let mut run = match self.bug {
             Bug::Files(layer) => run.with_layer(layer),
             Bug::Sessions(layer) => run.with_sessions(layer),
+            Bug::Ids(seeds, layer) => run.with_seeds(seeds).with_sessions(layer),
         };
         (row.run)(&mut run);
         let by = run.failures.first().map(|failure| failure.what.clone());

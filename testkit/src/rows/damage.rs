@@ -89,7 +89,7 @@ pub fn in_the_log(run: &mut Run<'_>) {
             outcome => Err(format!("{outcome:?}: loss in silence")),
         })
     });
-    run.must_reach(20_000, &["refused", "cut and reported", "whole"]);
+    run.must_reach(5_000, &["refused", "cut and reported", "whole"]);
 }
 
 /// F7: the same in runs, Merkle files and the manifest.
@@ -106,7 +106,7 @@ pub fn in_what_is_derived(run: &mut Run<'_>) {
             }
         })
     });
-    run.must_reach(20_000, &["refused", "entries told to be damaged", "rebuilt", "whole"]);
+    run.must_reach(5_000, &["refused", "entries told to be damaged", "rebuilt", "whole"]);
 }
 
 /// Tries every bit of some files, and as many random changes of ranges.

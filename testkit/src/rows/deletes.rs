@@ -1,10 +1,13 @@
 //! F17: deletes against repair. Replicas of a set, each with a clock of its own, that write, delete for good, lose connections,
-//! are killed, close epochs, raise their horizons, and purge alone.
+//! are killed, close epochs, raise their horizons, and purge alone. In every other set members are damaged, too, and heal by
+//! its sessions.
 //!
 //! In the end no deleted key has returned, nothing is lost, and all roots are equal whatever was purged where.
 //!
 //! Easy to get wrong: what counts is the newest write of each key, so clocks never stand still between two writes, and no two
 //! of them agree on a stamp.
+
+mod damage;
 
 use std::collections::BTreeMap;
 
@@ -17,6 +20,7 @@ use crate::network::session;
 use crate::random::Random;
 use crate::run::Run;
 use crate::world::World;
+use damage::Harm;
 
 const HOUR_MS: u64 = 3_600_000;
 const BEGIN_MS: u64 = 1_700_000_000_000;
@@ -31,11 +35,13 @@ pub fn against_repair(run: &mut Run<'_>) {
         run.reach("entries purged while others held them", set.purged > 0);
         run.reach("a session lost among horizons that rose", set.lost > 0);
         run.reach("a member killed", set.killed > 0);
+        set.harm.reach(run);
         Ok(())
     });
     let rare = ["entries purged while others held them", "a session lost among horizons that rose"];
     run.must_reach(100, &rare);
-    run.must_reach(100, &["five replicas", "a member killed"]);
+    run.must_reach(100, &["five replicas", "a member killed", "a member healed by a session"]);
+    run.must_reach(200, &["healed in a set whose horizon rose meanwhile"]);
 }
 
 /// What the newest write of a key says: its stamp, and its value and when that expires, unless it is a tombstone.
@@ -49,6 +55,16 @@ struct Newest {
 struct Member {
     world: World,
     db: Db,
+    /// Whether bits of it have flipped, met by anybody or not, and it has not been mended since.
+    is_damaged: bool,
+    /// The highest horizon of the set when it was damaged last.
+    harmed_at: u64,
+}
+
+impl Member {
+    fn new(world: World, db: Db) -> Member {
+        Member { world, db, is_damaged: false, harmed_at: 0 }
+    }
 }
 
 /// A set of replicas that an owner at a time was admitted to.
@@ -62,6 +78,7 @@ struct Set {
     purged: u64,
     lost: u64,
     killed: u64,
+    harm: Harm,
 }
 
 fn failed(error: syncline::Error) -> String {
@@ -75,12 +92,12 @@ impl Set {
         let world = run.world(8 * seed);
         let db = world.builder(DIR).create().map_err(failed)?;
         let replica_set = db.replica_set();
-        let mut members = vec![Member { world, db }];
+        let mut members = vec![Member::new(world, db)];
         for number in 1..count {
             let world = run.world(8 * seed + number);
             world.clock.advance(number * 7);
             let db = world.builder(DIR).create_replica(&replica_set).map_err(failed)?;
-            members.push(Member { world, db });
+            members.push(Member::new(world, db));
         }
         let mut set = Set {
             members,
@@ -92,6 +109,7 @@ impl Set {
             purged: 0,
             lost: 0,
             killed: 0,
+            harm: Harm::default(),
         };
         for _ in 0..set.random.below(40) {
             set.write(0)?;
@@ -105,15 +123,18 @@ impl Set {
 
     /// Lets the set live, then calm down; it must agree then, and again after everything that can go has gone.
     fn live(&mut self, run: &mut Run<'_>) -> Result<(), String> {
+        let is_damaged = self.random.chance(50);
         for number in 0..40 + self.random.below(80) {
             let replica = self.any();
             let other = (replica + 1 + self.random.below(self.members.len() as u64 - 1) as usize)
                 % self.members.len();
             run.at = format!("event {number} at replica {replica}, other {other}");
             match self.random.below(100) {
+                0..=4 if is_damaged => self.damage(replica, other)?,
+                5..=6 if is_damaged => self.mend(replica)?,
                 0..=49 => self.write(replica)?,
                 50..=54 => self.advance(),
-                55..=64 => self.meet(replica, other)?,
+                55..=64 => drop(self.meet(replica, other)?),
                 65..=69 => {
                     let frames = self.random.below(8);
                     self.meet_for(replica, other, frames)?;
@@ -126,6 +147,10 @@ impl Set {
                 95..=97 => self.restart(replica)?,
                 _ => self.verify(replica)?,
             }
+        }
+        for replica in 0..self.members.len() {
+            run.at = format!("{replica} is mended");
+            self.mend(replica)?;
         }
         for round in 0..2 {
             run.at = format!("round {round} after everything");
@@ -152,11 +177,11 @@ impl Set {
         &self.members[replica].db
     }
 
-    /// A whole session, which has to be complete.
-    fn meet(&mut self, left: usize, right: usize) -> Result<(), String> {
-        match self.meet_for(left, right, u64::MAX)? {
-            true => Ok(()),
-            false => Err(format!("{left} and {right} met in vain")),
+    /// A whole session, which has to be complete unless both are damaged. Whether it was.
+    fn meet(&mut self, left: usize, right: usize) -> Result<bool, String> {
+        match self.members[left].is_damaged || self.members[right].is_damaged {
+            true => self.meet_damaged(left, right),
+            false => self.meet_for(left, right, u64::MAX),
         }
     }
 
@@ -173,8 +198,11 @@ impl Set {
 
     fn session(&mut self, left: usize, right: usize, frames: u64) -> [Outcome; 2] {
         self.nonce += 1;
+        let were_unknown = [left, right].map(|replica| self.is_unknown(replica));
         let replicas = [left, right].map(|replica| (self.layer)(self.db(replica)));
-        session([&*replicas[0], &*replicas[1]], self.nonce, frames)
+        let outcomes = session([&*replicas[0], &*replicas[1]], self.nonce, frames);
+        self.note_healed(were_unknown, [left, right]);
+        outcomes
     }
 
     fn join(&mut self, joiner: usize) -> Result<(), String> {
@@ -270,7 +298,7 @@ impl Set {
     /// Kills a replica, or closes it, and opens it again.
     fn restart(&mut self, replica: usize) -> Result<(), String> {
         let is_killed = self.random.chance(50);
-        let Member { world, db } = self.members.swap_remove(replica);
+        let Member { world, db, is_damaged, harmed_at } = self.members.swap_remove(replica);
         let world = match is_killed {
             true => {
                 let left = world.with(world.vfs.kill());
@@ -284,14 +312,24 @@ impl Set {
         };
         self.killed += u64::from(is_killed);
         let db = world.builder(DIR).open().map_err(failed)?;
-        self.members.push(Member { world, db });
-        let last = self.members.len() - 1;
-        self.members.swap(replica, last);
+        self.put_back(replica, Member { world, db, is_damaged, harmed_at });
         Ok(())
     }
 
+    /// Undoes a `swap_remove`.
+    fn put_back(&mut self, replica: usize, member: Member) {
+        self.members.push(member);
+        let last = self.members.len() - 1;
+        self.members.swap(replica, last);
+    }
+
     fn verify(&self, replica: usize) -> Result<(), String> {
-        let report = self.db(replica).verify(&mut |_| true).map_err(failed)?;
+        let mut report = self.db(replica).verify(&mut |_| true).map_err(failed)?;
+        // A filter that is damaged costs time alone, until its run is merged.
+        report.problems.retain(|problem| !problem.ends_with("the run's filter is damaged"));
+        if self.members[replica].is_damaged {
+            return Ok(());
+        }
         report.problems.first().map_or(Ok(()), |problem| Err(format!("verify: {problem}")))
     }
 

@@ -75,6 +75,8 @@ pub fn of_a_file_system(run: &mut Run<'_>) {
         }
         Ok(())
     });
+    // Otherwise what is cut off is no power, and whatever was written would be there anyhow.
+    run.must_reach(8, &["commits lost that were not durable"]);
 }
 
 /// A mounted image of a file system.

@@ -7,25 +7,86 @@ use sync_proto::{Head, Heads, Input, Options, RangeSum, Replica, Session};
 use syncline::replica::DbReplica;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
+use super::lengths::in_little_space;
 use crate::fuzz;
 use crate::layer::{ReplicaHook, Through};
 use crate::life::DIR;
 use crate::random::Random;
 use crate::run::Run;
 
-/// F19: frames of any content and honest ones with changes, checksums made right.
+/// Address space of a process that hears hostile messages, in KiB: the program, two small stores, and the 8 MiB that a session
+/// may hold for each of them.
+const SPACE_KIB: u64 = 64 << 10;
+
+/// Inputs that such a process hears, and how many there are in all for each of them.
+const LIMITED: u64 = 200;
+const LIMITED_EVERY: u64 = 500;
+
+/// F19: frames of any content and honest ones with changes, checksums made right. Sessions say how much memory they hold, and some
+/// inputs are heard by a process that has not much more.
 pub fn malformed_messages(run: &mut Run<'_>) {
     run.each_seed(|run, seed| {
-        let mut random = Random::new(seed);
-        let target = *random.pick(&["frame", "session"]);
-        run.at = format!("fuzz target {target}");
+        if let Some(child) = run.child.clone().filter(|_| seed.is_multiple_of(LIMITED_EVERY)) {
+            run.at = format!("{LIMITED} inputs in a child with {SPACE_KIB} KiB");
+            in_little_space(&child, SPACE_KIB, &format!("messages {seed}"))?;
+            run.runs += LIMITED;
+            run.reach("inputs in little space", true);
+        }
+        let wrong = hostile(seed, &mut run.at);
         run.runs += 1;
-        // From nothing, so that a seed is all that it takes to see it again.
-        let seeds: Vec<Vec<u8>> = (0..4).map(|_| (0..40).map(|_| random.next() as u8).collect()).collect();
-        fuzz::run(target, &fuzz::mutate(&seeds, &mut random));
+        run.reach("frames of any content", wrong == Wrong::Frames);
+        run.reach("honest frames with changes", wrong == Wrong::Changes);
+        run.reach("honest frames with huge numbers", wrong == Wrong::Claims);
         Ok(())
     });
+    let each = ["frames of any content", "honest frames with changes", "honest frames with huge numbers"];
+    run.must_reach(600, &each);
+    if run.child.is_some() {
+        run.must_reach(600, &["inputs in little space"]);
+    }
 }
+
+/// The child of F19: hears the inputs of some seeds. That it lives is all that is asked.
+pub fn child(seed: u64) {
+    let mut at = String::new();
+    for seed in seed..seed + LIMITED {
+        hostile(seed, &mut at);
+    }
+}
+
+/// What a peer does wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wrong {
+    Frames,
+    Changes,
+    Claims,
+}
+
+/// Runs a fuzz target with an input that is made from nothing, so that a seed is all that it takes to see it again.
+fn hostile(seed: u64, at: &mut String) -> Wrong {
+    let mut random = Random::new(seed);
+    let wrong = *random.pick(&[Wrong::Frames, Wrong::Changes, Wrong::Claims]);
+    let target = if wrong == Wrong::Frames { "frame" } else { "session" };
+    *at = format!("fuzz target {target}, {wrong:?}");
+    let seeds: Vec<Vec<u8>> = (0..4).map(|_| (0..40).map(|_| random.next() as u8).collect()).collect();
+    match wrong {
+        Wrong::Claims => fuzz::run(target, &claim(&mut random)),
+        _ => fuzz::run(target, &fuzz::mutate(&seeds, &mut random)),
+    }
+    wrong
+}
+
+/// An input of target `session` that puts the varint of a huge number into an honest frame: where a length or count was, it is one.
+fn claim(random: &mut Random) -> Vec<u8> {
+    let claims: [&[u8]; 3] =
+        [&[0xff, 0xff, 0xff, 0x0f], &[0x80, 0x80, 0x80, 0x80, 0x08], &[0xff, 0xff, 0xff, 0xff, 0xff, 0x1f]];
+    let (frame, [low, high]) = (random.below(6) as u8, (random.below(400) as u16).to_le_bytes());
+    // Each byte is put before the one that was put there last.
+    random.pick(&claims).iter().rev().flat_map(|byte| [INSERT | frame, low, high, *byte]).collect()
+}
+
+/// What target `session` takes for an insertion.
+const INSERT: u8 = 12 << 4;
 
 /// Frames after which a session with a liar has gone on for too long: both stores are small.
 const FRAMES_MAX: u64 = 20_000;

@@ -55,4 +55,5 @@ pub fn system_calls(run: &mut Run<'_>) {
             Ok(())
         }
     });
+    run.must_reach(10, &["commits among interruptions"]);
 }

@@ -5,12 +5,13 @@
 //!
 //! Easy to get wrong: without right checksums nothing behind them is ever reached.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::checksums;
 use crate::random::Random;
 use crate::run::Run;
-use crate::specimen::Specimen;
+use crate::specimen::{Outcome, Specimen};
 use crate::world::World;
 
 /// Address space of the child, in KiB: the program, and little more.
@@ -35,27 +36,41 @@ pub fn huge(run: &mut Run<'_>) {
     };
     run.each_seed(|run, seed| {
         run.at = "in a child".to_owned();
-        let limited = format!("ulimit -v {SPACE_KIB} && exec \"$0\" child lengths {seed}");
-        let outcome = Command::new("sh").arg("-c").arg(limited).arg(&child).output();
-        let outcome = outcome.map_err(|error| format!("the child cannot be run: {error}"))?;
-        let (out, err) = (String::from_utf8_lossy(&outcome.stdout), String::from_utf8_lossy(&outcome.stderr));
-        if !outcome.status.success() {
-            return Err(format!("{}: {} {}", outcome.status, out.trim(), err.trim()));
-        }
-        run.runs += out.trim().parse::<u64>().map_err(|_| format!("the child said {out}"))?;
+        let out = in_little_space(&child, SPACE_KIB, &format!("lengths {seed}"))?;
+        let mut counts = out.split_whitespace().map(str::parse::<u64>);
+        let (Some(Ok(tried)), Some(Ok(refused))) = (counts.next(), counts.next()) else {
+            return Err(format!("the child said {out}"));
+        };
+        run.runs += tried;
+        run.reach("a claim refused", refused > 0);
+        run.reach("a claim nobody looked at", refused < tried);
         Ok(())
     });
+    run.must_reach(500, &["a claim refused", "a claim nobody looked at"]);
 }
 
-/// The child: tries claims at random places of the files of one specimen; how many.
+/// Runs `program` as a child of these words in an address space of so many KiB; what it said.
+pub(super) fn in_little_space(program: &Path, kib: u64, words: &str) -> Result<String, String> {
+    let limited = format!("ulimit -v {kib} && exec \"$0\" child {words}");
+    let outcome = Command::new("sh").arg("-c").arg(limited).arg(program).output();
+    let outcome = outcome.map_err(|error| format!("the child cannot be run: {error}"))?;
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    match outcome.status.success() {
+        true => Ok(said(&outcome.stdout)),
+        false => Err(format!("{}: {} {}", outcome.status, said(&outcome.stdout), said(&outcome.stderr))),
+    }
+}
+
+/// The child: tries claims at random places of the files of one specimen; how many, and of how many it was told.
 ///
 /// # Errors
 /// A sentence that says what was wrong and where.
-pub fn child(seed: u64) -> Result<u64, String> {
+pub fn child(seed: u64) -> Result<(u64, u64), String> {
     let specimen = Specimen::new(World::new(seed), seed)?;
     let mut random = Random::new(seed);
     let files = specimen.files(&[".log", ".run", ".merkle", ".manifest", "RING"]);
-    for tried in 0..500 {
+    let (count, mut refused) = (500, 0);
+    for tried in 0..count {
         let path = random.pick(&files);
         let mut bytes = specimen.bytes(path);
         let at = random.below(bytes.len().min(6_000) as u64) as usize;
@@ -68,11 +83,12 @@ pub fn child(seed: u64) -> Result<u64, String> {
         damaged.put(path, &bytes);
         // With right checksums it may show anything; it must neither panic nor take memory, nor fail untyped.
         let judged = specimen.judge(damaged);
+        refused += u64::from(matches!(judged, Ok(Outcome::Refused | Outcome::Told)));
         if let Err(what) = judged
             && what.contains("the error is not one of damage")
         {
             return Err(format!("claim {tried} at byte {at} of {}: {what}", path.display()));
         }
     }
-    Ok(500)
+    Ok((count, refused))
 }

@@ -15,6 +15,6 @@ pub fn that_fails(run: &mut Run<'_>) {
     });
     let rare =
         ["sessions complete among faults", "sessions aborted", "a connection cut", "a replica stopped"];
-    run.must_reach(20_000, &rare);
-    run.must_reach(20_000, &["tombstones"]);
+    run.must_reach(10_000, &rare);
+    run.must_reach(10_000, &["tombstones"]);
 }

@@ -55,6 +55,9 @@ pub fn twice(run: &mut Run<'_>) {
         }
         Ok(())
     });
+    if run.child.is_some() {
+        run.must_reach(2, &["another process"]);
+    }
 }
 
 /// The child of F13: opens the store and says how that went.
@@ -120,7 +123,7 @@ pub fn of_another_version(run: &mut Run<'_>) {
             let before = contents(&world.vfs, Path::new(DIR))?;
             let is_old_log = *name == "000000000001.log";
             match world.builder(DIR).open() {
-                Err(Error::UnsupportedVersion { found: 2, .. }) => {}
+                Err(Error::UnsupportedVersion { found: 2, .. }) => run.reach("a later version refused", true),
                 // What a flush has taken over is looked at where a value in it is wanted.
                 Ok(_) if is_old_log => continue,
                 other => return Err(format!("a file of version 2 gave {other:?}")),
@@ -133,6 +136,7 @@ pub fn of_another_version(run: &mut Run<'_>) {
         }
         Ok(())
     });
+    run.must_reach(6, &["a later version refused"]);
 }
 
 /// Makes the files of the golden set in `dir`.

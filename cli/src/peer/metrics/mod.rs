@@ -156,6 +156,12 @@ fn put_peers(text: &mut Text, peers: &[PeerStatus], counted: &Counted) {
     };
     let divergence = of_each(&|peer| peer.divergence.gauge());
     text.gauge("syncline_peer_divergence_entries", "Entries by which a peer differs, at least.", &divergence);
+    let found = of_each(&|peer| peer.found.gauge());
+    text.gauge(
+        "syncline_peer_found_entries",
+        "Entries by which a peer differed when it was visited last.",
+        &found,
+    );
     let visits = of_each(&|peer| Some(peer.visits));
     text.counter("syncline_peer_visits_total", "Visits to a peer that ended.", &visits);
     let failures = of_each(&|peer| Some(u64::from(peer.failures)));

@@ -9,8 +9,6 @@ pub(super) mod writer;
 use std::path::Path;
 
 use serde_json::json;
-use sync_proto::driver::tokio::{Security, Transport};
-use sync_proto::rights::RightsTable;
 use syncline::{Compression, Db, Durability};
 
 use crate::args::Demo;
@@ -164,7 +162,7 @@ fn finish(b: &Db, updates: &[Row], output: Output) -> Result<()> {
 }
 
 fn compare(a: &Db, b: &Db, updates: u64, output: Output) -> Result<()> {
-    let report = peer::between(a, b, Mode::Compare { names_max: 0 })?;
+    let report = peer::between(a, b, Mode::compare(0))?;
     output.say(&format!(
         "   diff: {} only in A, {} only in B, {} newer in A, {} newer in B, in {} ranges",
         count(report.only_left),
@@ -180,8 +178,8 @@ fn compare(a: &Db, b: &Db, updates: u64, output: Output) -> Result<()> {
 
 fn repair(a: &Db, b: &Db, output: Output) -> Result<(Report, u64)> {
     // Both ends are this process, so there is nobody to be secured from.
-    let transport = Transport::new(Security::Insecure);
-    let server = Server::bind(b, "127.0.0.1:0", transport.clone(), RightsTable::default())?;
+    let transport = peer::insecure();
+    let server = Server::bind(b, "127.0.0.1:0", transport.clone())?;
     let address = server.authority();
     output.say(&format!("B  serves {}", server.address()))?;
     let watch = Stopwatch::start();

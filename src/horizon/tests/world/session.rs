@@ -64,7 +64,7 @@ impl World {
         self.close(responder, closed);
         let table = self.live(responder).table.clone();
         self.merge(initiator, &table);
-        let mut proves = [table.begin(nodes.0, nodes.1), table.begin(nodes.1, nodes.0)];
+        let mut proves = [table.begin(nodes.0, nodes.1, &table), table.begin(nodes.1, nodes.0, &table)];
         for done in &mut proves {
             match self.weakened {
                 Weakened::ProvesWithoutClosing => done.through = self.wall,

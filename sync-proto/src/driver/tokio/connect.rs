@@ -11,14 +11,13 @@ use super::stream::{Setup, initiate_with};
 use crate::error::AbortReason;
 use crate::options::{Mode, Options};
 use crate::replica::Replica;
-use crate::rights::Rights;
 use crate::session::{End, Outcome, Progress, Reason, Reasons};
 
 /// A probe's flights: the hello, and the reply to it.
 const PROBE_LEG_COUNT: u32 = 2;
 
 /// Connects to a peer that serves at `address`, a `host:port`, and runs one session as its initiator. `observer` hears
-/// the progress.
+/// the progress. The nonce of `options` is not used: each session draws its own. The peer may do what the transport's table of rights has for the name in its certificate.
 ///
 /// # Errors
 /// Of whatever keeps a session from beginning, a server that refuses this side's certificate included. What happens
@@ -28,14 +27,20 @@ pub async fn connect(
     transport: &Transport,
     replica: Arc<dyn Replica>,
     options: Options,
-    observer: impl FnMut(Progress),
+    mut observer: impl FnMut(Progress),
 ) -> Result<Outcome, ConnectError> {
     let opened_at = Instant::now();
+    let options = Options { nonce: transport.nonces.draw()?, ..options };
     let securing = timeout(options.limits.handshake_timeout, secured(address, transport));
-    let Secured { stream, .. } = securing.await.map_err(|_| ConnectError::Timeout)??;
-    let throttle = transport.throttle.clone();
-    let setup = Setup { options, rights: Rights::ALL, throttle, opened_at };
-    let (outcome, failure) = initiate_with(stream, replica, setup, observer).await;
+    let Secured { stream, peer } = securing.await.map_err(|_| ConnectError::Timeout)??;
+    let (rights, throttle) = (transport.rights.of(peer.as_ref()), transport.throttle.clone());
+    let setup = Setup { options, rights, throttle, opened_at };
+    let watching = transport.observer(Some(address), peer.as_ref(), opened_at);
+    let observe = |progress| {
+        watching(progress);
+        observer(progress);
+    };
+    let (outcome, failure) = initiate_with(stream, replica, setup, observe).await;
     match failure {
         // A server looks at the certificate when the client's handshake is over, so its refusal comes late.
         #[cfg(feature = "tls")]

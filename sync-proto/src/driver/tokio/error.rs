@@ -15,6 +15,12 @@ pub enum ConnectError {
     /// The connection, or TLS on it, was not there in time.
     #[error("the connection was not there, or not secured, in time")]
     Timeout,
+    /// The source of nonces failed, so that no session could begin.
+    #[error("no nonce could be drawn: {0}")]
+    Nonce(io::Error),
+    /// The peer already runs as many sessions with this server as it may at a time, and was told so.
+    #[error("the peer already runs as many sessions as it may at a time")]
+    Busy,
     /// The address is no `host:port` that a certificate could be for.
     #[error("{0} is no host and port")]
     Address(String),

@@ -15,7 +15,6 @@ use super::connect::{connect, probe};
 use super::error::ConnectError;
 use super::secure::Transport;
 use crate::divergence::Divergence;
-use crate::hash::connection_nonce;
 use crate::options::Options;
 use crate::replica::Replica;
 use crate::schedule::{Schedule, ScheduleOptions, Task};
@@ -28,10 +27,9 @@ pub struct Maintenance {
     pub replica: Arc<dyn Replica>,
     /// The peers' addresses, each `host:port`.
     pub peers: Vec<String>,
-    /// What sessions are opened with. The nonce is the seed from which each session's nonce is made; it must be fresh
-    /// and unguessable too, and nobody else's seed.
+    /// What sessions are opened with. The nonce is not used: each session draws its own.
     pub options: Options,
-    /// How to talk to peers.
+    /// How to talk to peers, and what each of them may do.
     pub transport: Transport,
     /// When.
     pub schedule: ScheduleOptions,
@@ -52,6 +50,8 @@ pub struct PeerStatus {
     pub address: String,
     /// How far this replica and the peer were apart when they last spoke.
     pub divergence: Divergence,
+    /// How far apart they were when the last visit that could tell began: what it found to repair.
+    pub found: Divergence,
     /// Visits that came to an end.
     pub visits: u64,
     /// Visits that failed since the last one that did not.
@@ -99,6 +99,7 @@ impl Control {
         if let Ok(outcome) = result {
             // A session that broke before the peer's hello says nothing new.
             status.divergence = Divergence::after(outcome).unwrap_or(status.divergence);
+            status.found = Divergence::before(outcome).unwrap_or(status.found);
         }
         Some(status.clone())
     }
@@ -126,6 +127,7 @@ pub async fn maintain(
     let statuses = maintenance.peers.iter().map(|address| PeerStatus {
         address: address.clone(),
         divergence: Divergence::Unknown,
+        found: Divergence::Unknown,
         visits: 0,
         failures: 0,
     });
@@ -134,7 +136,6 @@ pub async fn maintain(
     let mut visits = JoinSet::new();
     // Whose last visit healed and was followed by another one at once.
     let mut is_healed = BTreeSet::new();
-    let mut visit_count = 0u64;
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         match control.lock().paused {
@@ -142,8 +143,7 @@ pub async fn maintain(
             false => schedule.resume(began_at.elapsed()),
         }
         while let Some((peer, task)) = schedule.poll(began_at.elapsed()) {
-            visit_count += 1;
-            visits.spawn(visit(maintenance.clone(), peer, task, visit_count));
+            visits.spawn(visit(maintenance.clone(), peer, task));
         }
         let deadline = schedule.deadline();
         let due = async {
@@ -183,10 +183,9 @@ pub async fn maintain(
 /// A visit that ended: of which peer, for what, and how.
 type Visited = (usize, Task, Result<Outcome, ConnectError>);
 
-async fn visit(maintenance: Maintenance, peer: usize, task: Task, count: u64) -> Visited {
+async fn visit(maintenance: Maintenance, peer: usize, task: Task) -> Visited {
     let Maintenance { replica, peers, options, transport, .. } = maintenance;
     let address = peers.get(peer).map(String::as_str).unwrap_or_default();
-    let options = Options { nonce: connection_nonce(options.nonce, count), ..options };
     let result = match task {
         Task::Repair => connect(address, &transport, replica, options, |_| ()).await,
         Task::Probe => probe(address, &transport, replica, options).await,

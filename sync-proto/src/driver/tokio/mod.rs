@@ -6,15 +6,20 @@
 mod connect;
 mod error;
 mod maintain;
+mod nonce;
+mod places;
 mod secure;
 mod serve;
 mod stream;
 mod throttle;
+mod watch;
 
 pub use connect::{connect, probe};
 pub use error::ConnectError;
 pub use maintain::{Control, Maintenance, PeerStatus, maintain};
+pub use nonce::Nonces;
 pub use secure::{ByteStream, Secured, Security, Transport};
-pub use serve::{CONNECTION_COUNT_MAX, PeerResult, Server, serve};
+pub use serve::{Caps, PeerResult, Server, serve};
 pub use stream::{initiate, respond};
 pub use throttle::Throttle;
+pub use watch::{SessionProgress, Watcher};

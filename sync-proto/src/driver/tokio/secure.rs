@@ -4,17 +4,22 @@
 //! while the client's bytes are unread; and a client that offers no protocol by ALPN passes the handshake, so both sides
 //! look at what was agreed afterwards.
 
+use std::sync::Arc;
+
 use ::tokio::io::{AsyncRead, AsyncWrite};
+use ::tokio::time::Instant;
 
 use super::error::ConnectError;
+use super::nonce::Nonces;
 use super::throttle::Throttle;
-use crate::rights::PeerName;
+use super::watch::{SessionProgress, Watcher};
+use crate::rights::{PeerName, RightsTable};
+use crate::session::Progress;
 #[cfg(feature = "tls")]
 use {
     super::stream::linger,
     crate::tls::{ALPN, CertificateProblem, TlsConfig, peer_name},
     rustls::pki_types::ServerName,
-    std::sync::Arc,
     tokio_rustls::{TlsAcceptor, TlsConnector},
 };
 
@@ -41,12 +46,32 @@ pub struct Transport {
     pub security: Security,
     /// How fast their sessions may go, all together.
     pub throttle: Throttle,
+    /// What each peer may do, whichever side connects to the other.
+    pub rights: Arc<RightsTable>,
+    /// Who hears how far its sessions are, if anybody.
+    pub watcher: Option<Watcher>,
+    /// Where each session's half of its nonce comes from.
+    pub nonces: Nonces,
 }
 
 impl Transport {
-    /// Secured as said, and not slowed down.
-    pub fn new(security: Security) -> Transport {
-        Transport { security, throttle: Throttle::unlimited() }
+    /// Secured as said, not slowed down, with peers that may do everything.
+    pub fn new(security: Security, nonces: Nonces) -> Transport {
+        Transport { security, throttle: Throttle::unlimited(), rights: Arc::default(), watcher: None, nonces }
+    }
+
+    /// What hears of the progress of a session that began at `opened_at` with the peer at `address`, or called `peer`.
+    pub(super) fn observer<'a>(
+        &'a self,
+        address: Option<&'a str>,
+        peer: Option<&'a PeerName>,
+        opened_at: Instant,
+    ) -> impl Fn(Progress) + 'a {
+        move |progress| {
+            if let Some(watcher) = &self.watcher {
+                watcher.tell(SessionProgress { address, peer, elapsed: opened_at.elapsed(), progress });
+            }
+        }
     }
 }
 

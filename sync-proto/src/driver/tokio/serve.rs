@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ::tokio::net::TcpListener;
@@ -12,35 +11,46 @@ use ::tokio::task::JoinSet;
 use ::tokio::time::{Instant, timeout};
 
 use super::error::ConnectError;
+use super::places::Places;
 use super::secure::{ByteStream, Secured, Transport};
-use super::stream::{Setup, respond_with};
-use crate::hash::connection_nonce;
+use super::stream::{Setup, refuse, respond_with};
+use crate::error::PeerReason;
 use crate::options::Options;
 use crate::replica::Replica;
-use crate::rights::{PeerName, RightsTable};
+use crate::rights::PeerName;
 use crate::session::Outcome;
 
-/// Greatest number of connections that [`serve`] holds at a time. Further ones wait to be accepted.
-pub const CONNECTION_COUNT_MAX: usize = 64;
+/// How many peers are answered at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caps {
+    /// Greatest number of connections that [`serve`] holds. Further ones wait to be accepted. At least 1.
+    pub connections_max: usize,
+    /// Greatest number of sessions with one peer, by the name in its certificate. Further ones are refused, and told so, or
+    /// one peer could keep all others away. Whoever has no name is not counted.
+    pub sessions_per_peer_max: usize,
+}
+
+impl Default for Caps {
+    fn default() -> Caps {
+        Caps { connections_max: 64, sessions_per_peer_max: 4 }
+    }
+}
 
 /// How long [`serve`] waits after it could not accept a connection, for instance for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What is served, how, and to whom. Cheap to clone; clones count their sessions together, so that no two of them have one
-/// nonce.
+/// What is served, how, and to whom. Cheap to clone.
 #[derive(Clone)]
 pub struct Server {
     /// The store, which all sessions share.
     pub replica: Arc<dyn Replica>,
-    /// What sessions are answered with. The nonce is the seed from which each session's nonce is made; it must be fresh
-    /// and unguessable too, and nobody else's seed.
+    /// What sessions are answered with. The nonce is not used: each session draws its own.
     pub options: Options,
-    /// How to talk to peers.
+    /// How to talk to peers, and what each of them may do.
     pub transport: Transport,
-    /// What each of them may do.
-    pub rights: Arc<RightsTable>,
-    /// Sessions begun, those of all clones.
-    session_count: Arc<AtomicU64>,
+    /// How many at a time.
+    pub caps: Caps,
+    places: Places,
 }
 
 impl std::fmt::Debug for Server {
@@ -70,7 +80,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) {
     let observer = Arc::new(observer);
-    let permits = Arc::new(Semaphore::new(CONNECTION_COUNT_MAX));
+    let permits = Arc::new(Semaphore::new(server.caps.connections_max.max(1)));
     let mut sessions = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
@@ -100,20 +110,9 @@ pub async fn serve(
 }
 
 impl Server {
-    /// Serves `replica` to whoever has `rights`. The nonce of `options` is the seed of its sessions' nonces.
-    pub fn new(
-        replica: Arc<dyn Replica>,
-        options: Options,
-        transport: Transport,
-        rights: Arc<RightsTable>,
-    ) -> Server {
-        Server { replica, options, transport, rights, session_count: Arc::default() }
-    }
-
-    /// What the next session is answered with: a nonce that no other one has.
-    fn next_options(&self) -> Options {
-        let count = self.session_count.fetch_add(1, Ordering::Relaxed);
-        Options { nonce: connection_nonce(self.options.nonce, count), ..self.options.clone() }
+    /// Serves `replica` to whoever the transport's table gives rights, with the default caps.
+    pub fn new(replica: Arc<dyn Replica>, options: Options, transport: Transport) -> Server {
+        Server { replica, options, transport, caps: Caps::default(), places: Places::default() }
     }
 
     /// Answers one session on a connection that was accepted elsewhere. Returns who the peer was, if its certificate was
@@ -124,31 +123,26 @@ impl Server {
         stream: S,
     ) -> (Option<PeerName>, Result<Outcome, ConnectError>) {
         let opened_at = Instant::now();
-        let options = self.next_options();
-        let Server { replica, transport, rights, .. } = self;
+        let Server { replica, options, transport, caps, places } = self;
+        let options = match transport.nonces.draw() {
+            Ok(nonce) => Options { nonce, ..options },
+            Err(error) => return (None, Err(error)),
+        };
         let securing = timeout(options.limits.handshake_timeout, transport.security.accept(stream));
         match securing.await.unwrap_or(Err(ConnectError::Timeout)) {
             Err(error) => (None, Err(error)),
             Ok(Secured { stream, peer }) => {
-                let rights = rights.of(peer.as_ref());
-                let setup = Setup { options, rights, throttle: transport.throttle, opened_at };
-                (peer, Ok(respond_with(stream, replica, setup).await))
+                let place = peer.as_ref().map(|peer| places.take(peer, caps.sessions_per_peer_max));
+                if matches!(place, Some(None)) {
+                    refuse(stream, PeerReason::Busy).await;
+                    return (peer, Err(ConnectError::Busy));
+                }
+                let rights = transport.rights.of(peer.as_ref());
+                let setup = Setup { options, rights, throttle: transport.throttle.clone(), opened_at };
+                let observer = transport.observer(None, peer.as_ref(), opened_at);
+                let outcome = respond_with(stream, replica, setup, observer).await;
+                (peer, Ok(outcome))
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::driver::tokio::Security;
-    use crate::test_model::Model;
-
-    #[test]
-    fn clones_of_a_server_answer_with_nonces_of_their_own() {
-        let transport = Transport::new(Security::Insecure);
-        let server = Server::new(Arc::new(Model::new(1)), Options::new(5), transport, Arc::default());
-        let nonces = [server.clone(), server.clone(), server].map(|server| server.next_options().nonce);
-        assert!(nonces[0] != nonces[1] && nonces[1] != nonces[2] && nonces[0] != nonces[2], "{nonces:?}");
     }
 }

@@ -14,11 +14,14 @@ use ::tokio::time::{Instant, timeout};
 
 use super::throttle::Throttle;
 use crate::driver::pump::{Pump, Step};
+use crate::error::PeerReason;
 use crate::options::Options;
 use crate::replica::Replica;
 use crate::rights::Rights;
 use crate::session::{Input, Outcome, Progress, Session};
-use crate::wire::frame::{FRAME_HEADER_LEN, payload_len};
+use crate::wire::frame::{self, FRAME_HEADER_LEN, payload_len};
+use crate::wire::hello::Abort;
+use crate::wire::message::Message;
 
 /// How long a side that is done waits for the other one to close, and a failed one for the other one's reason.
 const LINGER: Duration = Duration::from_secs(1);
@@ -55,7 +58,7 @@ pub async fn respond<S: AsyncRead + AsyncWrite + Unpin>(
     replica: Arc<dyn Replica>,
     options: Options,
 ) -> Outcome {
-    respond_with(stream, replica, Setup::plain(options)).await
+    respond_with(stream, replica, Setup::plain(options), |_| ()).await
 }
 
 /// [`initiate`]; also returns what was wrong with the stream, if it failed.
@@ -74,9 +77,20 @@ pub(super) async fn respond_with<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     replica: Arc<dyn Replica>,
     setup: Setup,
+    observer: impl FnMut(Progress),
 ) -> Outcome {
     let session = Session::responder(setup.options.clone(), Duration::ZERO);
-    traced(run(stream, session, replica, setup, |_| ()), "responder").await.0
+    traced(run(stream, session, replica, setup, observer), "responder").await.0
+}
+
+/// Tells whoever opens a session why there is none, and closes.
+pub(super) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, reason: PeerReason) {
+    let mut frame = frame::begin();
+    Message::Abort(Abort::Reason(reason)).encode(&mut frame);
+    frame::seal(&mut frame, true);
+    if let Ok(Ok(())) = timeout(LINGER, send(&mut stream, &frame)).await {
+        linger(&mut stream).await;
+    }
 }
 
 /// `session` in a span of its own, for programs that listen to `tracing`.
