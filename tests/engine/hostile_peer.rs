@@ -22,7 +22,7 @@ fn a_key_of_no_replicated_keyspace_and_a_senseless_table_are_refused() {
         assert!(replica.apply(vec![entry(key)], ORIGIN).is_err(), "{}", key.escape_ascii());
     }
     for table in [&b"\xff"[..], b"\x01", b"no table of members at all"] {
-        assert!(replica.meet(ORIGIN, Some(table), false).is_err(), "{}", table.escape_ascii());
+        assert!(replica.meet(ORIGIN, Some(table), false, 0).is_err(), "{}", table.escape_ascii());
     }
     assert_eq!(db.root().expect("root"), root);
 }
