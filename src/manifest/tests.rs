@@ -65,11 +65,17 @@ fn any_sector_of_the_last_edit_may_be_missing_and_of_an_earlier_one_none() {
     }
     vfs.put(Path::new(FILE), &whole);
     let mut manifest = Manifest::begin(Arc::new(vfs.clone()), Path::new(DIR), state(&vfs), 0).expect("begun");
+    let edits_at = vfs.bytes(Path::new(FILE)).expect("bytes").len();
     manifest.commit(&[Change::Horizon(8)]).expect("an edit");
+    let last_at = vfs.bytes(Path::new(FILE)).expect("bytes").len();
+    manifest.commit(&[Change::Horizon(9)]).expect("an edit");
     let longer = vfs.bytes(Path::new(FILE)).expect("bytes");
-    // The frames of identity and state come first; damage anywhere in them has a whole edit behind it.
-    for from in (16..start).step_by(40) {
-        assert!(matches!(cut(from, &longer), Err(Error::Corruption { .. })), "from {from}");
+    // Identity, state and an edit, all with a whole edit behind them.
+    for at in (16..edits_at).step_by(40).chain(edits_at..last_at) {
+        let mut bytes = longer.clone();
+        bytes[at] ^= 1;
+        vfs.put(Path::new(FILE), &bytes);
+        assert!(matches!(load(&vfs, Path::new(DIR)), Err(Error::Corruption { .. })), "at {at}");
     }
 }
 
