@@ -27,6 +27,7 @@ use std::sync::Arc;
 use super::base::Base;
 use super::bounds::Bound;
 use super::buckets::Bucket;
+use super::covered;
 use crate::codec::{Malformed, Reader, put_len_bytes, put_varint};
 use crate::error::{Error, Result};
 use crate::format::{FileKind, HEADER_LEN};
@@ -326,7 +327,8 @@ fn read(vfs: &dyn Vfs, dir: &Path, id: FileId, form: Form) -> Result<Contents> {
             let last = entries.last().map_or(&[][..], |(last, _)| &last.key);
             let before = if entries.len() > first { last } else { &[] };
             let entry = entry(&mut reader, before).map_err(|_| malformed(at))?;
-            if !entries.is_empty() && last >= &entry.0.key[..] {
+            let is_after = entries.is_empty() || last < &entry.0.key[..];
+            if !is_after || !covered().contains(&entry.0.key) {
                 return Err(malformed(at));
             }
             entries.push(entry);
