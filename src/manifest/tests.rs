@@ -72,3 +72,58 @@ fn any_sector_of_the_last_edit_may_be_missing_and_of_an_earlier_one_none() {
         assert!(matches!(cut(from, &longer), Err(Error::Corruption { .. })), "from {from}");
     }
 }
+
+#[test]
+fn a_power_cut_leaves_the_last_edit_or_the_one_before_when_a_file_is_replaced_too() {
+    let (vfs, mut manifest) = begun();
+    // How many steps had been made when each state became the one that counts.
+    let mut states = vec![(0, state(&vfs))];
+    vfs.record_steps();
+    // Every edit takes much room in the file and, by the next one, little in the state.
+    let span = KeyRange { start: vec![7; 20 << 10], end: None };
+    for number in 1.. {
+        let change = match number % 2 {
+            0 => Change::Unknown { span: span.clone(), floor: number },
+            _ => Change::Known(span.clone()),
+        };
+        manifest.commit(&[Change::Horizon(number), change]).expect("an edit");
+        states.push((vfs.step_count(), state(&vfs)));
+        let names = vfs.list(Path::new(DIR)).expect("listed");
+        assert_eq!(names.len(), 1, "older files are removed: {names:?}");
+        if names[0] == "000000000003.manifest" {
+            break;
+        }
+    }
+    assert!(states.len() > 20, "{} edits filled two files", states.len());
+    let (mut random, mut early) = (1u64, 0);
+    for (step, left) in vfs.take_steps().into_iter().enumerate() {
+        for _ in 0..4 {
+            let left = left.power_cut(|bound| {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (random >> 33) % bound
+            });
+            let found = state(&left);
+            let acknowledged = states.iter().rposition(|(at, _)| *at <= step).expect("the first one");
+            let is_early = states.get(acknowledged + 1).is_some_and(|(_, state)| *state == found);
+            assert!(is_early || states[acknowledged].1 == found, "step {step}, edit {acknowledged}");
+            early += u64::from(is_early);
+        }
+    }
+    assert!(early > 0, "no edit was ever there before it was acknowledged");
+}
+
+#[test]
+fn a_folder_without_a_manifest_and_one_with_a_damaged_beginning_are_told_apart() {
+    let empty = MemoryVfs::new();
+    empty.create_dir_all(Path::new(DIR)).expect("a folder");
+    assert!(load(&empty, Path::new(DIR)).expect("readable").is_none());
+    let (vfs, _) = begun();
+    // Of the identity and the first edit, which is the whole state, nothing may be missing.
+    for at in 0..vfs.bytes(Path::new(FILE)).expect("bytes").len() {
+        let damaged = vfs.kill();
+        damaged.flip(Path::new(FILE), at, 1).expect("flipped");
+        let loaded = load(&damaged, Path::new(DIR)).map(|loaded| loaded.is_some());
+        let is_told = matches!(loaded, Err(Error::Corruption { .. } | Error::UnsupportedVersion { .. }));
+        assert!(is_told, "byte {at}: {loaded:?}");
+    }
+}

@@ -67,9 +67,11 @@ impl Lost {
 }
 
 impl Healing {
-    /// What of `range` an answer to [`ReplicaReader::entries_in`](crate::ReplicaReader::entries_in) tells: a part from its start
-    /// that ends where the limit was met, or before the first long value, or is that value's key.
-    pub(crate) fn of(range: KeyRange, cut: u64, answer: RangeEntries) -> Healing {
+    /// What of `range` an answer to [`ReplicaReader::entries_in`](crate::ReplicaReader::entries_in) tells: a part that ends where the
+    /// limit was met, or before the first value that is long or lost, or is that long value's key. It starts where the range does,
+    /// or behind entries there whose values are lost: their keys are in no part, for they are neither there nor absent. `None` if
+    /// nothing is left of what the answer tells.
+    pub(crate) fn of(range: KeyRange, cut: u64, answer: RangeEntries) -> Option<Healing> {
         let RangeEntries { entries: fetched, next } = answer;
         let KeyRange { start, end } = range;
         let mut healing = Healing {
@@ -79,10 +81,12 @@ impl Healing {
             value_len: None,
         };
         for fetched in fetched {
+            let is_first = fetched.entry().key == healing.range.start;
             match fetched {
                 Fetched::Whole(entry) => healing.entries.push(entry),
-                Fetched::Large { entry, value_len } if entry.key == healing.range.start => {
-                    healing.range.end = Some([&entry.key[..], &[0]].concat());
+                Fetched::Lost(entry) if is_first => healing.range.start = after(&entry.key),
+                Fetched::Large { entry, value_len } if is_first => {
+                    healing.range.end = Some(after(&entry.key));
                     (healing.entries, healing.value_len) = (vec![entry], Some(value_len));
                     break;
                 }
@@ -92,8 +96,13 @@ impl Healing {
                 }
             }
         }
-        healing
+        (!healing.range.is_empty()).then_some(healing)
     }
+}
+
+/// The least key that is greater.
+fn after(key: &[u8]) -> Vec<u8> {
+    [key, &[0]].concat()
 }
 
 #[cfg(test)]
@@ -128,20 +137,27 @@ mod tests {
     }
 
     #[test]
-    fn what_heals_a_range_ends_before_a_long_value_which_is_a_part_of_its_own() {
+    fn what_heals_a_range_ends_before_a_long_value_which_is_a_part_of_its_own_and_leaves_out_lost_ones() {
         let large = |key: &[u8]| Fetched::Large { entry: entry(key, 1, 1, ""), value_len: 9 };
         let whole = |key: &[u8]| Fetched::Whole(entry(key, 1, 1, "v"));
         let of = |start: &[u8], entries: Vec<Fetched>, next: Option<&[u8]>| {
             let answer = RangeEntries { entries, next: next.map(<[u8]>::to_vec) };
-            let Healing { range, cut: 7, entries, value_len } = Healing::of(range(start, b"z"), 7, answer)
-            else {
-                panic!("another cut")
-            };
-            (range, entries.len(), value_len)
+            let Healing { range, entries, value_len, .. } = Healing::of(range(start, b"z"), 7, answer)?;
+            Some((range, entries.len(), value_len))
         };
-        assert_eq!(of(b"a", vec![whole(b"b"), large(b"c"), whole(b"d")], None), (range(b"a", b"c"), 1, None));
-        assert_eq!(of(b"c", vec![large(b"c"), whole(b"d")], None), (range(b"c", b"c\0"), 1, Some(9)));
-        assert_eq!(of(b"a", vec![whole(b"b")], Some(b"k")), (range(b"a", b"k"), 1, None));
-        assert_eq!(of(b"a", Vec::new(), None), (range(b"a", b"z"), 0, None), "nothing is all");
+        let some = |start: &[u8], end: &[u8], count, value_len| Some((range(start, end), count, value_len));
+        assert_eq!(of(b"a", vec![whole(b"b"), large(b"c"), whole(b"d")], None), some(b"a", b"c", 1, None));
+        assert_eq!(of(b"c", vec![large(b"c"), whole(b"d")], None), some(b"c", b"c\0", 1, Some(9)));
+        assert_eq!(of(b"a", vec![whole(b"b")], Some(b"k")), some(b"a", b"k", 1, None));
+        assert_eq!(of(b"a", Vec::new(), None), some(b"a", b"z", 0, None), "nothing is all");
+
+        // What is lost is in no part.
+        let lost = |key: &[u8]| Fetched::Lost(entry(key, 1, 1, ""));
+        assert_eq!(of(b"a", vec![whole(b"b"), lost(b"c"), whole(b"d")], None), some(b"a", b"c", 1, None));
+        let first = || vec![lost(b"c"), lost(b"c\0"), whole(b"d"), lost(b"e")];
+        assert_eq!(of(b"c", first(), Some(b"f")), some(b"c\0\0", b"e", 1, None));
+        assert_eq!(of(b"c", vec![lost(b"c"), large(b"c\0")], None), some(b"c\0", b"c\0\0", 1, Some(9)));
+        assert_eq!(of(b"c", vec![lost(b"c")], None), some(b"c\0", b"z", 0, None));
+        assert_eq!(of(b"c", vec![lost(b"c")], Some(b"c\0")), None, "the rest begins there");
     }
 }

@@ -146,10 +146,23 @@ pub trait Replica: Send + Sync {
     ///
     /// The entries are of one moment, and the horizon is read *after* that: what it has passed may have been dropped before, and
     /// must not be taken for what was never there.
+    ///
+    /// This one is for a store that knows all of its keys: what answers as [`Fetched::Lost`] is in no part.
     fn healing(&self, range: &KeyRange, cut: u64, limit: ReadLimit) -> Result<Option<Healing>, ReplicaError> {
-        let answer = self.pin(cut)?.entries_in(range, limit)?;
-        let cut = cut.max(self.info(Some(cut))?.horizon);
-        Ok(Some(Healing::of(range.clone(), cut, answer)))
+        let (reader, mut rest) = (self.pin(cut)?, range.clone());
+        loop {
+            let answer = reader.entries_in(&rest, limit)?;
+            let cut = cut.max(self.info(Some(cut))?.horizon);
+            let next = answer.next.clone();
+            if let Some(healing) = Healing::of(rest.clone(), cut, answer) {
+                return Ok(Some(healing));
+            }
+            // All that it told is lost here too.
+            match next.filter(|next| *next > rest.start) {
+                Some(start) => rest.start = start,
+                None => return Ok(None),
+            }
+        }
     }
 
     /// Takes what a peer holds of a range in the place of whatever is left of it here, and makes the range known: durably,

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use sync_proto::conformance::{EntryHasher, Failure, Modelled, Rule, Subject, check};
 use sync_proto::{
-    Applied, Children, Cut, Entries, Entry, Fetched, Fingerprint, Heads, KeyRange, Kind, Origin, Piece,
-    RangeEntries, RangeSum, ReadLimit, Replica, ReplicaError, ReplicaInfo, ReplicaReader, Stamp, ValueWriter,
+    Applied, Children, Cut, Entries, Entry, Fetched, Fingerprint, Heads, Healing, KeyRange, Kind, Origin,
+    Piece, RangeEntries, RangeSum, ReadLimit, Replica, ReplicaError, ReplicaInfo, ReplicaReader, Stamp,
+    ValueWriter,
 };
 
 #[test]
@@ -18,12 +19,48 @@ fn the_model_conforms() {
 
 #[test]
 fn what_the_other_tests_of_sessions_use_conforms() {
-    let create = |node| {
-        let mut model = common::Model::new(node);
-        model.config.latest = 1 << 57;
-        model
-    };
-    check(0..300, create).unwrap_or_else(|failure| panic!("{failure}"));
+    check(0..600, |node| losing(node, |_| ())).unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+#[test]
+fn every_bug_that_is_planted_into_healing_is_noticed_by_the_rule_that_it_breaks() {
+    type Plant = fn(&mut common::Config);
+    let bugs: [(&str, Plant, Rule); 5] = [
+        ("gives no tombstones", |config| config.spoils_given = forget_tombstones, Rule::Healing),
+        ("gives the part that fits for the whole", |config| config.spoils_given = widen, Rule::Healing),
+        ("gives by an old cut", |config| config.spoils_given = |healing| healing.cut = 0, Rule::Healing),
+        (
+            "forgets what heals",
+            |config| config.spoils_taken = |healing| healing.entries.clear(),
+            Rule::Healed,
+        ),
+        (
+            "drops what is newer",
+            |config| config.spoils_taken = |healing| healing.cut = u64::MAX,
+            Rule::Healed,
+        ),
+    ];
+    for (bug, plant, rule) in bugs {
+        let found = check(0..600, |node| losing(node, plant));
+        let failure = found.expect_err(bug);
+        assert_eq!(failure.rule, rule, "a store that {bug}: {failure}");
+    }
+}
+
+fn forget_tombstones(healing: &mut Healing) {
+    healing.entries.retain(|entry| entry.kind == Kind::Put);
+}
+
+fn widen(healing: &mut Healing) {
+    healing.range.end.iter_mut().for_each(|end| end.push(0xff));
+}
+
+/// A store that goes on after damage.
+fn losing(node: u64, change: impl Fn(&mut common::Config)) -> common::Model {
+    let mut model = common::Model::new(node);
+    model.config.latest = 1 << 57;
+    change(&mut model.config);
+    model
 }
 
 #[test]
@@ -76,6 +113,12 @@ impl Subject for common::Model {
     fn read_all(&self) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, ReplicaError> {
         let puts = self.contents().into_values().filter(|held| held.entry.kind == Kind::Put);
         Ok(puts.map(|held| (held.entry.key, held.entry.value)).collect())
+    }
+
+    fn lose(self, range: &KeyRange) -> Result<common::Model, ReplicaError> {
+        // Of some, older versions may come to light.
+        common::Model::lose(&self, range.clone(), |entry| entry.stamp.hlc % 3 == 0);
+        Ok(self)
     }
 
     fn reopen(self) -> Result<common::Model, ReplicaError> {

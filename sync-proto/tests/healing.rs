@@ -6,7 +6,10 @@ mod common;
 use common::rng::{Rng, diverged};
 use common::{Cable, Model, entry};
 use sync_proto::driver::run_pair;
-use sync_proto::{AbortReason, End, KeyRange, Mode, Options, Outcome, Reason};
+use sync_proto::{
+    AbortReason, Applied, End, Entry, KeyRange, Lost, Mode, Options, Origin, Outcome, Reason, Replica,
+    ReplicaError, ReplicaInfo, ReplicaReader, ValueWriter,
+};
 
 fn repair(left: &Model, right: &Model, options: Options) -> (Outcome, Outcome) {
     run_pair(left, right, options, &mut |_| ())
@@ -257,6 +260,59 @@ fn an_entry_whose_value_is_lost_is_left_out_and_all_else_moves() {
     [3, 7].iter().for_each(|n| third.put(left.contents()[&[1, *n][..]].entry.clone()));
     let _ = repair(&left, &third, Options::new(2));
     assert_eq!(repair(&left, &right, Options::new(3)).0.end, End::Complete);
+}
+
+/// A store that tells of lost values and leaves all else to the trait.
+struct Plain(Model);
+
+impl Replica for Plain {
+    fn info(&self, horizon: Option<u64>) -> Result<ReplicaInfo, ReplicaError> {
+        self.0.info(horizon)
+    }
+
+    fn apply(&self, entries: Vec<Entry>, origin: Origin) -> Result<Applied, ReplicaError> {
+        self.0.apply(entries, origin)
+    }
+
+    fn begin_value(
+        &self,
+        entry: Entry,
+        len: u64,
+        origin: Origin,
+    ) -> Result<Box<dyn ValueWriter>, ReplicaError> {
+        self.0.begin_value(entry, len, origin)
+    }
+
+    fn pin(&self, cut: u64) -> Result<Box<dyn ReplicaReader>, ReplicaError> {
+        self.0.pin(cut)
+    }
+
+    fn lost(&self) -> Result<Lost, ReplicaError> {
+        self.0.lost()
+    }
+
+    fn persist(&self) -> Result<(), ReplicaError> {
+        self.0.persist()
+    }
+}
+
+#[test]
+fn by_the_traits_defaults_keys_whose_values_are_lost_stay_unknown_and_the_others_heal() {
+    for lost in [&[0u8][..], &[0, 1, 2, 9], &[19], &[5, 7]] {
+        let (left, right) = (Model::new(1), Model::new(2));
+        (0..20).for_each(|n| right.put(entry([1, n], 10, 1, vec![n; 5 + 400_000 * usize::from(n == 2)])));
+        lost.iter().for_each(|n| right.lose_value(&[1, *n]));
+        // From the first key on, and from nowhere near one.
+        for start in [vec![1, 0], vec![1]] {
+            let left = left.fork();
+            left.lose(KeyRange { start, end: None }, |_| false);
+            let (outcome, _) = run_pair(&left, &Plain(right.clone()), Options::new(1), &mut |_| ());
+            assert!(has(&outcome, Reason::Unknown), "{lost:?}: {:?}", outcome.end);
+            assert_eq!(left.losses().1, 20 - lost.len() as u64, "{lost:?}");
+            let is_unknown = unknown(&left);
+            assert!((0..20).all(|n| is_unknown(&[1, n]) == lost.contains(&n)), "{lost:?}");
+        }
+    }
 }
 
 #[test]

@@ -299,12 +299,37 @@ fn an_emptied_replica_erases_no_more_than_it_may() {
         );
         let limited = if at_sender { &on_left } else { &on_right };
         assert_eq!(limited.report.deletes_left_out, 60 - taken, "{deletes_max}");
+        assert_eq!(on_right.report.entries_sent, 0, "{deletes_max}: what was deleted there is old");
         if taken == 60 {
             assert_eq!((on_left.end, on_right.end), (End::Complete, End::Complete), "{deletes_max}");
         } else {
             assert!(reasons(&on_left).iter().eq([Reason::Deletes]), "{deletes_max}");
             assert!(reasons(&on_right).iter().eq([Reason::Deletes]), "{deletes_max}");
         }
+    }
+}
+
+#[test]
+fn no_older_version_answers_one_that_is_too_long_to_be_sent() {
+    for initiates in [false, true] {
+        let (holder, other) = (Model::new(1), Model::new(2));
+        for n in 0..200u8 {
+            other.put(entry([1, n], 10, 2, "v"));
+            let is_newer = n % 20 == 0;
+            holder.put(if is_newer { entry([1, n], 20, 1, [7; 1000]) } else { entry([1, n], 10, 2, "v") });
+        }
+        let mut options = Options::new(1);
+        options.limits.value_len_max = 999;
+        let (on_holder, on_other) = match initiates {
+            true => common::run_sessions(&holder, Options::new(2), &other, options),
+            false => {
+                let (left, right) = common::run_sessions(&other, options, &holder, Options::new(2));
+                (right, left)
+            }
+        };
+        assert!(reasons(&on_holder).iter().eq([Reason::Unsent]), "{initiates}");
+        assert!(reasons(&on_other).iter().eq([Reason::Unsent]), "{initiates}");
+        assert_eq!((on_holder.report.entries_sent, on_other.report.entries_sent), (0, 0), "{initiates}");
     }
 }
 

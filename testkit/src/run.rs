@@ -22,14 +22,16 @@ pub struct Failure {
     pub at: String,
     /// The seed that brings it back.
     pub seed: u64,
+    /// The number of its states that were tried by then.
+    pub states: u64,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Failure { row, what, at, seed } = self;
+        let Failure { row, what, at, seed, states } = self;
         writeln!(f, "{row}: {what}")?;
         writeln!(f, "  seed {seed}, {at}")?;
-        write!(f, "  cargo run --release -p testkit -- faults --row {row} --seed {seed}")
+        write!(f, "  cargo run --release -p testkit -- faults --row {row} --seed {seed} --states {states}")
     }
 }
 
@@ -53,6 +55,8 @@ pub struct Run<'a> {
     pub child: Option<PathBuf>,
     /// States tried, openings refused, processes killed: what the row counts.
     pub runs: u64,
+    /// How many of them came before the present seed.
+    runs_before: u64,
     /// Where the row is at this moment, for a failure to tell.
     pub at: String,
     /// What failed so far.
@@ -82,6 +86,7 @@ impl<'a> Run<'a> {
             sessions: plain,
             child: None,
             runs: 0,
+            runs_before: 0,
             at: String::new(),
             failures: Vec::new(),
             skipped: None,
@@ -155,6 +160,7 @@ impl<'a> Run<'a> {
     pub fn each_seed(&mut self, mut body: impl FnMut(&mut Run<'a>, u64) -> Result<(), String>) {
         loop {
             let seed = self.seed;
+            self.runs_before = self.runs;
             self.guard(seed, |run| body(run, seed));
             self.seed = self.seed.wrapping_add(1);
             if self.is_replay || !self.goes_on() {
@@ -170,7 +176,8 @@ impl<'a> Run<'a> {
             Ok(Err(what)) => what,
             Err(panic) => format!("panicked: {}", message(&*panic)),
         };
-        self.failures.push(Failure { row: self.row, what, at: self.at.clone(), seed });
+        let states = (self.runs - self.runs_before).max(1);
+        self.failures.push(Failure { row: self.row, what, at: self.at.clone(), seed, states });
     }
 
     /// Counts that `branch` was met.
@@ -194,7 +201,7 @@ impl<'a> Run<'a> {
             if self.reached.get(branch).is_none_or(|count| *count == 0) {
                 let what = format!("{} states, and {branch} was never met", self.runs);
                 let (row, at) = (self.row, "at the end".to_owned());
-                self.failures.push(Failure { row, what, at, seed: 0 });
+                self.failures.push(Failure { row, what, at, seed: 0, states: self.runs });
             }
         }
     }

@@ -3,16 +3,21 @@
 //! A failure prints its seed; `SYNCLINE_SEED=n cargo test --test engine conformance` runs that one alone.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sync_proto::conformance::{EntryHasher, Subject, check};
-use sync_proto::{ReadLimit, Replica, ReplicaError, ReplicaErrorKind};
+use sync_proto::{KeyRange, ReadLimit, Replica, ReplicaError, ReplicaErrorKind};
 use syncline::replica::DbReplica;
-use syncline::{Db, ReplicaSet, Result};
+use syncline::vfs::Vfs;
+use syncline::{Db, ReplicaSet, Result, ScrubOptions, ScrubStep};
 
-use crate::common::{World, seeds};
+use crate::common::{Random, World, seeds};
 
 const DIR: &str = "/store";
+/// Spans that damage made unknown.
+static LOSSES: AtomicU64 = AtomicU64::new(0);
 
 /// A store in memory, at the protocol's end and at its users'.
 struct Store {
@@ -90,6 +95,30 @@ impl Subject for Store {
         told(pairs.collect())
     }
 
+    fn lose(self, range: &KeyRange) -> std::result::Result<Store, ReplicaError> {
+        let Store { mut world, db, replica, key_start } = self;
+        told(db.flush())?;
+        drop(replica);
+        told(db.close())?;
+        let random = &mut Random::new(range.start.iter().map(|byte| u64::from(*byte)).sum());
+        let names = world.vfs.list(Path::new(DIR)).expect("list");
+        for name in names.iter().filter(|name| name.ends_with(".run")) {
+            let path = Path::new(DIR).join(name);
+            let len = world.vfs.bytes(&path).expect("listed").len() as u64;
+            let damaged = world.with(world.vfs.kill());
+            damaged.vfs.flip(&path, random.below(len) as usize, 1).expect("flipped");
+            // What makes an opening fail is another matter.
+            if damaged.builder(DIR).open_read_only().is_ok() {
+                world = damaged;
+            }
+        }
+        let db = told(world.builder(DIR).open())?;
+        let mut scrub = db.scrub(ScrubOptions::default().bytes_per_second(0));
+        while scrub.step() != ScrubStep::Done {}
+        LOSSES.fetch_add(db.unknown_spans().len() as u64, Ordering::Relaxed);
+        Ok(Store { replica: DbReplica::new(&db), world, db, key_start })
+    }
+
     fn reopen(self) -> std::result::Result<Store, ReplicaError> {
         let Store { world, db, replica, key_start } = self;
         drop((db, replica));
@@ -105,4 +134,6 @@ fn the_store_conforms_as_a_replica() {
         let checked = check(seed..seed + 1, |node| Store::create(node, &key_start));
         checked.unwrap_or_else(|failure| panic!("{failure}"));
     }
+    let losses = LOSSES.load(Ordering::Relaxed);
+    assert!(losses > 20 || seeds(400).count() == 1, "only {losses} spans were lost");
 }

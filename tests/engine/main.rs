@@ -17,6 +17,7 @@ mod healing;
 mod healing_session;
 mod horizon;
 mod horizon_set;
+mod hostile_peer;
 mod ingest;
 mod keyspaces;
 mod long_value;

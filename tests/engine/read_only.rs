@@ -326,6 +326,25 @@ fn a_reader_goes_on_showing_its_store_when_another_one_has_taken_the_folder() {
 }
 
 #[test]
+fn a_store_whose_staging_ring_was_not_copied_with_it_is_read_as_far_as_its_files_go() {
+    let world = World::new(7);
+    let db = world.builder("/db").create().expect("a new store");
+    db.put("flushed", "1").expect("put");
+    db.flush().expect("flush");
+    db.put("synced", "2").expect("put");
+    db.persist(Durability::Sync).expect("persist");
+    db.put("staged", "3").expect("put");
+    let copy = world.with(world.vfs.kill());
+    copy.vfs.remove(Path::new("/db/RING")).expect("removed");
+    let reader = copy.builder("/db").open_read_only().expect("open");
+    let get = |key: &str| reader.get(key).expect("get").map(|value| value.to_vec());
+    assert_eq!(
+        (get("flushed"), get("synced"), get("staged")),
+        (Some(b"1".to_vec()), Some(b"2".to_vec()), None)
+    );
+}
+
+#[test]
 fn readers_beside_a_busy_store_on_disk_see_prefixes() {
     let dir = tempfile::tempdir().expect("a folder");
     let builder = || Db::builder(dir.path().join("db")).memtable_bytes(64 << 10).inline_value_max(100);

@@ -82,6 +82,15 @@ fn counterexample(weakened: Weakened) -> (usize, Vec<Step>) {
             let joined = vec![put(1), expel(1, 0), close(1), Raise(1), rejoin(1, 0), meet(0, 1)];
             (2, [joined, vec![delete(0)]].concat())
         }
+        Weakened::DeferredProves => {
+            // The third hears of the tombstone after it met the second; the second never does, for the first has covered it by
+            // what it cannot give away.
+            let held =
+                vec![put(0), meet(0, 1), meet(0, 2), delete(0), close(0), close(1), meet(1, 2), meet(0, 2)];
+            let ahead = Step::WriteAhead { replica: 0, key: 0, kind: Kind::Put, ahead: 9 };
+            let proven = vec![ahead, meet(0, 1), Gossip { from: 0, to: 2 }, Raise(2)];
+            (3, [held, proven, vec![expel(1, 0)]].concat())
+        }
     }
 }
 

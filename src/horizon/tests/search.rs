@@ -13,6 +13,7 @@ fn steps(replicas: usize, keys: u8) -> Vec<Step> {
                 steps.push(Step::Write { replica, key, kind, lag: 0 });
             }
             steps.push(Step::Write { replica, key, kind: Kind::Expiring(1), lag: 1 });
+            steps.push(Step::WriteAhead { replica, key, kind: Kind::Put, ahead: 2 });
             steps.push(Step::Compact { replica, key });
             steps.push(Step::Purge { replica, key });
             steps.push(Step::Lose { replica, key });
@@ -61,7 +62,7 @@ fn history(seed: u64) -> (usize, Vec<Step>) {
         let other = (replica + 1 + random.below(replicas as u64 - 1) as usize) % replicas;
         let key = random.below(keys) as u8;
         let session = random.below(2) as usize;
-        let step = match random.below(36 + 3 * misfortunes) {
+        let step = match random.below(37 + 3 * misfortunes) {
             0..2 => Step::Tick,
             2..9 => {
                 let kind = match random.below(5) {
@@ -87,6 +88,10 @@ fn history(seed: u64) -> (usize, Vec<Step>) {
             34..36 => {
                 rise(&mut random, replicas, &mut taken);
                 Step::Raise(replica)
+            }
+            36 => {
+                let kind = if random.below(2) == 0 { Kind::Put } else { Kind::Tombstone };
+                Step::WriteAhead { replica, key, kind, ahead: 1 + random.below(9) }
             }
             _ => match random.below(7) {
                 0 | 1 => Step::Lose { replica, key },

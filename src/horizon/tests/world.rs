@@ -42,10 +42,12 @@ pub(super) enum Weakened {
     FinishesWithExpelled,
     /// Entries below the horizon come in.
     NoRefusal,
+    /// A session proves something although an entry was deferred, for that is stamped above all that is closed.
+    DeferredProves,
 }
 
 impl Weakened {
-    pub(super) const ALL: [Weakened; 13] = [
+    pub(super) const ALL: [Weakened; 14] = [
         Weakened::ProvesWithoutClosing,
         Weakened::ProvesByEitherClose,
         Weakened::NoExemption,
@@ -59,6 +61,7 @@ impl Weakened {
         Weakened::KeepsIdWhenRestored,
         Weakened::FinishesWithExpelled,
         Weakened::NoRefusal,
+        Weakened::DeferredProves,
     ];
 }
 
@@ -161,6 +164,13 @@ pub(super) enum Step {
         key: Key,
         kind: Kind,
         lag: u64,
+    },
+    /// A client writes at a store whose clock is so much ahead.
+    WriteAhead {
+        replica: usize,
+        key: Key,
+        kind: Kind,
+        ahead: u64,
     },
     Sync(usize),
     Crash(usize),
@@ -298,8 +308,10 @@ impl World {
 
     /// After something got lost: what nobody else holds is not owed to anybody, but for tombstones that were purged.
     fn forget_truth(&mut self) {
-        let horizon =
-            self.replicas.iter().map(|replica| replica.durable.table.announced()).max().unwrap_or(0);
+        // What only those that are out have heard of, the owners need not keep to.
+        let is_in = |replica: &&Replica| !self.is_expelled(replica.durable.node);
+        let tables = self.replicas.iter().filter(is_in).map(|replica| &replica.durable.table);
+        let horizon = tables.map(Table::announced).max().unwrap_or(0);
         self.truth.retain(|_, entry| !rule::counts(entry.end(), horizon));
         (0..self.replicas.len()).for_each(|replica| self.learn_truth(replica));
     }
@@ -317,7 +329,12 @@ impl World {
     pub(super) fn step(&mut self, step: Step) {
         match step {
             Step::Tick => self.wall += 1,
-            Step::Write { replica, key, kind, lag } => self.write(replica, key, kind, lag),
+            Step::Write { replica, key, kind, lag } => {
+                self.write(replica, key, kind, self.wall.saturating_sub(lag));
+            }
+            Step::WriteAhead { replica, key, kind, ahead } => {
+                self.write(replica, key, kind, self.wall + ahead);
+            }
             Step::Sync(replica) => self.sync(replica),
             Step::Crash(replica) => {
                 let replica_state = &mut self.replicas[replica];
@@ -350,9 +367,8 @@ impl World {
         }
     }
 
-    fn write(&mut self, replica: usize, key: Key, kind: Kind, lag: u64) {
+    fn write(&mut self, replica: usize, key: Key, kind: Kind, hlc: u64) {
         let image = self.live(replica);
-        let hlc = self.wall.saturating_sub(lag);
         let row = image.table.row(image.node);
         let horizon = if self.is_weakened(Weakened::NoRefusal) { 0 } else { image.horizon() };
         let closed = if self.is_weakened(Weakened::ProvesWithoutClosing) { 0 } else { row.closed };

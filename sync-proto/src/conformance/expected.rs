@@ -88,6 +88,13 @@ impl Expected {
         self.entries.range((Bound::Included(range.start.clone()), end)).map(|(_, held)| held)
     }
 
+    /// What is left of it when all that lies in `spans` is left out.
+    pub(super) fn without(&self, spans: &[KeyRange]) -> Expected {
+        let mut left = self.clone();
+        left.entries.retain(|key, _| !spans.iter().any(|span| span.contains(key)));
+        left
+    }
+
     pub(super) fn sum(&self, range: &KeyRange) -> RangeSum {
         self.within(range).map(|held| held.head().sum()).sum()
     }

@@ -18,6 +18,7 @@
 //! [`persist`](crate::Replica::persist) survives a power cut is for the store's own tests.
 
 mod expected;
+mod healing;
 mod model;
 mod modelled;
 mod random;

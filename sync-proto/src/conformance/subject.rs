@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::error::ReplicaError;
 use crate::replica::Replica;
-use crate::types::Entry;
+use crate::types::{Entry, KeyRange};
 
 /// Hashes an entry as every store of one replica set does; the summand of a range's fingerprint.
 pub type EntryHasher = Arc<dyn Fn(&Entry) -> u128 + Send + Sync>;
@@ -43,6 +43,19 @@ pub trait Subject {
     /// # Errors
     /// As [`Subject::put`].
     fn read_all(&self) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, ReplicaError>;
+
+    /// Loses keys of `range`, or others, or values, as damage would, so that [`Replica::lost`] tells of them. Everything is
+    /// durable before; the store may be given up and opened again. One that does not go on after damage returns itself.
+    ///
+    /// # Errors
+    /// As [`Subject::put`].
+    fn lose(self, range: &KeyRange) -> Result<Self, ReplicaError>
+    where
+        Self: Sized,
+    {
+        let _ = range;
+        Ok(self)
+    }
 
     /// Makes everything durable, gives the store up and opens it again. A store without files returns itself.
     ///

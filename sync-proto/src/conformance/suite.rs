@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use super::expected::{Expected, Held};
+use super::healing::{check_given, loses};
 use super::model::Model;
 use super::random::{EPOCH, Random};
 use super::reads::{Reads, check_root};
@@ -41,14 +42,18 @@ fn check_seed<S: Subject>(seed: u64, create: &mut impl FnMut(u64) -> S) -> Check
     let subject = create(1);
     let random = &mut Random::new(seed, subject.key_start());
     let mut trial = Trial::new(subject)?;
-    match seed % 6 {
+    match seed % 7 {
         0 => alone(trial, random),
         1 => at_cut(trial, random),
         2 => in_another_order(trial, Trial::new(create(2))?, random),
         3 => two_stores(trial, Trial::new(create(2))?, random),
+        4 => {
+            fill(&mut trial, random)?;
+            loses(trial, random)
+        }
         parity => {
             fill(&mut trial, random)?;
-            with_model(trial, parity == 4, random)
+            with_model(trial, parity == 5, random)
         }
     }
 }
@@ -162,6 +167,7 @@ fn at_cut<S: Subject>(mut trial: Trial<S>, random: &mut Random) -> Checked {
     let range = random.range(&expected, &info.replicated);
     let seen = Reads { reader: &*reader, expected: &expected, range }.check(random);
     seen.map_err(|broken| Rule::Cut.broken(broken.detail))?;
+    check_given(&trial, &expected, cut, random)?;
     trial.check_root()
 }
 
@@ -217,10 +223,15 @@ fn two_stores<S: Subject>(mut left: Trial<S>, mut right: Trial<S>, random: &mut 
     Ok(())
 }
 
+/// An empty model of the same set as the store.
+pub(super) fn model_beside<S>(trial: &Trial<S>) -> Model {
+    let info = ReplicaInfo { node: MODEL_NODE, opens: 1, read_only: false, ..trial.info.clone() };
+    Model::new(info, trial.hasher.clone(), MODEL_LATEST)
+}
+
 /// A session with the model, of which the store is the initiator or the responder.
 fn with_model<S: Subject>(mut trial: Trial<S>, initiates: bool, random: &mut Random) -> Checked {
-    let info = ReplicaInfo { node: MODEL_NODE, opens: 1, read_only: false, ..trial.info.clone() };
-    let model = Model::new(info, trial.hasher.clone(), MODEL_LATEST);
+    let model = model_beside(&trial);
     for Held { entry, .. } in trial.expected.iter() {
         if !random.one_in(10) {
             let _ = model.merge(entry.clone());

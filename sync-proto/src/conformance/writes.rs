@@ -9,7 +9,7 @@ use super::reads::{Reads, check_root};
 use super::rule::{Checked, Rule, answer, short};
 use super::subject::{EntryHasher, Subject};
 use crate::replica::{Applied, Fetched, Origin, ReadLimit, Replica, ReplicaInfo, ReplicaReader};
-use crate::types::{Entry, Kind, Stamp};
+use crate::types::{Entry, KeyRange, Kind, Stamp};
 
 /// A peer that the entries come from.
 pub(super) const ORIGIN: Origin = Origin { node: 77, horizon: 0 };
@@ -183,6 +183,16 @@ impl<S: Subject> Trial<S> {
         self.check_root()?;
         answer("put", self.subject.put(&key, b"last"))?;
         self.take_local(&key, Kind::Put, b"last")
+    }
+
+    /// Has the store lose what it can of a range.
+    pub(super) fn lose(self, range: &KeyRange) -> Checked<Trial<S>> {
+        let Trial { subject, expected, info, hasher } = self;
+        answer("persist", subject.replica().persist())?;
+        drop(hasher);
+        let subject = answer("lose", subject.lose(range))?;
+        let hasher = subject.hasher();
+        Ok(Trial { subject, expected, info, hasher })
     }
 
     /// Closes the store and opens it again.

@@ -59,9 +59,10 @@ impl Session {
         }
         self.end_of_healing();
         let uncovered = std::mem::take(&mut self.uncovered);
-        for key in uncovered {
-            // Not covered after all: short fingerprints of two keys collided.
-            self.give(vec![key], true);
+        // What is not covered after all the peer has left out, as it says, or short fingerprints of two keys collided.
+        const LEAVES_OUT: u32 = Reason::Unsent as u32 | Reason::Deletes as u32;
+        if heard.done.as_ref().is_none_or(|done| done.reasons & LEAVES_OUT == 0) {
+            uncovered.into_iter().for_each(|key| self.give(vec![key], true));
         }
         self.uncovered = std::mem::take(&mut self.uncovered_next);
         self.sent = Table::default();

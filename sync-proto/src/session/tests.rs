@@ -8,7 +8,6 @@ use super::{End, Input, Outcome, Session};
 use crate::driver::{Pump, Step};
 use crate::error::{AbortReason, PeerReason};
 use crate::hash::SessionSalt;
-use crate::healing::{Healing, Lost};
 use crate::limits::{FRAME_LEN_MAX, Limits, MEMORY_MAX};
 use crate::options::{Mode, Options};
 use crate::test_model::rng::{Rng, diverged};
@@ -20,6 +19,7 @@ use crate::wire::hello::Done;
 use crate::wire::item::{Children, Lacking, List, Pieces, Scope, Split};
 use crate::wire::message::Message;
 
+mod healing;
 mod narrow;
 mod scan;
 
@@ -468,36 +468,6 @@ fn entries_that_nobody_may_send_never_reach_the_replica() {
         let (end, flights) = lie_to(&model, options, |_| vec![entries.clone()]);
         assert!(matches!(end, End::Aborted(AbortReason::Protocol(_))), "{mode:?}: {end:?}");
         assert_eq!((flights, model.contents() == before), (1, true), "{mode:?}");
-    }
-}
-
-#[test]
-fn healing_that_was_not_asked_for_never_reaches_the_replica() {
-    let range = |start: &[u8], end: &[u8]| KeyRange { start: start.to_vec(), end: Some(end.to_vec()) };
-    let heal = |range, cut| Message::Heal(Healing { range, cut, entries: Vec::new(), value_len: None });
-    let lost = |range| Message::Lost(Lost { spans: vec![range], values: Vec::new() });
-    let lies = [
-        vec![heal(range(&[2], &[3]), 9)],
-        vec![heal(range(&[1], &[1, 200]), 9)],
-        vec![heal(range(&[1], &[1, 50]), 9), heal(range(&[1, 49], &[1, 60]), 9)],
-        vec![heal(range(&[1], &[1, 50]), 4)],
-        vec![lost(range(&[1], &[2])), lost(range(&[1, 5], &[1, 6]))],
-        vec![lost(range(&[0], &[2]))],
-    ];
-    for (number, lie) in lies.iter().enumerate() {
-        for is_damaged in [true, false] {
-            let mut model = stale_pair(10, []).0;
-            model.config.horizon = 5;
-            if is_damaged {
-                model.lose(range(&[1], &[1, 128]), |_| true);
-            }
-            let before = model.contents();
-            let (end, _) = lie_to(&model, Options::new(1), |asked| {
-                if is_damaged && asked.is_empty() { Vec::new() } else { lie.clone() }
-            });
-            assert!(matches!(end, End::Aborted(AbortReason::Protocol(_))), "{number} {is_damaged}: {end:?}");
-            assert!(model.contents() == before && model.losses().1 == 0, "{number}");
-        }
     }
 }
 

@@ -390,7 +390,9 @@ impl Session {
         let is_few = span.area.is_none() && count <= u64::from(limits.list_count);
         let is_last = span.tries >= PIECE_TRY_COUNT_MAX + SKETCH_TRY_COUNT_MAX;
         let may_read = count <= u64::from(limits.sketch_count);
-        let is_dense = count.saturating_mul(4) <= (cell_count as u64).saturating_mul(sketch::CELL_LEN);
+        // Where the two cost about the same, one by one: that never turns out to be too little.
+        let sketch_len = (cell_count as u64).saturating_mul(sketch::CELL_LEN);
+        let is_dense = count.saturating_mul(4) <= sketch_len.saturating_add(sketch_len / 4);
         if is_few && (is_dense || is_last || !may_read) {
             Step::List
         } else if is_last || !may_read {

@@ -47,6 +47,9 @@ pub struct Config {
     pub level_min: u32,
     /// The call with this number fails.
     pub fails_at: u64,
+    /// What is done wrong with what the model gives to heal others, and with what heals it.
+    pub spoils_given: fn(&mut Healing),
+    pub spoils_taken: fn(&mut Healing),
 }
 
 #[derive(Debug, Default)]
@@ -102,6 +105,8 @@ impl Model {
             bucket_bits: BUCKET_BITS,
             level_min: 0,
             fails_at: u64::MAX,
+            spoils_given: |_| (),
+            spoils_taken: |_| (),
         };
         Model { config, state: Arc::default() }
     }
@@ -550,10 +555,12 @@ impl Replica for Model {
                 Fetched::Lost(entry) => panic!("{} lies in no part", entry.key.escape_ascii()),
             }
         }
+        (self.config.spoils_given)(&mut healing);
         Ok(Some(healing))
     }
 
-    fn heal(&self, healing: Healing, _: Origin) -> Result<Applied, ReplicaError> {
+    fn heal(&self, mut healing: Healing, _: Origin) -> Result<Applied, ReplicaError> {
+        (self.config.spoils_taken)(&mut healing);
         Ok(self.replace(&mut *self.call()?, healing.range, healing.cut, healing.entries))
     }
 

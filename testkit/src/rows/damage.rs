@@ -79,13 +79,15 @@ pub fn in_the_log(run: &mut Run<'_>) {
         let with_ring = Specimen::new(run.world(seed), seed)?;
         let without = Specimen::new(run.world(seed), seed)?.without_ring();
         let newest = newest(run, &without)?;
-        damage(run, &[with_ring, without], &[".log", "RING"], seed, |path, outcome| match outcome {
+        damage(run, &[with_ring, without], &[".log", "RING"], seed, |path, damage, outcome| match outcome {
             // What a flush has taken over is read again only where a value lies there.
             Outcome::Refused | Outcome::Told => Ok(()),
             Outcome::Whole { rebuilt: false } => Ok(()),
             Outcome::Cut { last, .. } if last == newest => Ok(()),
             Outcome::Cut { torn_bytes: 1.., .. } => Ok(()),
             Outcome::Cut { .. } if path.ends_with("RING") => Ok(()),
+            // A log whose last records are zero is one that they were never written to.
+            Outcome::Cut { .. } if damage == Damage::LastFrames => Ok(()),
             outcome => Err(format!("{outcome:?}: loss in silence")),
         })
     });
@@ -97,7 +99,7 @@ pub fn in_what_is_derived(run: &mut Run<'_>) {
     run.each_seed(|run, seed| {
         let specimen = Specimen::new(run.world(seed), seed)?;
         let files = [".run", ".merkle", ".manifest", ".values"];
-        damage(run, &[specimen], &files, seed, |path, outcome| {
+        damage(run, &[specimen], &files, seed, |path, _, outcome| {
             let is_merkle = path.extension().is_some_and(|extension| extension == "merkle");
             match outcome {
                 Outcome::Whole { rebuilt } if !rebuilt || is_merkle => Ok(()),
@@ -109,13 +111,29 @@ pub fn in_what_is_derived(run: &mut Run<'_>) {
     run.must_reach(5_000, &["refused", "entries told to be damaged", "rebuilt", "whole"]);
 }
 
+/// What was done to a file of frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Damage {
+    /// Nothing is left of the last frames, and all of those before.
+    LastFrames,
+    Other,
+}
+
+/// Whether what is left of the file is a beginning of it that ends with a frame, and zeros.
+fn is_beginning(whole: &[u8], left: &[u8]) -> bool {
+    let end = left.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    checksums::frames(whole)
+        .iter()
+        .any(|frame| frame.start >= end && whole[..frame.start] == left[..frame.start])
+}
+
 /// Tries every bit of some files, and as many random changes of ranges.
 fn damage(
     run: &mut Run<'_>,
     specimens: &[Specimen],
     extensions: &[&str],
     seed: u64,
-    is_allowed: impl Fn(&Path, Outcome) -> Result<(), String>,
+    is_allowed: impl Fn(&Path, Damage, Outcome) -> Result<(), String>,
 ) -> Result<(), String> {
     let mut random = Random::new(seed);
     let files = specimens.iter().flat_map(|specimen| {
@@ -127,13 +145,17 @@ fn damage(
     for index in spread(bits.len()) {
         let ((specimen, bytes, path), bit) = bits[index];
         let damaged = specimen.copy();
+        let mut damage = Damage::Other;
         if random.chance(90) {
             run.at = format!("bit {} of byte {} of {}", bit % 8, bit / 8, path.display());
             damaged.flip(path, bit / 8, 1 << (bit % 8)).map_err(|error| error.to_string())?;
         } else {
-            let (what, bytes) = scramble(bytes, tried(bytes), &mut random);
+            let (what, scrambled) = scramble(bytes, tried(bytes), &mut random);
             run.at = format!("{what} of {}", path.display());
-            damaged.put(path, &bytes);
+            if is_beginning(bytes, &scrambled) {
+                damage = Damage::LastFrames;
+            }
+            damaged.put(path, &scrambled);
         }
         run.runs += 1;
         let outcome = specimen.judge(damaged)?;
@@ -142,7 +164,7 @@ fn damage(
         run.reach("cut and reported", matches!(outcome, Outcome::Cut { torn_bytes: 1.., .. }));
         run.reach("rebuilt", outcome == Outcome::Whole { rebuilt: true });
         run.reach("whole", outcome == Outcome::Whole { rebuilt: false });
-        is_allowed(path, outcome)?;
+        is_allowed(path, damage, outcome)?;
         if !run.goes_on() {
             break;
         }

@@ -131,6 +131,14 @@ impl World {
                 // One that healed something is not complete, the next one can be.
                 is_complete = false;
             }
+            // Too far ahead of the clock is any stamp here.
+            let is_news =
+                |entry: &Entry| receiver_image.head(key).is_none_or(|head| head.stamp < entry.stamp);
+            if offered.as_ref().filter(|entry| is_news(entry)).is_some_and(|entry| entry.hlc() > self.wall) {
+                let is_among_owners = !is_joining && sender_image.is_owner();
+                is_complete &= is_among_owners && self.is_weakened(Weakened::DeferredProves);
+                continue;
+            }
             let can_replace = wanted && in_good_standing;
             if can_replace {
                 let survivor = |entry: &Entry| rule::survives(entry.hlc(), cut) || Some(*entry) == offered;
