@@ -211,7 +211,7 @@ impl Heal<'_> {
 }
 
 /// `base` with the buckets of `touched` summed up from what `levels` hold.
-fn summed_up(
+pub(super) fn summed_up(
     base: &Base,
     levels: &Levels,
     touched: &KeyRange,

@@ -9,6 +9,7 @@ mod flush;
 mod heal;
 mod ingest;
 mod merge;
+mod receive;
 mod relocate;
 mod value_files;
 
@@ -16,3 +17,4 @@ pub(crate) use flush::flush_oldest;
 pub(crate) use heal::{Healed, heal};
 pub(crate) use ingest::ingest;
 pub(crate) use merge::Merge;
+pub(crate) use receive::{Received, Receiving, take_in};

@@ -102,7 +102,8 @@ impl Db {
     /// and ask again.
     ///
     /// # Errors
-    /// `TooOld` if the log no longer has all of it: take a snapshot, read it, and go on from its seqno. `InvalidArgument` if
+    /// `TooOld` if the log no longer has all of it, or never had: an [ingest](Db::ingest) goes past it, and so does much that a
+    /// session streams to a store that retains nothing. Take a snapshot, read it, and go on from its seqno. `InvalidArgument` if
     /// no commit has reached the cursor. `Corruption` if a segment is damaged, `Poisoned`, `Io`.
     pub fn changes_since(&self, cursor: SeqNo, durability: Durability) -> Result<Changes> {
         let feed = self.store().feed(cursor, durability)?;

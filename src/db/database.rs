@@ -13,6 +13,7 @@ use super::point::Point;
 use super::stats::{Health, Stats};
 use super::verify::{self, VerifyProgress, VerifyReport};
 use super::{Builder, Keyspace, Scrub, ScrubOptions, Snapshot, WriteBatch};
+use crate::compaction::Received;
 use crate::error::{Error, Result};
 use crate::gc;
 use crate::horizon::rule::Source;
@@ -315,6 +316,17 @@ impl Db {
         self.check_writable()?;
         self.inner.maintenance.make_room(|| writes.iter().map(Write::len).sum())?;
         self.inner.store.apply(writes, source)
+    }
+
+    /// Takes in a run of entries from another replica, whole or not at all. `false` if they have to be merged one by one.
+    pub(crate) fn take_in(&self, received: &Received) -> Result<bool> {
+        self.check_writable()?;
+        self.inner.maintenance.take_in(received)
+    }
+
+    /// Waits as long as whoever writes `bytes` has to.
+    pub(crate) fn make_room(&self, bytes: u64) -> Result<()> {
+        self.inner.maintenance.make_room(|| bytes)
     }
 
     pub(super) fn check_writable(&self) -> Result<()> {

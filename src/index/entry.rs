@@ -86,7 +86,7 @@ pub(crate) enum RunValue<'a> {
 
 impl<'a> RunValue<'a> {
     /// The bytes that the run carries; none if the value is in the log.
-    pub(super) fn inline(&self) -> &'a [u8] {
+    pub(crate) fn inline(&self) -> &'a [u8] {
         match self {
             RunValue::Inline(value) => value,
             RunValue::Log(..) => &[],

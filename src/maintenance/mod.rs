@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::compaction::{self, Healed, Merge, flush_oldest};
+use crate::compaction::{self, Healed, Merge, Received, flush_oldest};
 use crate::error::{Error, Result};
 use crate::gc;
 use crate::index::RUNS_MAX;
@@ -272,6 +272,24 @@ impl Maintenance {
         self.flusher.wake();
         self.merger.wake();
         Ok(count)
+    }
+
+    /// Takes in what a peer has streamed, durably and at once. `false`, and nothing has changed, if any of it would have to be
+    /// merged or refused. Flushes wait meanwhile.
+    ///
+    /// # Errors
+    /// What the work met.
+    pub(crate) fn take_in(&self, received: &Received) -> Result<bool> {
+        let _flushing = self.flushing.lock();
+        let started = self.store.start_ingest(received.newest)?;
+        for _ in 0..started.sealed_before() {
+            flush_oldest(&self.store)?;
+        }
+        let is_taken = compaction::take_in(&self.store, self.store.ingest_job(started), received)?;
+        gc::remove_superseded(&self.store)?;
+        self.flusher.wake();
+        self.merger.wake();
+        Ok(is_taken)
     }
 
     /// Replaces what is left of `range`, all of which is unknown, by `entries`, which are all that a replica has of it that

@@ -9,6 +9,7 @@
 
 mod compare;
 mod convert;
+mod gather;
 mod heal;
 mod horizon;
 mod names;
@@ -16,17 +17,18 @@ mod send;
 mod staged;
 
 use sync_proto::{
-    Applied, Children, Cut, Entries, Entry, Heads, Healing, KeyRange, Lost, Meeting, Origin, Piece,
-    RangeEntries, RangeSum, ReadLimit, Replica, ReplicaError, ReplicaErrorKind, ReplicaInfo, ReplicaReader,
-    Stamp, ValueWriter,
+    Applied, Children, Cut, Entries, Entry, EntryWriter, Heads, Healing, KeyRange, Lost, Meeting, Origin,
+    Piece, RangeEntries, RangeSum, ReadLimit, Replica, ReplicaError, ReplicaErrorKind, ReplicaInfo,
+    ReplicaReader, Stamp, ValueWriter,
 };
 
 use crate::db::Db;
 use crate::error::{Error, Result};
-use crate::store::{Prefix, replicated};
+use crate::store::{Prefix, Write, replicated};
 use crate::types::{self, NodeId};
 use compare::Moment;
 use convert::{check_key, to_sum, to_write};
+use gather::Gathering;
 pub use sync_proto;
 
 pub use names::{KeyName, KeyNames, catalogue, inner_prefix, inner_range};
@@ -123,7 +125,11 @@ impl DbReplica {
     }
 
     fn apply_now(&self, entries: Vec<Entry>, origin: Origin) -> Result<Applied> {
-        let writes = entries.into_iter().map(to_write).collect::<Result<Vec<_>>>()?;
+        self.merge(entries.into_iter().map(to_write).collect::<Result<_>>()?, origin)
+    }
+
+    /// Merges entries of a peer.
+    fn merge(&self, writes: Vec<Write>, origin: Origin) -> Result<Applied> {
         let count = writes.len() as u64;
         let (writes, healed) = self.heal_values(writes)?;
         let source = self.db.store().session_source(NodeId(origin.node))?;
@@ -182,6 +188,10 @@ impl Replica for DbReplica {
 
     fn apply(&self, entries: Vec<Entry>, origin: Origin) -> Result<Applied, ReplicaError> {
         self.apply_now(entries, origin).map_err(replica_error)
+    }
+
+    fn begin_entries(&self) -> Option<Box<dyn EntryWriter>> {
+        Gathering::begin(self).map(|gathering| Box::new(gathering) as Box<dyn EntryWriter>)
     }
 
     fn begin_value(

@@ -6,6 +6,9 @@
 //! the run has a key of theirs, they are made anew with what it counts for below them. The log knows nothing of the entries,
 //! and replays the same commits over the runs with or without them.
 //!
+//! What a peer streams comes in the same way, with its own stamps, where there was nothing before: all that is committed
+//! later is stamped above it.
+//!
 //! Easy to get wrong: no foreign entry may be merged meanwhile, for its stamp may be lower than the ingest's and it would
 //! stand above it all the same. The run has to come in with a seqno of its own, or a cursor of before would be one of after;
 //! the commit that has it, an empty one, is durable before the edit that names it.
@@ -88,6 +91,12 @@ impl Store {
         Ok(StartedIngest { stamp, last: writer.front.last, sealed: writer.sealed.len(), applying })
     }
 
+    /// Whether somebody wants to hear of every commit, one by one: entries that come in beside the log would be a gap to them.
+    pub(crate) fn is_followed(&self) -> bool {
+        let is_retained = self.structure.lock().state().retain_log_bytes > 0;
+        is_retained || !self.writer.lock().watchers.is_empty()
+    }
+
     /// What to write the ingest onto.
     pub(crate) fn ingest_job<'a>(&self, started: StartedIngest<'a>) -> IngestJob<'a> {
         let StartedIngest { stamp, last: seqno, applying, .. } = started;
@@ -104,7 +113,21 @@ impl Store {
     /// # Errors
     /// `Corruption`, `Io` of reading the new run: nothing has changed. `Io` of a write: the store is poisoned.
     pub(crate) fn install_ingest(&self, job: IngestJob<'_>, ingested: Ingested) -> Result<()> {
-        self.install(job, ingested, None)
+        self.install(job, ingested, None, u64::MAX).map(drop)
+    }
+
+    /// Takes in entries of a peer, the oldest of which is stamped `oldest` (clock units), of keys that nothing in the job's runs
+    /// has. `false`, and nothing has changed, if the horizon has reached it meanwhile.
+    ///
+    /// # Errors
+    /// As [`Store::install_ingest`].
+    pub(crate) fn install_received(
+        &self,
+        job: IngestJob<'_>,
+        ingested: Ingested,
+        oldest: u64,
+    ) -> Result<bool> {
+        self.install(job, ingested, None, oldest)
     }
 
     /// Takes in what healing `healed` made: a run that replaces whatever others have of these keys, which are known with the
@@ -113,14 +136,23 @@ impl Store {
     /// # Errors
     /// As [`Store::install_ingest`].
     pub(crate) fn install_heal(&self, job: IngestJob<'_>, made: Ingested, healed: &KeyRange) -> Result<()> {
-        self.install(job, made, Some(healed))
+        self.install(job, made, Some(healed), u64::MAX).map(drop)
     }
 
-    fn install(&self, job: IngestJob<'_>, ingested: Ingested, healed: Option<&KeyRange>) -> Result<()> {
+    fn install(
+        &self,
+        job: IngestJob<'_>,
+        ingested: Ingested,
+        healed: Option<&KeyRange>,
+        oldest: u64,
+    ) -> Result<bool> {
         let Ingested { run, base, merkle, merkle_len, values, bytes } = ingested;
         let mut manifest = self.structure.lock();
         let mut writer = self.writer.lock();
         self.poison.check()?;
+        if writer.front.horizon >= oldest {
+            return Ok(false);
+        }
         let view = self.views.current();
         let mut memtables = match healed {
             None => self.over_run(&view, &run)?,
@@ -184,7 +216,7 @@ impl Store {
         let (first, last) = &run.properties().keys;
         let of_run = || KeyRange::new(&first[..], Some(successor(last)));
         writer.watchers.leave_out(seqno, &healed.cloned().unwrap_or_else(of_run));
-        Ok(())
+        Ok(true)
     }
 
     /// The memtables of `view` over other entries of `range`, oldest first and the active one last: what is below their keys

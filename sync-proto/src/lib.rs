@@ -36,8 +36,9 @@ pub use healing::{Healing, Lost};
 pub use limits::Limits;
 pub use options::{Mode, Options, Versions};
 pub use replica::{
-    Applied, ApplyRequest, Children, Cut, Entries, Fetched, Heads, Meeting, Origin, Piece, RangeEntries,
-    ReadAnswer, ReadLimit, ReadRequest, Replica, ReplicaInfo, ReplicaReader, ValueWriter, serve_read,
+    Applied, ApplyRequest, Children, Cut, Entries, EntryWriter, Fetched, Heads, Meeting, Origin, Piece,
+    RangeEntries, ReadAnswer, ReadLimit, ReadRequest, Replica, ReplicaInfo, ReplicaReader, ValueWriter,
+    serve_read,
 };
 pub use session::{
     Answer, Difference, End, Input, Moves, Outcome, Output, Progress, Reason, Reasons, Report, Session,

@@ -90,6 +90,12 @@ pub trait Replica: Send + Sync {
     /// value ([`Lost::values`]) gets it back.
     fn apply(&self, entries: Vec<Entry>, origin: Origin) -> Result<Applied, ReplicaError>;
 
+    /// Begins to take in what one session brings, for a store that takes many entries in key order more cheaply together than
+    /// batch by batch. `None`, as by default, if [`Replica::apply`] is all there is.
+    fn begin_entries(&self) -> Option<Box<dyn EntryWriter>> {
+        None
+    }
+
     /// Begins to take an entry whose value comes in parts. `entry.value` is empty.
     fn begin_value(
         &self,
@@ -177,6 +183,20 @@ pub trait Replica: Send + Sync {
     /// Returns when everything that the store held or applied before the call is durable. On a read-only store it
     /// does nothing.
     fn persist(&self) -> Result<(), ReplicaError>;
+}
+
+/// Takes in the entries of one session. May gather them: nobody need see them before [`EntryWriter::settle`], and then they
+/// need not be durable before [`Replica::persist`]. The session settles before it asks for anything that these entries could
+/// change, and before it says that they are durable. Dropped unsettled, it takes in what it can.
+pub trait EntryWriter: Send {
+    /// Merges `entries`, as [`Replica::apply`] would, at the latest when they are settled; tells at once what becomes of them.
+    fn apply(&mut self, entries: Vec<Entry>, origin: Origin) -> Result<Applied, ReplicaError>;
+
+    /// Takes in what is gathered.
+    ///
+    /// # Errors
+    /// The store's; and if an entry that was told to be applied has to be refused after all.
+    fn settle(&mut self) -> Result<(), ReplicaError>;
 }
 
 /// Takes a long value part by part, beside the store and not in memory. Dropped uncommitted, it leaves nothing behind.

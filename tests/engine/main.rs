@@ -12,6 +12,7 @@ mod crash;
 mod damage;
 mod delete_range;
 mod feed;
+mod gather;
 mod healing;
 mod healing_session;
 mod horizon;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::error::{ReplicaError, ReplicaErrorKind};
 use crate::replica::{
-    ApplyRequest, ReadAnswer, ReadRequest, Replica, ReplicaReader, ValueWriter, serve_read,
+    ApplyRequest, EntryWriter, ReadAnswer, ReadRequest, Replica, ReplicaReader, ValueWriter, serve_read,
 };
 use crate::rights::Rights;
 use crate::session::{Answer, Input, Outcome, Output, Progress, Session};
@@ -18,6 +18,8 @@ pub struct Pump {
     session: Session,
     rights: Rights,
     writer: Option<Box<dyn ValueWriter>>,
+    /// Where entries go, if the replica gathers them.
+    entries: Option<Box<dyn EntryWriter>>,
     /// What the session and its peer leave out, in clock units.
     cut: u64,
     /// What is read of the replica's entries, since some of them were.
@@ -47,7 +49,7 @@ impl Pump {
 
     /// For a session that has just begun, with a peer that may do no more than `rights` say.
     pub fn with_rights(session: Session, rights: Rights) -> Pump {
-        Pump { session, rights, writer: None, cut: 0, pinned: None, has_read: false }
+        Pump { session, rights, writer: None, entries: None, cut: 0, pinned: None, has_read: false }
     }
 
     /// Hands an input to the session: a frame when [`Step::Receive`] asked for one, or that the connection ended, or
@@ -81,7 +83,7 @@ impl Pump {
                 },
                 Some(Output::Event(progress)) => return Step::Tell(progress),
                 Some(Output::Done(outcome)) => {
-                    (self.writer, self.pinned) = (None, None);
+                    (self.writer, self.entries, self.pinned) = (None, None, None);
                     return Step::Ended(outcome);
                 }
                 Some(Output::Unpin) => {
@@ -92,7 +94,7 @@ impl Pump {
                 Some(Output::Apply(request)) => self.apply(replica, request),
                 Some(Output::Persist) => {
                     self.has_read = false;
-                    replica.persist().map(|()| Answer::Finished)
+                    self.settle().and_then(|()| replica.persist()).map(|()| Answer::Finished)
                 }
             };
             let input = match result {
@@ -132,6 +134,10 @@ impl Pump {
                 | ReadRequest::Healing { .. }
         );
         let shows = is_sent || request.reads_entries() && self.pinned.is_none();
+        // What is compared is of a moment of before, and what is sent was held when it was asked for.
+        if !request.reads_entries() || self.pinned.is_none() {
+            self.settle()?;
+        }
         let (pinned, cut) = (&mut self.pinned, self.cut);
         let mut answer = serve_read(replica, || reader(pinned, replica, cut), request)?;
         self.has_read |= shows;
@@ -147,9 +153,19 @@ impl Pump {
         if !self.rights.write {
             return Err(denied("write"));
         }
+        if !matches!(request, ApplyRequest::Entries { .. }) {
+            self.settle()?;
+        }
         match request {
             ApplyRequest::Entries { entries, origin } => {
-                return replica.apply(entries, origin).map(Answer::Applied);
+                if self.entries.is_none() {
+                    self.entries = replica.begin_entries();
+                }
+                let applied = match &mut self.entries {
+                    Some(writer) => writer.apply(entries, origin),
+                    None => replica.apply(entries, origin),
+                };
+                return applied.map(Answer::Applied);
             }
             ApplyRequest::Heal { healing, origin } => {
                 return replica.heal(healing, origin).map(Answer::Applied);
@@ -169,6 +185,11 @@ impl Pump {
             ApplyRequest::AbandonValue => self.writer = None,
         }
         Ok(Answer::Finished)
+    }
+
+    /// Has the replica take in what it gathers.
+    fn settle(&mut self) -> Result<(), ReplicaError> {
+        self.entries.as_mut().map_or(Ok(()), |writer| writer.settle())
     }
 }
 
