@@ -67,9 +67,8 @@ impl Db {
     /// ```
     ///
     /// # Errors
-    /// `NoSession` if `replica` is of another set or this very node, holds nothing, or is no owner of a set that has members;
-    /// `Unknown` if it does not know the keys itself;
-    /// `ReadOnly`, `Poisoned`, `Io`.
+    /// `NoSession` if `replica` is of another set or this very node, never held anything, or is no owner of a set that has
+    /// members; `Unknown` if it does not know the keys itself; `ReadOnly`, `Poisoned`, `Io`.
     pub fn heal_from(&self, replica: &Db) -> Result<HealReport> {
         self.check_writable()?;
         let (node, peer) = (self.node_id(), replica.node_id());
@@ -78,12 +77,14 @@ impl Db {
         }
         let cut = self.store().horizon().max(replica.store().horizon());
         let is_lost = !self.store().unknown().is_empty();
-        let holds_any = replica.store().known_sum(&replicated())? != RangeSum::ZERO;
-        if is_lost && !(holds_any && self.store().may_heal(peer, cut)?) {
+        // Without a horizon nothing is dropped, so whoever holds nothing then never held anything.
+        let is_new =
+            replica.store().horizon() == 0 && replica.store().known_sum(&replicated())? == RangeSum::ZERO;
+        if is_lost && (is_new || !self.store().may_heal(peer, cut)?) {
             return Err(Error::NoSession {
                 node,
                 peer,
-                why: "only an owner of the set that holds its data can heal",
+                why: "only an owner of the set that has held its data can heal",
             });
         }
         let mut report = HealReport::NOTHING;

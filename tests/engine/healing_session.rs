@@ -13,7 +13,7 @@ use sync_proto::{
 };
 use syncline::replica::DbReplica;
 use syncline::vfs::Vfs;
-use syncline::{Db, Error, Health, ScrubOptions, ScrubStep, Stamp};
+use syncline::{Db, Error, Health, RangeSum, ScrubOptions, ScrubStep, Stamp};
 
 use crate::common::{Random, World, seeds};
 
@@ -149,6 +149,60 @@ fn an_entry_whose_value_is_lost_is_left_out_of_sessions_and_is_no_loss_once_it_h
     assert_eq!(lost, [b"large"]);
     let problems = db.verify(|_| true).expect("verify").problems;
     assert!(problems.len() == 1 && problems[0].contains("is lost"), "{problems:?}");
+}
+
+#[test]
+fn who_holds_nothing_heals_if_it_was_all_deleted_for_good_and_not_if_it_never_held_anything() {
+    for is_new in [true, false] {
+        let (world, other_world) = (World::new(1), World::new(2));
+        let db = world.builder(DIR).create().expect("a new store");
+        let other = other_world.builder(DIR).create_replica(&db.replica_set()).expect("a replica");
+        let meet = |db: &Db, nonce| {
+            let replicas = [db, &other].map(DbReplica::new);
+            testkit::network::session([&replicas[0], &replicas[1]], nonce, u64::MAX)
+                .map(|outcome| outcome.end)
+        };
+        let complete = |db: &Db, nonce| assert_eq!(meet(db, nonce), [End::Complete, End::Complete]);
+        db.admit(other.node_id()).expect("admitted");
+        complete(&db, 1);
+        complete(&db, 2);
+        let (begin_ms, lost) = (1_700_000_000_000, b"flips");
+        db.default_keyspace().put_expiring("key", lost, begin_ms + HOUR_MS).expect("put");
+        db.flush().expect("flushed");
+        if !is_new {
+            complete(&db, 3);
+            for (db, world) in [(&db, &world), (&other, &other_world)] {
+                world.clock.advance(9 * HOUR_MS);
+                db.close_through((begin_ms + 8 * HOUR_MS) << 16).expect("closed");
+            }
+            complete(&db, 4);
+            complete(&db, 5);
+            assert!([&db, &other].iter().all(|db| db.raise_horizon().expect("proven") > 0));
+        }
+        assert_eq!(other.root().expect("known"), RangeSum::ZERO);
+        db.close().expect("closed");
+        for name in world.vfs.list(Path::new(DIR)).expect("list") {
+            let path = Path::new(DIR).join(name);
+            let bytes = world.vfs.bytes(&path).expect("there").to_vec();
+            let found = bytes.windows(lost.len()).position(|window| window == lost);
+            if let Some(at) = found.filter(|_| path.extension().is_some_and(|kind| kind == "run")) {
+                world.vfs.flip(&path, at, 1).expect("flipped");
+            }
+        }
+        let db = world.builder(DIR).open().expect("opened");
+        assert!(matches!(db.get("key"), Err(Error::Unknown { .. })));
+
+        let expected = if is_new { Reason::Unknown } else { Reason::Healed };
+        for end in meet(&db, 6) {
+            assert!(matches!(end, End::Partial(reasons) if reasons.iter().eq([expected])), "{end:?}");
+        }
+        if is_new {
+            assert!(matches!(db.heal_from(&other), Err(Error::NoSession { .. })));
+        } else {
+            assert_eq!(db.get("key").expect("known"), None);
+            complete(&db, 7);
+        }
+    }
 }
 
 impl Pair {

@@ -12,8 +12,8 @@
 //! names, whatever is written or purged meanwhile; what does not come in this session stays unknown.
 //!
 //! Easy to get wrong: a part replaces, so it is taken only where this side has asked for it; each side asks for a span once, and
-//! asks on in key order, so that no peer can keep the other one reading. And a peer that holds nothing at all has nothing to
-//! say about what was there.
+//! asks on in key order, so that no peer can keep the other one reading. And a peer that never held anything has nothing to
+//! say about what was there; one with a horizon that holds nothing has: all of it was deleted for good.
 
 use std::collections::VecDeque;
 
@@ -155,8 +155,10 @@ impl Session {
         if !own_has_any {
             return;
         }
+        // Without a horizon nothing is dropped, so it never held anything.
+        let is_new = peer.horizon == 0 && peer_root.is_same_set(&RangeSum::ZERO);
         // Whoever takes in nothing may be a view of the past, and has not heard who asks.
-        if self.terms.may_take && !peer.read_only && !peer_root.is_same_set(&RangeSum::ZERO) {
+        if self.terms.may_take && !peer.read_only && !is_new {
             losses.unasked = Some(self.terms.scope.clone());
         } else if losses.has_unknown {
             self.withhold_from_self();

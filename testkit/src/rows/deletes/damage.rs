@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use sync_proto::{AbortReason, End, Reason, ReplicaErrorKind};
-use syncline::{Db, EntryDigest, Error, ScrubOptions, ScrubStep};
+use syncline::{Db, EntryDigest, Error, RangeSum, ScrubOptions, ScrubStep};
 
 use super::{Member, Set, failed};
 use crate::life::DIR;
@@ -81,8 +81,8 @@ impl Set {
         Ok(())
     }
 
-    /// Sessions of two of which at least one is damaged, until one is complete, or none can be for values that only others
-    /// have. Whether one was.
+    /// Sessions of two of which at least one is damaged, until one is complete, or none can be for what only others have: values,
+    /// or, if one of the two never held anything, spans. Whether one was.
     pub(super) fn meet_damaged(&mut self, left: usize, right: usize) -> Result<bool, String> {
         let is_each = self.members[left].is_damaged && self.members[right].is_damaged;
         for _ in 0..SESSIONS_MAX {
@@ -91,9 +91,15 @@ impl Set {
                 return Ok(true);
             }
             self.check_end(left, right, &ends)?;
-            let is_unsent =
-                |end: &End| matches!(end, End::Partial(reasons) if reasons.iter().eq([Reason::Unsent]));
-            if ends.iter().all(is_unsent) {
+            let is_for =
+                |end: &End, reason| matches!(end, End::Partial(reasons) if reasons.iter().eq([reason]));
+            if ends.iter().all(|end| is_for(end, Reason::Unsent)) {
+                return Ok(false);
+            }
+            // Whoever is new has nothing to say of what was there; it learns of it when the other one is whole.
+            if ends.iter().all(|end| is_for(end, Reason::Unknown))
+                && (self.is_new(left)? || self.is_new(right)?)
+            {
                 return Ok(false);
             }
             // The two may have lost the same keys.
@@ -135,6 +141,17 @@ impl Set {
 
     pub(super) fn is_unknown(&self, replica: usize) -> bool {
         !self.db(replica).unknown_spans().is_empty()
+    }
+
+    /// Whether a replica never held anything: without a horizon nothing is dropped.
+    fn is_new(&self, replica: usize) -> Result<bool, String> {
+        let db = self.db(replica);
+        let is_empty = match db.root() {
+            Ok(root) => root == RangeSum::ZERO,
+            Err(Error::Unknown { .. }) => false,
+            Err(error) => return Err(failed(error)),
+        };
+        Ok(is_empty && db.horizon_status().horizon == 0)
     }
 
     fn horizon_max(&self) -> u64 {
