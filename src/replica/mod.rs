@@ -76,7 +76,7 @@ impl DbReplica {
             let sums = self.known_sums(cut)?;
             store.persist()?;
             let state = store.identity();
-            if (before.horizon, before.table) == (state.horizon, state.table.clone()) {
+            if before.horizon == state.horizon && before.table == state.table {
                 break (state, sums);
             }
         };

@@ -50,7 +50,7 @@ impl Store {
             let cut = rule::cut(self.horizon(), peer_horizon);
             return Ok(Met { cut, proves: None, table: own });
         }
-        self.check_table(node, &own, theirs, peer)?;
+        let merged = self.check_table(node, &own, theirs, peer)?;
         self.change_table(|table, _| table.merge(theirs))?;
         let Some(peer) = peer else {
             self.raise_horizon()?;
@@ -71,16 +71,13 @@ impl Store {
         }
         let cut = rule::cut(self.horizon(), peer_horizon);
         let cut = if is_joining { cut.max(table.announced()) } else { cut };
-        let began = match closes {
-            true => table.clone(),
-            false => own.merged_with(theirs),
-        };
+        let began = if closes { &table } else { &merged };
         let proves = (own.checksum() == as_of).then(|| began.begin(node, peer, theirs));
         Ok(Met { cut, proves, table })
     }
 
-    /// Refuses sessions that must not be.
-    fn check_table(&self, node: NodeId, own: &Table, theirs: &Table, peer: Option<NodeId>) -> Result<()> {
+    /// Refuses sessions that must not be. Returns both tables in one.
+    fn check_table(&self, node: NodeId, own: &Table, theirs: &Table, peer: Option<NodeId>) -> Result<Table> {
         let refuse = |why| Err(Error::NoSession { node, peer: peer.unwrap_or_default(), why });
         if own.is_restored(node, theirs) {
             return refuse("this store has forgotten what it has said: it was restored from a backup");
@@ -104,7 +101,7 @@ impl Store {
         if own.is_unfounded() && !self.is_blank()? {
             return refuse("a joining store has to be empty");
         }
-        Ok(())
+        Ok(merged)
     }
 
     /// Whether the store has never held an entry that counts.

@@ -41,7 +41,7 @@ pub use replica::{
     serve_read,
 };
 pub use session::{
-    Answer, Difference, End, Input, Moves, Outcome, Output, Progress, Reason, Reasons, Report, Session,
+    Answer, Difference, End, Input, Outcome, Output, Progress, Reason, Reasons, Report, Session,
 };
-pub use types::{Entry, Fingerprint, Head, KeyRange, Kind, RangeSum, Stamp};
+pub use types::{Entry, Fingerprint, Head, KeyRange, Kind, Moves, RangeSum, Stamp};
 pub use wire::frame::{FRAME_HEADER_LEN, payload_len};

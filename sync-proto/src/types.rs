@@ -217,6 +217,26 @@ pub struct Entry {
     pub value: Vec<u8>,
 }
 
+/// What would move in one direction, by a dry run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Moves {
+    /// Entries. Those that the sender would leave out (see [`crate::Options::weighs`]) are not among them.
+    pub entries: u64,
+    /// Bytes of their values, if that was asked for.
+    pub value_bytes: u64,
+    /// Differing keys of the sender's that are not among the names, because no more were asked for.
+    pub unnamed: u64,
+}
+
+impl AddAssign for Moves {
+    /// Saturates, for a peer may claim any number of entries.
+    fn add_assign(&mut self, other: Moves) {
+        self.entries = self.entries.saturating_add(other.entries);
+        self.value_bytes = self.value_bytes.saturating_add(other.value_bytes);
+        self.unnamed = self.unnamed.saturating_add(other.unnamed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

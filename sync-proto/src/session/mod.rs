@@ -57,7 +57,7 @@ mod weigh;
 
 pub use io::{Answer, Input, Output};
 pub use machine::Session;
-pub use report::{Difference, End, Moves, Outcome, Progress, Reason, Reasons, Report};
+pub use report::{Difference, End, Outcome, Progress, Reason, Reasons, Report};
 
 #[cfg(test)]
 mod tests;

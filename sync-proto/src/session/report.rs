@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::error::AbortReason;
-use crate::types::RangeSum;
+use crate::types::{Moves, RangeSum};
 
 /// How a session ended, and what it did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,26 +166,6 @@ impl Report {
     /// Whether both sides held the same when they last spoke of it.
     pub fn is_equal(&self) -> bool {
         self.root_left.is_same_set(&self.root_right)
-    }
-}
-
-/// What would move in one direction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Moves {
-    /// Entries. Those that the sender would leave out (see [`crate::Options::weighs`]) are not among them.
-    pub entries: u64,
-    /// Bytes of their values, if that was asked for.
-    pub value_bytes: u64,
-    /// Differing keys of the sender's that are not among the names, because no more were asked for.
-    pub unnamed: u64,
-}
-
-impl std::ops::AddAssign for Moves {
-    /// Saturates, for a peer may claim any number of entries.
-    fn add_assign(&mut self, other: Moves) {
-        self.entries = self.entries.saturating_add(other.entries);
-        self.value_bytes = self.value_bytes.saturating_add(other.value_bytes);
-        self.unnamed = self.unnamed.saturating_add(other.unnamed);
     }
 }
 

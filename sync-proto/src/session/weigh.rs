@@ -7,13 +7,13 @@
 use std::collections::BTreeMap;
 
 use super::machine::{Session, Waiting};
-use super::report::{Difference, Moves};
+use super::report::Difference;
 use super::send::Sending;
 use crate::error::AbortReason;
 use crate::limits::{BATCH_COUNT_MAX, ELEMENT_OVERHEAD_LEN, KEYS_LEN_MAX};
 use crate::options::Mode;
 use crate::replica::{Heads, ReadLimit, ReadRequest};
-use crate::types::{KeyRange, Kind};
+use crate::types::{KeyRange, Kind, Moves};
 use crate::wire::message::Message;
 
 /// What a dry run would send in this side's flight.

@@ -11,8 +11,7 @@ use super::item::{Children, FullList, Later, List, Settle, Sketched, Split, Unma
 use super::piece::SketchedPieces;
 use crate::healing::{Healing, Lost};
 use crate::limits::MEMBERS_LEN_MAX;
-use crate::session::Moves;
-use crate::types::Entry;
+use crate::types::{Entry, Moves};
 
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,10 +17,9 @@ use crate::error::PeerReason;
 use crate::healing::{Healing, Lost};
 use crate::limits::MEMORY_MAX;
 use crate::options::{Mode, Versions};
-use crate::session::Moves;
 use crate::sketch::{Cell, Sketch};
 use crate::test_model::rng::Rng;
-use crate::types::{Entry, Fingerprint, KeyRange, Kind, RangeSum, Stamp};
+use crate::types::{Entry, Fingerprint, KeyRange, Kind, Moves, RangeSum, Stamp};
 
 fn wide(rng: &mut Rng) -> u64 {
     rng.next() >> rng.below(64)
