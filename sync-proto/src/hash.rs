@@ -68,15 +68,25 @@ impl Salt {
         let mut input = [0; 32];
         input[..16].copy_from_slice(&self.0);
         input[16..].copy_from_slice(&hash.to_le_bytes());
-        xxh3_64(&input) & (u64::MAX >> (64 - 8 * u32::from(len.clamp(1, 8))))
+        lowest(xxh3_64(&input), len)
     }
 
     /// Short fingerprint of a key, and the id of the bound at that key: 4 bytes of xxh3-64 over the key, seeded with
     /// the first 8 bytes of the salt.
     pub(crate) fn key(&self, key: &[u8]) -> u32 {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        xxh3_64_with_seed(key, u64::from_le_bytes([a, b, c, d, e, f, g, h])) as u32
+        self.key_of_len(key, 4) as u32
     }
+
+    /// The same with `len` bytes, at most 8.
+    pub(crate) fn key_of_len(&self, key: &[u8], len: u8) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        lowest(xxh3_64_with_seed(key, u64::from_le_bytes([a, b, c, d, e, f, g, h])), len)
+    }
+}
+
+/// The lowest `len` bytes, at most 8.
+fn lowest(hash: u64, len: u8) -> u64 {
+    hash & (u64::MAX >> (64 - 8 * u32::from(len.clamp(1, 8))))
 }
 
 /// Running hash over many keys in order; the two sides compare it to learn that they speak of the same ranges.

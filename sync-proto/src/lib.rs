@@ -13,6 +13,7 @@ mod healing;
 pub mod limits;
 mod options;
 pub mod rate;
+mod reed_solomon;
 mod replica;
 pub mod rights;
 pub mod schedule;

@@ -63,16 +63,18 @@ pub(crate) struct Verdict {
 /// Decides between own entries that the peer lacks and the peer's that this side lacks. Equal clocks, keys whose short
 /// fingerprints are not unique, and versions that are merged are sent both ways: merging is idempotent.
 pub(crate) fn decide(mine: Vec<Head>, theirs: &[Extra], salt: &Salt) -> Verdict {
-    let mut by_key: BTreeMap<u32, (usize, Vec<u32>)> = BTreeMap::new();
+    let key_len = Extra::key_len(theirs.len());
+    let key_of = |head: &Head| salt.key_of_len(&head.key, key_len);
+    let mut by_key: BTreeMap<u64, (usize, Vec<u32>)> = BTreeMap::new();
     for (position, extra) in theirs.iter().enumerate() {
         by_key.entry(extra.key).or_default().1.push(position as u32);
     }
     for head in &mine {
-        by_key.entry(salt.key(&head.key)).or_default().0 += 1;
+        by_key.entry(key_of(head)).or_default().0 += 1;
     }
     let mut verdict = Verdict::default();
     for head in mine {
-        let others = by_key.get(&salt.key(&head.key));
+        let others = by_key.get(&key_of(&head));
         match others.map(|(count, positions)| (*count, positions.as_slice())) {
             None | Some((_, [])) => verdict.only_mine.push(head.key),
             Some((1, &[position])) => {

@@ -168,16 +168,20 @@ impl Session {
         &mut self,
         place: &Place,
         lacking: Lacking,
-        extra: Vec<Head>,
+        mut extra: Vec<Head>,
         common: Fingerprint,
     ) {
+        // Each clock is told by how far it lies behind the one before.
+        extra.sort_unstable_by_key(|head| head.stamp.hlc);
         let may_say_more = self.terms.may_give || self.terms.mode == Mode::DryRun;
         let sends_all = lacking.is_empty() && !extra.is_empty() && may_say_more;
         let must_answer = !(sends_all || (lacking.is_empty() && extra.is_empty()));
         let told: &[Head] = if sends_all { &[] } else { &extra };
         let keys = told.iter().map(|head| &head.key).collect();
         let salt = self.spoken_salt;
-        let told = told.iter().map(|head| Extra { key: salt.key(&head.key), hlc: head.stamp.hlc });
+        let key_len = Extra::key_len(told.len());
+        let told =
+            told.iter().map(|head| Extra { key: salt.key_of_len(&head.key, key_len), hlc: head.stamp.hlc });
         let unmatched = Unmatched { item: place.item, lacking, extra: told.collect(), common: common.0 };
         self.outbox.push(&Message::Unmatched(unmatched));
         let body = Body::Unmatched { extra: keys, must_answer };

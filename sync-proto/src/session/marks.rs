@@ -7,6 +7,7 @@
 use super::keys::KeyList;
 use super::parts::Parts;
 use crate::hash::Salt;
+use crate::reed_solomon::Field;
 use crate::sketch::Sketch;
 use crate::types::{Fingerprint, KeyRange, RangeSum};
 use crate::wire::piece::{PieceList, SketchedPieces};
@@ -97,14 +98,28 @@ impl Marks {
         (found.len() == fingerprints.len()).then_some(found)
     }
 
-    /// The hashes of all pieces, in so many bytes.
-    pub(crate) fn list(&self, salt: &Salt, hash_len: u8) -> PieceList {
-        let groups = self.starts.iter().enumerate().map(|(group, start)| {
+    /// What is told of the pieces group by group, in symbols of so many bytes, where so many of 256 pieces differ.
+    pub(crate) fn list(&self, salt: &Salt, hash_len: u8, density: u8) -> PieceList {
+        let mut list = PieceList { hash_len, density, ..PieceList::default() };
+        for (group, start) in self.starts.iter().enumerate() {
             let numbers = self.pieces_of(group);
-            (salt.key(start), numbers.end - numbers.start)
-        });
-        let hashes = self.sums.iter().map(|sum| salt.entry_of_len(sum.0, hash_len) as u32);
-        PieceList { hash_len, groups: groups.collect(), hashes: hashes.collect() }
+            let count = numbers.end - numbers.start;
+            list.groups.push((salt.key(start) & 0xff_ffff, count));
+            let sums = self.sums.get(numbers.start as usize..numbers.end as usize).unwrap_or_default();
+            let hashes = sums.iter().map(|sum| salt.entry_of_len(sum.0, hash_len) as u32);
+            match PieceList::told_count(count, density) {
+                told if told == count => list.symbols.extend(hashes),
+                told => list.symbols.extend(Field::of_len(hash_len).syndromes(hashes, told as usize)),
+            }
+        }
+        list
+    }
+
+    /// Bytes that such a list takes.
+    pub(crate) fn list_len(&self, hash_len: u8, density: u8) -> u64 {
+        let counts = (0..self.starts.len()).map(|group| self.pieces_of(group).len() as u32);
+        let told = counts.map(|count| u64::from(PieceList::told_count(count, density)));
+        told.map(|told| 4 + told * u64::from(hash_len)).sum()
     }
 
     /// The numbers of the pieces with a bit; `None` if there is one too many.

@@ -64,8 +64,9 @@ enum Pass {
     Compare { place: Place, sketch: Sketch, seen: Seen, peer_count: u64 },
     /// To find what does not match the peer's fingerprints.
     Match { place: Place, unmatched: Unmatched, found: Found },
-    /// To find what the peer's sketch lacks of this side's entries, whose sum was `held`; this side lacks `lacking`.
-    Extra { place: Place, held: RangeSum, lacking: Vec<u64>, found: Found },
+    /// To find what the peer's sketch lacks of this side's entries, whose sum was `held`; this side lacks `lacking` of the
+    /// peer's `peer_count` entries.
+    Extra { place: Place, held: RangeSum, lacking: Vec<u64>, found: Found, peer_count: u64 },
     /// To find what the peer lacks of the range that this side sketched, and decide.
     Decide { place: Place, sketching: Sketching, extra: Vec<Extra>, common: Fingerprint, found: Found },
 }
@@ -83,10 +84,12 @@ impl Unmatched {
         Unmatched { fingerprints, is_met }
     }
 
-    /// Whether the fingerprint is there and was not met before.
+    /// Whether the fingerprint is there and was not met as often before: two entries may have the same.
     fn meet(&mut self, fingerprint: u64) -> bool {
-        let Ok(at) = self.fingerprints.binary_search(&fingerprint) else { return false };
-        self.is_met.get_mut(at).is_some_and(|is_met| !std::mem::replace(is_met, true))
+        let first = self.fingerprints.partition_point(|other| *other < fingerprint);
+        let same = self.fingerprints.iter().skip(first).take_while(|other| **other == fingerprint);
+        let mut is_met = self.is_met.iter_mut().skip(first).zip(same).map(|(is_met, _)| is_met);
+        is_met.find(|is_met| !**is_met).map(|is_met| *is_met = true).is_some()
     }
 
     /// Positions of those that were not met.
@@ -133,6 +136,20 @@ impl Found {
     /// Sum of the entries found.
     fn held(&self) -> Fingerprint {
         self.heads.iter().fold(Fingerprint::default(), |sum, head| sum + Fingerprint(head.hash))
+    }
+
+    /// Whether the entries found are those with this sum, all of them. One more, whose short fingerprint is by chance that of
+    /// another, is known by its hash and taken off.
+    fn are(&mut self, sum: Fingerprint) -> bool {
+        let excess = self.held() - sum;
+        match self.heads.len().checked_sub(self.wanted.len()) {
+            Some(0) => excess == Fingerprint::default(),
+            Some(1) => {
+                let stranger = self.heads.iter().position(|head| Fingerprint(head.hash) == excess);
+                stranger.map(|at| self.heads.remove(at)).is_some()
+            }
+            _ => false,
+        }
     }
 
     /// Sum of the entries found, if they are all that were looked for, and nothing else.
@@ -217,11 +234,12 @@ impl Session {
         extra: Vec<Extra>,
         common: Fingerprint,
     ) -> Result<(), AbortReason> {
-        let fingerprint_len = sketching.fingerprint_len;
+        let mut fingerprint_len = sketching.fingerprint_len;
         let lacking = match lacking {
             Lacking::Fingerprints(len, fingerprints)
-                if len == fingerprint_len && sketching.plain.is_empty() =>
+                if len <= sketching.fingerprint_len && sketching.plain.is_empty() =>
             {
+                fingerprint_len = len;
                 fingerprints
             }
             Lacking::Positions(positions) if !sketching.plain.is_empty() => {
@@ -318,7 +336,7 @@ impl Session {
                     Some(Difference { added: lacking, removed }) => {
                         let found = Found::new(removed);
                         let parts = seen.parts(&place.parts(), &found.wanted);
-                        let pass = Pass::Extra { place, held: sum, lacking, found };
+                        let pass = Pass::Extra { place, held: sum, lacking, found, peer_count };
                         self.go_on(Scan::new(parts, fingerprint_len, pass));
                     }
                 }
@@ -331,17 +349,16 @@ impl Session {
                 let common = sum.fingerprint - found.held();
                 self.push_unmatched(&place, Lacking::Positions(unmatched.left()), found.heads, common);
             }
-            Pass::Extra { place, held, lacking, found } => match found.sum() {
+            Pass::Extra { place, held, lacking, found, peer_count } => match found.sum() {
                 Some(extra_sum) => {
                     self.settled = self.settled.saturating_add(held.count());
-                    let lacking = Lacking::Fingerprints(fingerprint_len, lacking);
+                    let lacking = Lacking::in_short(fingerprint_len, lacking, peer_count);
                     self.push_unmatched(&place, lacking, found.heads, held.fingerprint - extra_sum);
                 }
                 None => self.answer_finer(place.into_span(held, 0)),
             },
-            Pass::Decide { place, sketching, extra, common, found } => {
-                let closes = found.sum().is_some_and(|lacking| sketching.fingerprint - lacking == common);
-                if !closes {
+            Pass::Decide { place, sketching, extra, common, mut found } => {
+                if !found.are(sketching.fingerprint - common) {
                     let held = RangeSum { live: sketching.count, ..RangeSum::ZERO };
                     return self.answer_finer(place.into_span(held, 0));
                 }
@@ -376,5 +393,48 @@ impl Session {
         } else {
             self.ask_cut(span);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{Kind, Stamp};
+
+    #[test]
+    fn a_fingerprint_is_met_as_often_as_it_is_there() {
+        let mut unmatched = Unmatched::new(vec![3, 7, 7, 9]);
+        let met = [7, 7, 7, 3, 8].map(|fingerprint| unmatched.meet(fingerprint));
+        assert_eq!(met, [true, true, false, true, false]);
+        assert_eq!(unmatched.left(), [3]);
+    }
+
+    #[test]
+    fn one_stranger_among_the_entries_found_is_known_by_its_hash() {
+        let head = |n: u8| Head {
+            key: vec![n],
+            stamp: Stamp { hlc: 1, node: 1 },
+            kind: Kind::Put,
+            expires_at: 0,
+            hash: u128::from(n) << 100 | 5,
+            value_len: 0,
+            is_merged: false,
+        };
+        let sum = |heads: &[Head]| {
+            heads.iter().fold(Fingerprint::default(), |sum, head| sum + Fingerprint(head.hash))
+        };
+        let heads = [1, 2, 3, 4].map(head);
+        let found =
+            |heads: &[Head], wanted: &[u64]| Found { heads: heads.to_vec(), ..Found::new(wanted.to_vec()) };
+        let told = sum(&heads[..3]);
+        let mut exact = found(&heads[..3], &[10, 20, 30]);
+        assert!(exact.are(told) && exact.heads.len() == 3);
+        let mut with_stranger = found(&heads, &[10, 20, 30]);
+        assert!(with_stranger.are(told));
+        assert_eq!(with_stranger.heads, heads[..3]);
+        // One is missing and another there; two strangers; one too many that explains nothing.
+        assert!(!found(&heads[1..], &[10, 20, 30]).are(told));
+        assert!(!found(&heads, &[10, 20]).are(sum(&heads[..2])));
+        assert!(!found(&heads, &[10, 20, 30]).are(sum(&heads[..2])));
     }
 }

@@ -1,7 +1,7 @@
-//! [`Seen`]: where in a range the entries lie that a pass has read, kept in four bytes each, so that a second pass that
+//! [`Seen`]: where in a range the entries lie that a pass has read, kept in three bytes each, so that a second pass that
 //! looks for a few of them need not read the whole range again.
 //!
-//! Easy to get wrong: it is a hint. Four bytes of a fingerprint fit others as well; whoever looks where it points counts what
+//! Easy to get wrong: it is a hint. Three bytes of a fingerprint fit others as well; whoever looks where it points counts what
 //! he finds.
 
 use std::collections::BTreeSet;
@@ -13,10 +13,18 @@ use super::parts::Parts;
 /// Entries that share the key from which they are read again: a few of them cost as much as one.
 const STRETCH_LEN: usize = 32;
 
-/// The entries of a range in key order, by four bytes of their short fingerprints.
+/// The lowest bytes of a short fingerprint.
+type Mark = [u8; 3];
+
+fn mark(fingerprint: u64) -> Mark {
+    let [a, b, c, ..] = fingerprint.to_le_bytes();
+    [a, b, c]
+}
+
+/// The entries of a range in key order, by three bytes of their short fingerprints.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    marks: Vec<u32>,
+    marks: Vec<Mark>,
     /// The key of every [`STRETCH_LEN`]th entry.
     starts: KeyList,
     /// Whether there were too many to remember.
@@ -31,7 +39,7 @@ impl Seen {
 
     /// Bytes held.
     pub(crate) fn memory_len(&self) -> usize {
-        self.marks.capacity() * size_of::<u32>() + self.starts.memory_len()
+        self.marks.capacity() * size_of::<Mark>() + self.starts.memory_len()
     }
 
     /// Adds the next entry, unless that takes more than `len_max` bytes in all.
@@ -50,7 +58,7 @@ impl Seen {
                 return;
             }
         }
-        self.marks.push(fingerprint as u32);
+        self.marks.push(mark(fingerprint));
     }
 
     /// The parts of `area` in which entries with these fingerprints may lie.
@@ -61,7 +69,7 @@ impl Seen {
         if self.is_full {
             return area.clone();
         }
-        let wanted: BTreeSet<u32> = wanted.iter().map(|&fingerprint| fingerprint as u32).collect();
+        let wanted: BTreeSet<Mark> = wanted.iter().copied().map(mark).collect();
         let mut stretches = Parts::default();
         for (index, stretch) in self.marks.chunks(STRETCH_LEN).enumerate() {
             let Some(start) = self.starts.get(index) else { continue };

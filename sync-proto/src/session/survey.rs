@@ -21,17 +21,19 @@ use crate::limits::{
     SURVEYED_COUNT,
 };
 use crate::replica::{Children, Cut, ReadRequest};
-use crate::sketch::{CELL_LEN, Difference, cells_for, estimate, more_than};
+use crate::sketch::{Difference, cells_for, cells_len, estimate, more_than};
 use crate::types::RangeSum;
 use crate::wire::message::Message;
-use crate::wire::piece::{Names, PieceForm, SketchedPieces};
+use crate::wire::piece::{Names, PieceForm, PieceList, SketchedPieces};
 
 /// Fewer pieces tell too little.
 const PIECE_COUNT_MIN: u64 = 8;
 /// Where more pieces than this share are known to differ, nine in ten entries lie in them, and it is not told which do.
 const NARROWED_SHARE: (u64, u64) = (2, 3);
 /// Bytes of a piece in a list.
-const LISTED_LEN: u64 = 2;
+const LISTED_LEN: u8 = 2;
+/// Bytes up to which hashes are told one by one: to tell fewer would save little, and now and then a group be read in vain.
+const PLAIN_LIST_LEN: u64 = 4096;
 /// Beyond so many pieces that differ their hashes have a byte more: two of different pieces are equal too often.
 const SHORT_HASHES_MAX: u64 = 2500;
 
@@ -150,14 +152,16 @@ impl Session {
 
     fn say_pieces(&mut self, span: Span, cut: u8, marks: Marks, told: Told) {
         let held_len = self.sent.seen_len() + self.draft.seen_len();
-        let is_listed = matches!(told, Told::List(_));
+        let is_listed = matches!(told, Told::List { .. });
         let is_too_long = is_listed && marks.len() > LISTED_COUNT_MAX;
         if is_too_long || held_len + marks.memory_len() > ALL_SEEN_LEN_MAX {
             return self.ask_cut(span);
         }
         let form = match told {
             Told::Cells(cell_count) => PieceForm::Cells(marks.sketch(&self.spoken_salt, cell_count)),
-            Told::List(hash_len) => PieceForm::List(marks.list(&self.spoken_salt, hash_len)),
+            Told::List { hash_len, density } => {
+                PieceForm::List(marks.list(&self.spoken_salt, hash_len, density))
+            }
         };
         let Span { scope, range, area, tries, depth, .. } = span;
         let (piece_count, entry_count) = (marks.piece_count, marks.entry_count);
@@ -178,14 +182,14 @@ impl Session {
                     let all = piece_count.saturating_add(marks.piece_count);
                     return self.compare_again(place, cut, marks, more_than(estimate, cell_count).min(all));
                 };
-                let hit = added.len().max(removed.len());
+                let hit = added.len().max(removed.len()) as u64;
                 (marks.find(&self.heard_salt, &removed), Names::Fingerprints(added), hit)
             }
             PieceForm::List(theirs) => {
-                let mine = marks.list(&self.heard_salt, theirs.hash_len);
+                let mine = marks.list(&self.heard_salt, theirs.hash_len, PieceList::PLAIN);
                 let unpaired = pair(&mine, &theirs);
-                let hit = unpaired.mine.len().max(unpaired.theirs.len());
-                (Some(unpaired.mine), Names::Bits(bits_of(&unpaired.theirs, theirs.hashes.len())), hit)
+                let names = Names::Bits(bits_of(&unpaired.theirs, theirs.piece_count()));
+                (Some(unpaired.mine), names, unpaired.hit)
             }
         };
         let Some(numbers) = mine else {
@@ -196,7 +200,7 @@ impl Session {
             names,
             rest: marks.total() - marks.sum_of(&numbers),
             net: entry_count.wrapping_sub(marks.entry_count) as i64,
-            hit: hit as u64,
+            hit,
             all: piece_count.max(marks.piece_count),
             cut,
         };
@@ -224,24 +228,34 @@ impl Session {
 enum Told {
     /// By so many cells.
     Cells(usize),
-    /// One by one, with so many bytes each.
-    List(u8),
+    /// Group by group, in symbols of so many bytes, where so many of 256 pieces differ.
+    List { hash_len: u8, density: u8 },
 }
 
 /// Where nothing is known of what differs, but that there are so many pieces.
 fn told_of_unknown(piece_count: u64) -> Told {
-    let is_less = LISTED_LEN * piece_count <= CELL_LEN * FIRST_CELL_COUNT as u64;
-    if is_less { Told::List(LISTED_LEN as u8) } else { Told::Cells(FIRST_CELL_COUNT) }
+    let is_less = u64::from(LISTED_LEN) * piece_count <= cells_len(FIRST_CELL_COUNT);
+    match is_less {
+        true => Told::List { hash_len: LISTED_LEN, density: PieceList::PLAIN },
+        false => Told::Cells(FIRST_CELL_COUNT),
+    }
 }
 
 /// The cheaper of sketch and list where about `hit` pieces of a side differ.
 fn told_of(hit: u64, marks: &Marks) -> Told {
     let cell_count = cells_for(hit.saturating_mul(2).saturating_add(hit.isqrt()));
-    let hash_len = LISTED_LEN + u64::from(hit > SHORT_HASHES_MAX);
-    // Where the two cost about the same, the list: it never turns out to be too small.
-    let sketch_len = (cell_count as u64).saturating_mul(CELL_LEN);
-    if sketch_len.saturating_add(sketch_len / 4) > marks.piece_count.saturating_mul(hash_len) {
-        Told::List(hash_len as u8)
+    let hash_len = LISTED_LEN + u8::from(hit > SHORT_HASHES_MAX);
+    let density = match marks.list_len(hash_len, PieceList::PLAIN) {
+        ..=PLAIN_LIST_LEN => PieceList::PLAIN,
+        _ => {
+            let share = hit.saturating_mul(256).div_ceil(marks.piece_count.max(1));
+            u8::try_from(share).unwrap_or(PieceList::PLAIN)
+        }
+    };
+    // Where the two cost about the same, the list: where that turns out to be too small, it is so for a few groups.
+    let sketch_len = cells_len(cell_count);
+    if sketch_len.saturating_add(sketch_len / 4) > marks.list_len(hash_len, density) {
+        Told::List { hash_len, density }
     } else {
         Told::Cells(cell_count.min(CELL_COUNT_MAX))
     }

@@ -266,7 +266,7 @@ fn keys_with_the_same_short_fingerprint_are_sent_after_all() {
                 if let Message::Unmatched(unmatched) = message {
                     assert_eq!(unmatched.extra.len(), 1);
                     assert!(!unmatched.lacking.is_empty());
-                    unmatched.extra[0].key = salt.leg(leg).key(&right_key);
+                    unmatched.extra[0].key = salt.leg(leg).key_of_len(&right_key, 4);
                     collisions += 1;
                 }
             }

@@ -391,7 +391,7 @@ impl Session {
         let is_last = span.tries >= PIECE_TRY_COUNT_MAX + SKETCH_TRY_COUNT_MAX;
         let may_read = count <= u64::from(limits.sketch_count);
         // Where the two cost about the same, one by one: that never turns out to be too little.
-        let sketch_len = (cell_count as u64).saturating_mul(sketch::CELL_LEN);
+        let sketch_len = sketch::cells_len(cell_count);
         let is_dense = count.saturating_mul(4) <= sketch_len.saturating_add(sketch_len / 4);
         if is_few && (is_dense || is_last || !may_read) {
             Step::List

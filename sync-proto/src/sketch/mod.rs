@@ -15,7 +15,7 @@ mod estimate;
 mod mapping;
 mod peel;
 
-pub(crate) use cells::{CELL_LEN, Cell, Sketch};
+pub(crate) use cells::{COUNTED, Cell, Sketch, cells_len};
 pub(crate) use estimate::{cells_for, estimate, more_than};
 pub(crate) use peel::Difference;
 

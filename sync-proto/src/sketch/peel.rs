@@ -2,7 +2,7 @@
 //!
 //! The last cells are looked at first. A late cell holds few elements, and hardly any that is not there would belong to it, so
 //! that a short check does; the early ones, in which nearly everything lies, come to be looked at when little is left. In that
-//! order a check of 8 bits decodes as often as one of 16, and in any order it fails for one large sketch in three.
+//! order a check of 6 bits misleads one large sketch in fifty, and in any order one of 8 bits one in three.
 //!
 //! Easy to get wrong: cells of a liar can be peeled for ever, an element in and out again. No honest difference has more
 //! elements than cells, so that many are peeled and no more.

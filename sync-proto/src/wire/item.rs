@@ -13,7 +13,7 @@ use super::codec::{
 };
 use super::piece::Named;
 use crate::limits::{CELL_COUNT_MAX, LIST_COUNT_MAX, PIECE_COUNT_MAX, PLAIN_COUNT_MAX, SPAN_COUNT_MAX};
-use crate::sketch::{Cell, Sketch};
+use crate::sketch::{COUNTED, Cell, Sketch};
 use crate::types::{KeyRange, Stamp};
 
 /// Which range an item speaks of.
@@ -362,25 +362,32 @@ fn plain(reader: &mut Reader<'_>, count: u64, len: u8) -> Decoded<Vec<u64>> {
 /// ```text
 /// v   number of cells; then for each:
 /// 4-8 exclusive or of the fingerprints
-/// 1   exclusive or of their checks
-/// 1   number of elements in the cell, modulo 256
+/// 1   exclusive or of their checks, in the upper 6 bits; number of elements in the cell, modulo 4
+/// 1   of the first 64 cells: number of elements in the cell, modulo 256, without its lower 2 bits
 /// ```
 pub(super) fn put_cells(out: &mut Vec<u8>, sketch: &Sketch, fingerprint_len: u8) {
     put_varint(out, sketch.cells().len() as u64);
-    for cell in sketch.cells() {
+    for (index, cell) in sketch.cells().iter().enumerate() {
         put_uint(out, cell.sum, usize::from(fingerprint_len));
-        out.extend([cell.check, cell.count]);
+        out.push(cell.check << 2 | cell.count & 3);
+        if index < COUNTED {
+            out.push(cell.count >> 2);
+        }
     }
 }
 
 /// `None` if there are none.
 pub(super) fn cells(reader: &mut Reader<'_>, fingerprint_len: u8) -> Decoded<Option<Sketch>> {
     let len = usize::from(fingerprint_len);
-    let count = reader.count(0, CELL_COUNT_MAX, len + 2)?;
+    let count = reader.count(0, CELL_COUNT_MAX, len + 1)?;
     let mut cells = Vec::with_capacity(count);
-    for _ in 0..count {
-        let (sum, check) = (reader.uint(len)?, reader.u8()?);
-        cells.push(Cell { sum, check, count: reader.u8()? });
+    for index in 0..count {
+        let (sum, both) = (reader.uint(len)?, reader.u8()?);
+        let more = if index < COUNTED { reader.u8()? } else { 0 };
+        if more > 0x3f {
+            return Err(Malformed("count of a cell"));
+        }
+        cells.push(Cell { sum, check: both >> 2, count: more << 2 | both & 3 });
     }
     Ok((count > 0).then(|| Sketch::from_cells(cells)))
 }
@@ -397,11 +404,11 @@ fn fingerprint_len(reader: &mut Reader<'_>) -> Decoded<u8> {
 ///
 /// ```text
 /// v   item: the list or sketch
-/// 1   0 = positions follow, 4 to 8 = fingerprints of that length follow
+/// 1   0 = positions follow, 4 to 8 = so many of the lowest bytes of fingerprints follow
 /// ..  positions in the list that the sender lacks, or:
 /// v   number of fingerprints in the sketch that the sender lacks; for each: v  it less the one before, rising
-/// v   number of entries that the peer lacks, in key order; then for each:
-/// 4   fingerprint of its key        v   hlc, against the one before
+/// v   number of entries that the peer lacks, by their clocks; then for each:
+/// 4   fingerprint of its key, 5 if there are more than 1024        v   hlc, against the one before
 /// 16  fingerprint of the sender's range less these entries
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -417,18 +424,36 @@ pub(crate) struct Unmatched {
 pub(crate) enum Lacking {
     /// By their positions in a list, or among the fingerprints told one by one.
     Positions(Vec<u32>),
-    /// By their fingerprints in a sketch, which rise strictly, and the length of these.
+    /// By the lowest bytes of their fingerprints in a sketch, how many of them, and these, which rise strictly.
     Fingerprints(u8, Vec<u64>),
 }
 
 /// One entry that the peer lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Extra {
-    pub(crate) key: u32,
+    /// Short fingerprint of its key.
+    pub(crate) key: u64,
     pub(crate) hlc: u64,
 }
 
 impl Lacking {
+    /// Of fingerprints of so many bytes the lowest ones that tell them from each other, and from nearly all of the peer's
+    /// `peer_count` others: one stranger among these it knows by its hash.
+    pub(crate) fn in_short(len: u8, fingerprints: Vec<u64>, peer_count: u64) -> Lacking {
+        let met = peer_count.saturating_mul(fingerprints.len() as u64);
+        // An eighth of a stranger is expected at most, and two in one answer of a hundred.
+        let Some(short_len) = (4..len).find(|len| met >> (8 * len - 3) == 0) else {
+            return Lacking::Fingerprints(len, fingerprints);
+        };
+        let mask = u64::MAX >> (64 - 8 * u32::from(short_len));
+        let mut short: Vec<u64> = fingerprints.iter().map(|fingerprint| fingerprint & mask).collect();
+        short.sort_unstable();
+        match short.is_sorted_by(|a, b| a < b) {
+            true => Lacking::Fingerprints(short_len, short),
+            false => Lacking::Fingerprints(len, fingerprints),
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         match self {
             Lacking::Positions(positions) => positions.is_empty(),
@@ -466,6 +491,13 @@ impl Lacking {
     }
 }
 
+impl Extra {
+    /// Bytes of the fingerprints of so many keys: of more than these two would now and then be the same.
+    pub(crate) fn key_len(count: usize) -> u8 {
+        if count <= 1024 { 4 } else { 5 }
+    }
+}
+
 impl Unmatched {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         put_varint(out, u64::from(self.item));
@@ -473,7 +505,7 @@ impl Unmatched {
         put_varint(out, self.extra.len() as u64);
         let mut previous = 0;
         for extra in &self.extra {
-            out.extend_from_slice(&extra.key.to_le_bytes());
+            put_uint(out, extra.key, usize::from(Extra::key_len(self.extra.len())));
             put_clock_after(out, previous, extra.hlc);
             previous = extra.hlc;
         }
@@ -486,7 +518,7 @@ impl Unmatched {
         let count = reader.count(0, CELL_COUNT_MAX, 5)?;
         let mut extra: Vec<Extra> = Vec::with_capacity(count);
         for _ in 0..count {
-            let key = reader.u32()?;
+            let key = reader.uint(usize::from(Extra::key_len(count)))?;
             let hlc = reader.clock_after(extra.last().map_or(0, |extra| extra.hlc))?;
             extra.push(Extra { key, hlc });
         }

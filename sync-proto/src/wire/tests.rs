@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::codec::Reader;
+use super::codec::{Malformed, Reader};
 use super::entry::ValueBegin;
 use super::frame;
 use super::hello::{Abort, Done, Hello, HelloBody, HelloReply, Party};
@@ -15,7 +15,7 @@ use super::message::Message;
 use super::piece::{Named, Names, PieceForm, PieceList, SketchedPieces};
 use crate::error::PeerReason;
 use crate::healing::{Healing, Lost};
-use crate::limits::MEMORY_MAX;
+use crate::limits::{LISTED_COUNT_MAX, MEMORY_MAX};
 use crate::options::{Mode, Versions};
 use crate::sketch::{Cell, Sketch};
 use crate::test_model::rng::Rng;
@@ -67,20 +67,73 @@ fn scope(rng: &mut Rng) -> Scope {
 }
 
 fn piece_list(rng: &mut Rng) -> PieceList {
-    let hash_len = 1 + rng.below(4) as u8;
-    let groups: Vec<_> = (0..=rng.below(4)).map(|_| (rng.next() as u32, 1 + rng.below(5) as u32)).collect();
-    let count = groups.iter().map(|(_, count)| count).sum::<u32>();
-    let hashes = (0..count).map(|_| rng.next() as u32 >> (32 - 8 * hash_len)).collect();
-    PieceList { hash_len, groups, hashes }
+    let (hash_len, density) = (2 + rng.below(3) as u8, rng.next() as u8);
+    let groups: Vec<_> =
+        (0..=rng.below(4)).map(|_| (rng.next() as u32 >> 8, 1 + rng.below(40) as u32)).collect();
+    let count = groups.iter().map(|&(_, count)| PieceList::told_count(count, density)).sum::<u32>();
+    let symbols = (0..count).map(|_| rng.next() as u32 >> (32 - 8 * hash_len)).collect();
+    PieceList { hash_len, density, groups, symbols }
 }
 
 fn cells(rng: &mut Rng, count: usize, len: u64) -> Sketch {
     let cells = (0..count).map(|_| Cell {
         sum: rng.next() >> (64 - 8 * len),
-        check: rng.next() as u8,
+        check: rng.next() as u8 & 0x3f,
         count: rng.next() as u8,
     });
     Sketch::from_cells(cells.collect())
+}
+
+#[test]
+fn what_is_lacking_is_named_in_as_few_bytes_as_tell_it_from_the_rest() {
+    let fingerprints = vec![0x01_0000_0003, 0x02_0000_0001, 0x02_0000_0002];
+    let short = Lacking::Fingerprints(4, vec![1, 2, 3]);
+    assert_eq!(Lacking::in_short(5, fingerprints.clone(), 1000), short);
+    let long = Lacking::Fingerprints(5, fingerprints.clone());
+    assert_eq!(Lacking::in_short(5, fingerprints, 1 << 30), long, "among so many there are others");
+    let alike = vec![0x01_0000_0003, 0x02_0000_0003];
+    assert_eq!(Lacking::in_short(5, alike.clone(), 1000), Lacking::Fingerprints(5, alike));
+}
+
+#[test]
+fn a_sketch_decodes_on_the_other_side() {
+    let (mine, theirs) = (0..900u64, 300..1300u64);
+    let element = |n: u64| Rng(n).next() >> 32;
+    let mut sketch = Sketch::new(1200);
+    theirs.clone().for_each(|n| sketch.add(element(n)));
+    let said = Sketched {
+        scope: Scope::Pieces(Pieces::whole(0)),
+        entry_count: 1000,
+        fingerprint_len: 4,
+        form: Form::Cells(sketch),
+    };
+    let mut bytes = Vec::new();
+    Message::Sketched(said).encode(&mut bytes);
+    let heard = Message::decode(&mut Reader::new(&bytes)).unwrap();
+    let Message::Sketched(Sketched { form: Form::Cells(mut sketch), .. }) = heard else {
+        panic!("{heard:?}")
+    };
+    mine.clone().for_each(|n| sketch.remove(element(n)));
+    let found = sketch.peel().expect("enough cells");
+    assert_eq!((found.added.len(), found.removed.len()), (400, 300));
+}
+
+#[test]
+fn what_a_list_of_pieces_claims_is_bounded() {
+    let said = |group_count: usize| {
+        let groups = vec![(7, 512); group_count];
+        let symbols = vec![1; 2 * group_count];
+        let list = PieceList { hash_len: 2, density: 0, groups, symbols };
+        let form = PieceForm::List(list);
+        let scope = Scope::Pieces(Pieces::whole(0));
+        let mut bytes = Vec::new();
+        let pieces = SketchedPieces { scope, cut: 2, piece_count: 3, entry_count: 300, form };
+        Message::SketchedPieces(pieces).encode(&mut bytes);
+        bytes
+    };
+    let most = LISTED_COUNT_MAX / 512;
+    assert!(Message::decode(&mut Reader::new(&said(most))).is_ok());
+    assert_eq!(Message::decode(&mut Reader::new(&said(most + 1))), Err(Malformed("count out of bounds")));
 }
 
 fn positions(rng: &mut Rng) -> Vec<u32> {
@@ -195,7 +248,7 @@ fn message(rng: &mut Rng, kind: u64) -> Message {
         5 => Message::Unmatched(Unmatched {
             item: wide(rng) as u32,
             lacking: lacking(rng),
-            extra: (2..count).map(|_| Extra { key: rng.next() as u32, hlc: rng.next() }).collect(),
+            extra: (2..count).map(|_| Extra { key: rng.next() >> 32, hlc: rng.next() }).collect(),
             common: wide_u128(rng),
         }),
         6 => Message::Settle(Settle {
@@ -416,18 +469,19 @@ fn a_sketch_of_pieces_and_the_answer_that_names_them_have_exactly_these_bytes() 
     let expected = [
         "14 01 00 01",    // sketched pieces: of item 0, all of it
         "02 03 ac02 04",  // level 2, 3 pieces with 300 entries, 4 cells
-        "000f0e0d 0a 03", // the first cell holds all three
-        "08080808 5c 02", // the others two each
-        "040c0c0c ee 02",
-        "0c040404 b2 02",
+        "000f0e0d 2b 00", // the first cell holds all three
+        "08080808 72 00", // the others two each
+        "040c0c0c ba 00",
+        "0c040404 ca 00",
     ];
     assert_eq!(hex(told(whole.clone(), PieceForm::Cells(sketch))), expected.concat().replace(' ', ""));
-    let list = PieceList { hash_len: 2, groups: vec![(0xa, 2), (0xb, 1)], hashes: vec![1, 2, 3] };
+    let groups = vec![(0xa, 2), (0xb, 1)];
+    let list = PieceList { hash_len: 2, density: PieceList::PLAIN, groups, symbols: vec![1, 2, 3] };
     let expected = [
         "14 01 00 01 02 03 ac02 00", // no cells, but a list
-        "02 02",                     // of 2 bytes each, in 2 groups
-        "0a000000 02 0100 0200",     // that of bound 10, of 2 pieces
-        "0b000000 01 0300",          // that of bound 11, of 1
+        "02 ff 02",                  // of 2 bytes each, all of them, in 2 groups
+        "0a0000 02 0100 0200",       // that of bound 10, of 2 pieces
+        "0b0000 01 0300",            // that of bound 11, of 1
     ];
     assert_eq!(hex(told(whole, PieceForm::List(list))), expected.concat().replace(' ', ""));
     let named = |names| Scope::Named(Named { item: 0, names, rest: 0xfeed });
