@@ -108,9 +108,9 @@ impl KeysHash {
     }
 }
 
-/// Checksum of a frame's payload; finds damage, proves nothing.
-pub(crate) fn frame_checksum(payload: &[u8], flags: u8) -> u32 {
-    xxh3_64_with_seed(payload, u64::from(flags)) as u32
+/// Checksum of a frame's payload, and of the frame's number; finds damage, proves nothing.
+pub(crate) fn frame_checksum(payload: &[u8], flags: u8, number: u64) -> u32 {
+    xxh3_64_with_seed(payload, u64::from(flags) | number << 8) as u32
 }
 
 /// Eight bytes by which the responder shows that it knows the same set id and hash check as the initiator.

@@ -246,7 +246,7 @@ impl Session {
         if let Some(abort) = abort {
             let mut frame = frame::begin();
             Message::Abort(abort).encode(&mut frame);
-            frame::seal(&mut frame, true);
+            frame::set_last(&mut frame);
             self.send(frame);
         }
         self.end(End::Aborted(reason));

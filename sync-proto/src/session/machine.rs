@@ -120,6 +120,9 @@ pub struct Session {
     pub(crate) state: State,
     pub(crate) waiting: Option<Waiting>,
     pub(crate) outputs: VecDeque<Output>,
+    /// Number of frames that have left, and of those that have come.
+    frames_said: u64,
+    frames_heard: u64,
     now: Duration,
     opened_at: Duration,
 
@@ -214,6 +217,8 @@ impl Session {
             state,
             waiting: None,
             outputs: VecDeque::new(),
+            frames_said: 0,
+            frames_heard: 0,
             now,
             opened_at: now,
             heard_salt: terms.salt.leg(0),
@@ -289,7 +294,11 @@ impl Session {
     /// What to do next, if anything. `None` means that the session waits for an answer of the replica, or for a frame.
     pub fn poll_output(&mut self) -> Option<Output> {
         loop {
-            if let Some(output) = self.outputs.pop_front() {
+            if let Some(mut output) = self.outputs.pop_front() {
+                if let Output::Send(frame) = &mut output {
+                    frame::seal(frame, self.frames_said);
+                    self.frames_said += 1;
+                }
                 return Some(output);
             }
             if self.waiting.is_some() || matches!(self.state, State::Ended) {
@@ -360,7 +369,7 @@ impl Session {
         self.waiting = Some(waiting);
     }
 
-    /// Sends a sealed frame.
+    /// Sends a frame.
     pub(crate) fn send(&mut self, frame: Vec<u8>) {
         self.report.metadata_bytes = self.report.metadata_bytes.saturating_add(frame.len() as u64);
         self.outputs.push_back(Output::Send(frame));
@@ -379,7 +388,8 @@ impl Session {
     }
 
     fn take_frame(&mut self, bytes: Vec<u8>) -> Result<(), AbortReason> {
-        let last = frame::check(&bytes)?;
+        let last = frame::check(&bytes, self.frames_heard)?;
+        self.frames_heard += 1;
         // What this frame holds of values is not known yet, so it counts when the next one comes.
         let metadata_len = self.report.metadata_bytes.saturating_sub(self.report.value_bytes);
         if metadata_len > self.options.limits.metadata_len_max {

@@ -2,6 +2,7 @@
 //! every message, so that rare branches (collisions of short hashes, full lists, restarts) are taken at will, and liars
 //! are played without writing a second implementation.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{End, Input, Outcome, Session};
@@ -47,10 +48,13 @@ fn lists_only(nonce: u64) -> Options {
     options
 }
 
-fn sealed(messages: &[Message], last: bool) -> Vec<u8> {
+/// A frame that is not sealed yet.
+fn packed(messages: &[Message], last: bool) -> Vec<u8> {
     let mut frame = frame::begin();
     messages.iter().for_each(|message| message.encode(&mut frame));
-    frame::seal(&mut frame, last);
+    if last {
+        frame::set_last(&mut frame);
+    }
     frame
 }
 
@@ -58,7 +62,7 @@ fn run(left: &Model, right: &Model, options: Options, tamper: Tamper<'_>) -> (Ou
     run_raw(left, right, options, &mut |from_left, frame, last| {
         let mut messages = messages(frame);
         tamper(from_left, &mut messages);
-        *frame = sealed(&messages, last);
+        *frame = packed(&messages, last);
     })
 }
 
@@ -74,15 +78,16 @@ fn run_raw(
         Pump::new(Session::responder(Options { nonce: 99, ..options }, NOW)),
     ];
     let mut outcomes = [None, None];
-    let mut waiting_count = 0;
+    let (mut waiting_count, mut numbers) = (0, [0; 2]);
     while outcomes.iter().any(Option::is_none) {
         for (side, model) in [left, right].into_iter().enumerate() {
             while outcomes[side].is_none() {
                 match pumps[side].step(model, NOW) {
                     Step::Send(mut frame) => {
-                        let last = frame::check(&frame).expect("sealed");
+                        let last = frame::check(&frame, numbers[side]).expect("sealed");
                         damage(side == 0, &mut frame, last);
-                        frame::seal(&mut frame, last);
+                        frame::seal(&mut frame, numbers[side]);
+                        numbers[side] += 1;
                         pumps[1 - side].handle(Input::Frame(frame), NOW);
                         waiting_count = 0;
                         break;
@@ -355,6 +360,7 @@ fn lie_to(model: &Model, options: Options, mut lie: impl FnMut(&[Message]) -> Ve
             Step::Send(frame) => flight.extend(messages(&frame)),
             Step::Tell(_) => {}
             Step::Receive => {
+                let number = u64::from(flights);
                 flights += 1;
                 let answer = if greeted {
                     lie(&std::mem::take(&mut flight))
@@ -364,7 +370,9 @@ fn lie_to(model: &Model, options: Options, mut lie: impl FnMut(&[Message]) -> Ve
                     let hello = messages(&frame).swap_remove(0);
                     std::iter::once(hello).chain(lie(&[])).collect()
                 };
-                pump.handle(Input::Frame(sealed(&answer, true)), NOW);
+                let mut frame = packed(&answer, true);
+                frame::seal(&mut frame, number);
+                pump.handle(Input::Frame(frame), NOW);
                 assert!(pump.memory_len() < MEMORY_MAX);
             }
             Step::Ended(outcome) => return (outcome.end, flights),
@@ -530,6 +538,73 @@ fn damaged_messages_end_typed_and_do_no_harm() {
         }
     }
     assert!(aborted > 200 && survived > 60, "{aborted} aborted, {survived} survived");
+}
+
+/// Runs an honest session of which the frame with one number, of both sides' taken together, arrives so often; the outcomes, and
+/// how many frames there were.
+fn run_with_copies(left: &Model, right: &Model, number: usize, copies: usize) -> ([Outcome; 2], usize) {
+    let mut pumps = [
+        Pump::new(Session::initiator(Options::new(1), NOW)),
+        Pump::new(Session::responder(Options::new(99), NOW)),
+    ];
+    let (mut wires, mut outcomes, mut count) = ([VecDeque::new(), VecDeque::new()], [None, None], 0);
+    while outcomes.iter().any(Option::is_none) {
+        let mut waits = true;
+        for (side, model) in [left, right].into_iter().enumerate() {
+            while outcomes[side].is_none() {
+                match pumps[side].step(model, NOW) {
+                    Step::Send(frame) => {
+                        let copies = if count == number { copies } else { 1 };
+                        wires[1 - side].extend(std::iter::repeat_n(frame, copies));
+                        count += 1;
+                    }
+                    Step::Tell(_) => {}
+                    Step::Ended(outcome) => outcomes[side] = Some(*outcome),
+                    Step::Receive => match wires[side].pop_front() {
+                        Some(frame) => pumps[side].handle(Input::Frame(frame), NOW),
+                        None if outcomes[1 - side].is_some() => pumps[side].handle(Input::Closed, NOW),
+                        None => break,
+                    },
+                }
+                waits = false;
+            }
+        }
+        if waits {
+            pumps.iter_mut().for_each(|pump| pump.handle(Input::Closed, NOW));
+        }
+    }
+    (outcomes.map(|outcome| outcome.expect("ended")), count)
+}
+
+#[test]
+fn a_frame_that_is_missing_or_comes_twice_ends_the_session() {
+    // Two values that fill several frames of one flight, beside others.
+    let stores = || {
+        let (left, right) = diverged(7);
+        left.put(entry([2, 1], 900, 1, vec![7; 600 << 10]));
+        left.put(entry([2, 2], 901, 1, vec![8; 600 << 10]));
+        (left, right)
+    };
+    let (left, right) = stores();
+    let (_, frame_count) = run_with_copies(&left, &right, usize::MAX, 1);
+    assert!(frame_count > 10, "{frame_count}");
+    let malformed = End::Aborted(AbortReason::Malformed("frame checksum"));
+    for number in 0..frame_count {
+        let (left, right) = stores();
+        let (outcomes, _) = run_with_copies(&left, &right, number, 0);
+        // Who says the last one is done.
+        let is_last = number + 1 == frame_count;
+        let is_complete = |outcome: &Outcome| outcome.end == End::Complete;
+        assert!(is_last || !outcomes.iter().any(is_complete), "without {number}: {outcomes:?}");
+        let (left, right) = stores();
+        let ([on_left, on_right], _) = run_with_copies(&left, &right, number, 2);
+        // The last one of each side comes the second time to a session that is over.
+        let is_over = number + 2 >= frame_count && on_left.report.is_equal();
+        assert!(
+            is_over || on_left.end == malformed || on_right.end == malformed,
+            "{number} doubled: {on_left:?}"
+        );
+    }
 }
 
 #[test]

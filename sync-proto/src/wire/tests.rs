@@ -418,7 +418,8 @@ fn a_hello_has_exactly_these_bytes() {
     let hello = Message::Hello(Hello { versions: Versions { min: 1, max: 1 }, body: body.encode() });
     let mut bytes = frame::begin();
     hello.encode(&mut bytes);
-    frame::seal(&mut bytes, true);
+    frame::set_last(&mut bytes);
+    frame::seal(&mut bytes, 0);
     let expected = [
         "61000001 00cf2e5d",                 // 97 bytes of payload, last frame, checksum
         "01 53594e4c 01 01",                 // hello, "SYNL", versions 1 to 1

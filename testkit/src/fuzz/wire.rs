@@ -31,7 +31,7 @@ fn template() -> [World; 2] {
         for number in 0..300u32 {
             first.put(number.to_be_bytes(), number.to_le_bytes()).expect("put");
         }
-        assert_eq!(converse(&first, &second, |_, _| ()).0.end, End::Complete);
+        assert_eq!(converse(&first, &second, |_, _, _| ()).0.end, End::Complete);
         for number in 0..20u32 {
             first.put((number * 7).to_be_bytes(), b"first").expect("put");
             second.delete((number * 11).to_be_bytes()).expect("delete");
@@ -52,8 +52,8 @@ fn options(nonce: u64) -> Options {
     options
 }
 
-/// Runs a session between two stores; each frame passes through `tamper`, with its number.
-fn converse(left: &Db, right: &Db, mut tamper: impl FnMut(u64, &mut Vec<u8>)) -> (Outcome, Outcome) {
+/// Runs a session between two stores; each frame passes through `tamper`, with its number among all and among its side's.
+fn converse(left: &Db, right: &Db, mut tamper: impl FnMut(u64, u64, &mut Vec<u8>)) -> (Outcome, Outcome) {
     let replicas = [DbReplica::new(left), DbReplica::new(right)];
     let mut pumps = [
         Pump::new(Session::initiator(options(1), Duration::ZERO)),
@@ -61,7 +61,7 @@ fn converse(left: &Db, right: &Db, mut tamper: impl FnMut(u64, &mut Vec<u8>)) ->
     ];
     let mut wires = [VecDeque::new(), VecDeque::new()];
     let mut outcomes = [None, None];
-    let mut frames = 0;
+    let (mut frames, mut of_side) = (0, [0; 2]);
     while outcomes.iter().any(Option::is_none) {
         for side in 0..2 {
             while outcomes[side].is_none() {
@@ -69,7 +69,8 @@ fn converse(left: &Db, right: &Db, mut tamper: impl FnMut(u64, &mut Vec<u8>)) ->
                 assert!(memory <= MEMORY_MAX, "a session holds {memory} bytes");
                 match pumps[side].step(&replicas[side], Duration::ZERO) {
                     Step::Send(mut frame) => {
-                        tamper(frames, &mut frame);
+                        tamper(frames, of_side[side], &mut frame);
+                        of_side[side] += 1;
                         frames += 1;
                         assert!(frames < 100_000, "the session does not end");
                         wires[1 - side].push_back(frame);
@@ -96,11 +97,13 @@ fn converse(left: &Db, right: &Db, mut tamper: impl FnMut(u64, &mut Vec<u8>)) ->
     (left.expect("ended"), right.expect("ended"))
 }
 
-/// Makes a frame's length and checksum right.
-fn seal(frame: &mut [u8]) {
+/// Makes the length and the checksum of a side's `number`th frame right.
+fn seal(frame: &mut [u8], number: u64) {
     let Some((header, payload)) = frame.split_first_chunk_mut::<FRAME_HEADER_LEN>() else { return };
     let [a, b, c, _] = (payload.len() as u32).to_le_bytes();
-    let checksum = xxh3_64_with_seed(payload, u64::from(header[3])) as u32;
+    // Of an abort, which comes in the place of anything, the number is 0.
+    let number = if payload.first() == Some(&18) { 0 } else { number };
+    let checksum = xxh3_64_with_seed(payload, u64::from(header[3]) | number << 8) as u32;
     let [d, e, f, g] = checksum.to_le_bytes();
     *header = [a, b, c, header[3], d, e, f, g];
 }
@@ -122,6 +125,7 @@ pub(super) fn frame(data: &[u8]) {
         _ => Session::initiator(options(1), Duration::ZERO),
     };
     let mut pump = Pump::new(session);
+    let mut number = 0;
     loop {
         assert!(pump.memory_len() <= MEMORY_MAX, "a session holds {} bytes", pump.memory_len());
         match pump.step(&replica, Duration::ZERO) {
@@ -135,7 +139,8 @@ pub(super) fn frame(data: &[u8]) {
                         let mut frame = vec![0; FRAME_HEADER_LEN];
                         frame[3] = *flags;
                         frame.extend_from_slice(payload);
-                        seal(&mut frame);
+                        seal(&mut frame, number);
+                        number += 1;
                         Input::Frame(frame)
                     }
                     _ => Input::Closed,
@@ -153,7 +158,7 @@ pub(super) fn frame(data: &[u8]) {
 pub(super) fn session(data: &[u8]) {
     let worlds = template();
     let [left, right] = worlds.each_ref().map(|world| builder(world).open().expect("open"));
-    let _ = converse(&left, &right, |number, frame| {
+    let _ = converse(&left, &right, |number, number_of_side, frame| {
         for change in data.chunks_exact(4).filter(|change| u64::from(change[0] % 16) == number) {
             let payload = frame.len() - FRAME_HEADER_LEN;
             let place = usize::from(u16::from_le_bytes([change[1], change[2]])) % (payload + 1);
@@ -169,7 +174,7 @@ pub(super) fn session(data: &[u8]) {
                     frame.truncate(FRAME_LEN_MAX);
                 }
             }
-            seal(frame);
+            seal(frame, number_of_side);
         }
     });
     for (world, db) in worlds.iter().zip([left, right]) {
@@ -193,7 +198,7 @@ pub(super) fn two_peers(data: &[u8]) {
         }
     }
     let [left, right] = &stores;
-    let (outcome, other) = converse(left, right, |_, _| ());
+    let (outcome, other) = converse(left, right, |_, _, _| ());
     assert_eq!((&outcome.end, &other.end), (&End::Complete, &End::Complete));
     assert_eq!(left.root().expect("root"), right.root().expect("root"));
     let contents = |db: &Db| -> Vec<_> {

@@ -87,7 +87,8 @@ pub(super) async fn respond_with<S: AsyncRead + AsyncWrite + Unpin>(
 pub(super) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, reason: PeerReason) {
     let mut frame = frame::begin();
     Message::Abort(Abort::Reason(reason)).encode(&mut frame);
-    frame::seal(&mut frame, true);
+    frame::set_last(&mut frame);
+    frame::seal(&mut frame, 0);
     if let Ok(Ok(())) = timeout(LINGER, send(&mut stream, &frame)).await {
         linger(&mut stream).await;
     }
