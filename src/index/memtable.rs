@@ -250,14 +250,16 @@ impl Memtable {
 
     /// Sorts the cells that are not in `ordered` yet into it. The first `ordered.len()` cells are in it.
     fn order_new(&self, ordered: &mut Vec<u32>) {
-        // A cell that is being pushed right now is counted and not there; it belongs to no commit that is visible.
-        let new = ordered.len()..self.cells.count();
-        let keys = || new.clone().map_while(|number| Some(&self.cells.get(number)?.key[..]));
+        // A cell that is being pushed right now is counted and not there; it belongs to no commit that is visible. It may be there
+        // a moment later, so which cells these are is asked once.
+        let (start, count) = (ordered.len(), self.cells.count());
+        let new: Vec<&[u8]> =
+            (start..count).map_while(|number| Some(&self.cells.get(number)?.key[..])).collect();
         // Keys of one keyspace begin alike, so what is compared as a number begins where they differ.
-        let first = keys().next().unwrap_or_default();
-        let shared = keys().fold(first.len(), |shared, key| common_len(&first[..shared], key));
-        let mut new: Vec<(u64, u32)> =
-            keys().zip(new.start as u32..).map(|(key, number)| (head(&key[shared..]), number)).collect();
+        let first = new.first().copied().unwrap_or_default();
+        let shared = new.iter().fold(first.len(), |shared, key| common_len(&first[..shared], key));
+        let numbered = new.into_iter().zip(start as u32..);
+        let mut new: Vec<(u64, u32)> = numbered.map(|(key, number)| (head(&key[shared..]), number)).collect();
         new.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| self.key(a.1).cmp(self.key(b.1))));
         let mut merged = Vec::with_capacity(ordered.len() + new.len());
         let mut rest = ordered.as_slice();

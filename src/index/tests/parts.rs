@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::world::{Files, Random, World, problems, settled};
 use crate::hash::{KeyHash, SetHasher};
@@ -100,6 +100,36 @@ fn readers_beside_a_writer_see_every_published_commit() {
             reader.join().expect("a reader failed");
         }
     });
+}
+
+/// A walk sorts the keys that it finds, and more of them come while it does: some shorter than what those before have in common.
+#[test]
+fn keys_that_come_while_others_are_sorted_find_their_place_later() {
+    let hasher = SetHasher::new(&[3; 32]);
+    for seed in 0..200 {
+        let (memtable, is_done) = (Memtable::new(), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut random = Random::new(seed);
+                for number in 0..400u64 {
+                    let key: Vec<u8> = match random.below(8) {
+                        0 => vec![1, random.below(250) as u8],
+                        _ => [&[2; 12][..], &random.below(1 << 40).to_be_bytes()].concat(),
+                    };
+                    let head = random.head(number + 1, &hasher);
+                    memtable.insert(key[..].into(), hasher.key(&key), head, Below::Unknown);
+                }
+                is_done.store(true, Ordering::Release);
+            });
+            while !is_done.load(Ordering::Acquire) {
+                drop(memtable.in_order());
+            }
+        });
+        let order = memtable.in_order();
+        let keys: Vec<&[u8]> = order.changes().map(|(key, ..)| key).collect();
+        assert!(keys.is_sorted_by(|a, b| a < b), "seed {seed}");
+        assert_eq!(keys.len(), memtable.key_count(), "seed {seed}");
+    }
 }
 
 /// What a memtable changes in the sum of any range, as of any commit, whatever of it an index covers already.
