@@ -17,4 +17,6 @@ pub(crate) use flush::flush_oldest;
 pub(crate) use heal::{Healed, heal};
 pub(crate) use ingest::ingest;
 pub(crate) use merge::Merge;
-pub(crate) use receive::{Received, Receiving, take_in};
+#[cfg(feature = "sync")]
+pub(crate) use receive::Receiving;
+pub(crate) use receive::{Received, take_in};
