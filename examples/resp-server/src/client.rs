@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::block_in_place;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::commands::{After, Server};
 use crate::resp::{Decoder, Replies};
@@ -76,7 +76,9 @@ async fn converse(mut stream: TcpStream, server: &Server) -> io::Result<()> {
         loop {
             let mut replies = Replies::default();
             let mut run = || run(server, &mut decoder, &mut replies);
+            let began = Instant::now();
             let next = if server.keys.waits() { block_in_place(run) } else { run() };
+            server.latencies.note(began.elapsed());
             stream.write_all(&replies.0).await?;
             match next {
                 Next::Run => {}

@@ -4,6 +4,7 @@
 //! short command have an endless reply: see [`REPLY_LEN_MAX`].
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sync_proto::driver::tokio::Control;
@@ -11,6 +12,7 @@ use tokio::task::block_in_place;
 
 use crate::glob::PATTERN_LEN_MAX;
 use crate::keys::{Condition, Expiry, Keys, NoCounter, now_ms};
+use crate::latency::Latencies;
 use crate::resp::{Command, Replies, number};
 
 /// Longer replies are refused: a client could ask for one large value a thousand times.
@@ -25,6 +27,8 @@ pub(crate) struct Server {
     /// Knows how far the twin is.
     pub(crate) control: Control,
     pub(crate) client_count: AtomicUsize,
+    /// How long clients wait.
+    pub(crate) latencies: Arc<Latencies>,
 }
 
 /// What becomes of the connection.

@@ -16,6 +16,7 @@ mod client;
 mod commands;
 mod glob;
 mod keys;
+mod latency;
 mod resp;
 mod twin;
 
@@ -34,6 +35,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use commands::Server;
 use keys::Keys;
+use latency::Latencies;
 use twin::Twin;
 
 /// Serves Redis clients from a Syncline store.
@@ -93,9 +95,15 @@ async fn main() -> Result<()> {
     let (address, sync_address) = (listener.local_addr()?, sync_listener.local_addr()?);
     let control = Control::default();
     let keys = Keys::new(&db, durability);
-    let server = Arc::new(Server { keys, control: control.clone(), client_count: AtomicUsize::new(0) });
-    let twin =
-        Twin { db: db.clone(), peer: args.peer, every: Duration::from_millis(args.every_ms.max(1)), control };
+    let latencies = Arc::new(Latencies::default());
+    let server = Arc::new(Server {
+        keys,
+        control: control.clone(),
+        client_count: AtomicUsize::new(0),
+        latencies: latencies.clone(),
+    });
+    let every = Duration::from_millis(args.every_ms.max(1));
+    let twin = Twin { db: db.clone(), peer: args.peer, every, control, latencies };
 
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

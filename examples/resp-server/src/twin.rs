@@ -10,12 +10,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sync_proto::Options;
-use sync_proto::driver::tokio::{Control, Maintenance, Nonces, Security, Server, Transport, maintain, serve};
+use sync_proto::driver::tokio::{
+    Control, Maintenance, Nonces, Security, Server, Throttle, Transport, maintain, serve,
+};
+use sync_proto::rate::RateLimit;
 use sync_proto::schedule::ScheduleOptions;
 use syncline::Db;
 use syncline::clock::{Entropy, SystemEntropy};
 use syncline::replica::DbReplica;
 use tokio::net::TcpListener;
+use tokio::time::sleep;
+
+use crate::latency::Latencies;
+
+/// What sessions move in a second as long as clients do not wait, and how long one command in a hundred may take meanwhile.
+const LIMIT: RateLimit = RateLimit { bytes_per_second: 64 << 20, latency_max: Duration::from_millis(5) };
 
 /// What keeps this store and its twin equal.
 pub(crate) struct Twin {
@@ -24,13 +33,17 @@ pub(crate) struct Twin {
     /// From one visit to the next.
     pub(crate) every: Duration,
     pub(crate) control: Control,
+    /// How long clients wait: sessions give way to them.
+    pub(crate) latencies: Arc<Latencies>,
 }
 
 impl Twin {
     /// Answers visits, and visits, for good.
     pub(crate) async fn run(self, listener: TcpListener) -> io::Result<()> {
         let replica = Arc::new(DbReplica::new(&self.db));
-        let transport = Transport::new(Security::Insecure, Nonces::new(draw));
+        let throttle = Throttle::limited(LIMIT);
+        let transport =
+            Transport { throttle: throttle.clone(), ..Transport::new(Security::Insecure, Nonces::new(draw)) };
         let server = Server::new(replica.clone(), Options::default(), transport.clone());
         let maintenance = Maintenance {
             replica,
@@ -42,8 +55,17 @@ impl Twin {
         tokio::join!(
             serve(listener, server, |_| (), pending()),
             maintain(maintenance, self.control, |_, _, _| (), pending()),
+            give_way(throttle, self.latencies),
         );
         Ok(())
+    }
+}
+
+/// Tells the limit of the sessions every second how long clients wait.
+async fn give_way(throttle: Throttle, latencies: Arc<Latencies>) {
+    loop {
+        sleep(Duration::from_secs(1)).await;
+        throttle.report_latency(latencies.take_p99().unwrap_or_default());
     }
 }
 
