@@ -78,7 +78,9 @@ async fn converse(mut stream: TcpStream, server: &Server) -> io::Result<()> {
             let mut run = || run(server, &mut decoder, &mut replies);
             let began = Instant::now();
             let next = if server.keys.waits() { block_in_place(run) } else { run() };
-            server.latencies.note(began.elapsed());
+            if !replies.0.is_empty() {
+                server.latencies.note(began.elapsed());
+            }
             stream.write_all(&replies.0).await?;
             match next {
                 Next::Run => {}

@@ -1,4 +1,4 @@
-//! [`Latencies`]: how long commands took of late, so that repairs give way when clients wait.
+//! [`Latencies`]: how long commands that came together took of late, so that repairs give way when clients wait.
 //!
 //! Used by `client`, which notes them, and by `twin`, which reports the 99th percentile to the limit of its sessions.
 //!

@@ -23,7 +23,8 @@ use tokio::time::sleep;
 
 use crate::latency::Latencies;
 
-/// What sessions move in a second as long as clients do not wait, and how long one command in a hundred may take meanwhile.
+/// What sessions move in a second as long as clients do not wait, and how long what a client sends may take meanwhile, one time
+/// in a hundred (within a factor of two).
 const LIMIT: RateLimit = RateLimit { bytes_per_second: 64 << 20, latency_max: Duration::from_millis(5) };
 
 /// What keeps this store and its twin equal.

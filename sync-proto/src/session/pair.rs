@@ -17,7 +17,7 @@ use crate::wire::piece::{Group, PieceList};
 const SURE_HASH_LEN: u8 = 3;
 /// Greatest number of pairs of pieces that are compared where a fence is missing.
 const COMPARED_MAX: usize = 1 << 16;
-/// Greatest number of steps to find such places among syndromes, of all groups together.
+/// About how many steps the syndromes of a list may take: some millions in an honest session of the largest stores.
 const STEPS_MAX: usize = 1 << 24;
 
 /// This side's pieces that have no equal one on the other side, by their numbers, and the same of the peer's.
@@ -29,61 +29,130 @@ pub(crate) struct Unpaired {
     pub(crate) hit: u64,
 }
 
+/// The peer's groups between two bounds that both know.
+#[derive(Debug, Default)]
+struct Stretch<'a> {
+    /// Number of the first piece, and of all of them.
+    first: usize,
+    count: usize,
+    /// Where what is told of them begins, and how many symbols that are.
+    told_from: usize,
+    told: usize,
+    /// The last group, and how many there are.
+    last: Option<Group<'a>>,
+    group_count: usize,
+    /// About how many pieces differ if that cannot be told: one more in each group than its symbols would have told.
+    hit_at_most: usize,
+}
+
+impl<'a> Stretch<'a> {
+    fn push(&mut self, group: Group<'a>) {
+        self.count += group.count;
+        self.told += group.symbols.len();
+        self.hit_at_most += group.count.min(group.symbols.len() / 2 + 1);
+        self.group_count += 1;
+        self.last = Some(group);
+    }
+
+    /// An empty one behind this one.
+    fn next(&self) -> Stretch<'a> {
+        let (first, told_from) = (self.first + self.count, self.told_from + self.told);
+        Stretch { first, told_from, ..Stretch::default() }
+    }
+}
+
 /// Pairs up the pieces of two lists, of which this side's is plain. O(pieces * log groups), but for groups told by syndromes.
 pub(crate) fn pair(mine: &PieceList, theirs: &PieceList) -> Unpaired {
     let mut by_id: BTreeMap<u32, Option<usize>> = BTreeMap::new();
     for group in mine.groups() {
         by_id.entry(group.id).and_modify(|first| *first = None).or_insert(Some(group.first));
     }
-    let mut unpaired = Unpaired::default();
-    let mut steps_left = STEPS_MAX;
-    let (mut my_first, mut stretch) = (0, Vec::new());
+    let mut pairing = Pairing { mine, theirs, steps_left: STEPS_MAX, unpaired: Unpaired::default() };
+    let (mut my_first, mut stretch) = (0, Stretch::default());
     for group in theirs.groups() {
         let known = by_id.get(&group.id).copied().flatten().filter(|first| *first >= my_first);
-        if let (Some(my_end), false) = (known, stretch.is_empty()) {
-            unpaired.add(mine, my_first..my_end, theirs.hash_len, &stretch, &mut steps_left);
-            (my_first, stretch) = (my_end, Vec::new());
+        if let (Some(my_end), true) = (known, stretch.group_count > 0) {
+            pairing.add(my_first..my_end, &stretch);
+            (my_first, stretch) = (my_end, stretch.next());
         }
         stretch.push(group);
     }
-    unpaired.add(mine, my_first..mine.symbols.len(), theirs.hash_len, &stretch, &mut steps_left);
-    unpaired
+    pairing.add(my_first..mine.symbols.len(), &stretch);
+    pairing.unpaired
 }
 
-impl Unpaired {
+/// What is being paired up.
+struct Pairing<'a> {
+    mine: &'a PieceList,
+    theirs: &'a PieceList,
+    /// See [`STEPS_MAX`].
+    steps_left: usize,
+    unpaired: Unpaired,
+}
+
+impl Pairing<'_> {
     /// Adds what is unpaired of two stretches between the same bounds.
-    fn add(
-        &mut self,
-        mine: &PieceList,
-        my_numbers: Range<usize>,
-        hash_len: u8,
-        theirs: &[Group<'_>],
-        steps_left: &mut usize,
-    ) {
-        let my_hashes = mine.symbols.get(my_numbers.clone()).unwrap_or_default();
-        let their_first = theirs.first().map_or(0, |group| group.first);
-        let their_count = theirs.iter().map(|group| group.count).sum::<usize>();
-        let paired = if theirs.iter().all(Group::is_plain) {
-            let their_hashes = theirs.iter().flat_map(|group| group.symbols).copied().collect::<Vec<_>>();
-            Some(plainly(my_hashes, &their_hashes, mine.hash_len >= SURE_HASH_LEN))
-        } else if let [group] = theirs {
-            by_syndromes(my_hashes, group, Field::of_len(hash_len), steps_left)
-        } else {
-            None
+    fn add(&mut self, my_numbers: Range<usize>, theirs: &Stretch<'_>) {
+        let my_hashes = self.mine.symbols.get(my_numbers.clone()).unwrap_or_default();
+        let told = self.theirs.symbols.get(theirs.told_from..theirs.told_from + theirs.told);
+        let paired = match theirs.last {
+            // No group tells more symbols than it has pieces, so all of them are told one by one.
+            _ if theirs.told == theirs.count => {
+                Some(plainly(my_hashes, told.unwrap_or_default(), self.mine.hash_len >= SURE_HASH_LEN))
+            }
+            Some(group) if theirs.group_count == 1 => self.by_syndromes(my_hashes, &group),
+            _ => None,
         };
-        self.hit += match &paired {
-            Some(paired) => my_hashes.len().max(their_count) - paired.len(),
-            // One more than the syndromes would have told.
-            None => theirs.iter().map(|group| group.count.min(group.symbols.len() / 2 + 1)).sum(),
+        self.unpaired.hit += match &paired {
+            Some(paired) => my_hashes.len().max(theirs.count) - paired.len(),
+            None => theirs.hit_at_most,
         } as u64;
-        let ends = [(my_hashes.len(), their_count)];
-        let (mut my_next, mut their_next) = (my_numbers.start, their_first);
+        let ends = [(my_hashes.len(), theirs.count)];
+        let (mut my_next, mut their_next) = (my_numbers.start, theirs.first);
         for (my_at, their_at) in paired.unwrap_or_default().into_iter().chain(ends) {
-            let (my_at, their_at) = (my_numbers.start + my_at, their_first + their_at);
-            self.mine.extend((my_next..my_at).map(|number| number as u32));
-            self.theirs.extend((their_next..their_at).map(|number| number as u32));
+            let (my_at, their_at) = (my_numbers.start + my_at, theirs.first + their_at);
+            self.unpaired.mine.extend((my_next..my_at).map(|number| number as u32));
+            self.unpaired.theirs.extend((their_next..their_at).map(|number| number as u32));
             (my_next, their_next) = (my_at + 1, their_at + 1);
         }
+    }
+
+    /// The places of equal hashes in a stretch and in a group that is told by syndromes; `None` if too many differ to tell.
+    ///
+    /// Where a side has a fence more, one piece of one side stands for two of the other's: at whichever place explains the most.
+    fn by_syndromes(&mut self, mine: &[u32], theirs: &Group<'_>) -> Option<Vec<(usize, usize)>> {
+        let (mine_len, their_len, told) = (mine.len(), theirs.count, theirs.symbols.len());
+        let attempts = match mine_len.abs_diff(their_len) {
+            0 => 1,
+            1 => mine_len.min(their_len),
+            _ => return None,
+        };
+        self.steps_left = self.steps_left.checked_sub(attempts * told * (their_len + told))?;
+        let field = Field::of_len(self.theirs.hash_len);
+        let differing = |word: &mut dyn Iterator<Item = u32>| {
+            let own = field.syndromes(word, told);
+            field.places(&field.difference(theirs.symbols, &own), their_len)
+        };
+        if mine_len == their_len {
+            let places = differing(&mut mine.iter().copied())?;
+            let equal = (0..their_len).filter(|at| places.binary_search(at).is_err());
+            return Some(equal.map(|at| (at, at)).collect());
+        }
+        // What lies before `at` on both sides pairs up one by one, and so does what lies behind the pieces that stand for each other.
+        let (mine_skipped, their_skipped) = if mine_len < their_len { (1, 2) } else { (2, 1) };
+        let behind = |at: usize| mine.get(at + mine_skipped..).unwrap_or_default().iter();
+        let (at, places) = (0..attempts)
+            .filter_map(|at| {
+                let before = mine.get(..at).unwrap_or_default().iter();
+                let between = std::iter::repeat_n(&0, their_skipped);
+                let places = differing(&mut before.chain(between).chain(behind(at)).copied())?;
+                Some((at, places))
+            })
+            .min_by_key(|(_, places)| places.len())?;
+        let is_equal = |place: &usize| places.binary_search(place).is_err();
+        let before = (0..at).filter(is_equal).map(|place| (place, place));
+        let behind = (at + their_skipped..their_len).filter(is_equal);
+        Some(before.chain(behind.map(|place| (place + mine_skipped - their_skipped, place))).collect())
     }
 }
 
@@ -94,46 +163,6 @@ fn plainly(mine: &[u32], theirs: &[u32], is_sure: bool) -> Vec<(usize, usize)> {
     }
     let both = mine.iter().zip(theirs).enumerate();
     both.filter(|(_, (mine, theirs))| mine == theirs).map(|(at, _)| (at, at)).collect()
-}
-
-/// The places of equal hashes in a stretch and in a group that is told by syndromes; `None` if too many differ to tell.
-///
-/// Where a side has a fence more, one piece of one side stands for two of the other's: at whichever place explains the most.
-fn by_syndromes(
-    mine: &[u32],
-    theirs: &Group<'_>,
-    field: Field,
-    steps_left: &mut usize,
-) -> Option<Vec<(usize, usize)>> {
-    let differing = |word: &mut dyn Iterator<Item = u32>| {
-        let own = field.syndromes(word, theirs.symbols.len());
-        field.places(&field.difference(theirs.symbols, &own), theirs.count)
-    };
-    let (mine_len, their_len) = (mine.len(), theirs.count);
-    if mine_len == their_len {
-        let places = differing(&mut mine.iter().copied())?;
-        let equal = (0..their_len).filter(|at| places.binary_search(at).is_err());
-        return Some(equal.map(|at| (at, at)).collect());
-    }
-    if mine_len.abs_diff(their_len) > 1 {
-        return None;
-    }
-    *steps_left = steps_left.checked_sub(mine_len * their_len * theirs.symbols.len())?;
-    // What lies before `at` on both sides pairs up one by one, and so does what lies behind the pieces that stand for each other.
-    let (mine_skipped, their_skipped) = if mine_len < their_len { (1, 2) } else { (2, 1) };
-    let behind = |at: usize| mine.get(at + mine_skipped..).unwrap_or_default().iter();
-    let (at, places) = (0..mine_len.min(their_len))
-        .filter_map(|at| {
-            let before = mine.get(..at).unwrap_or_default().iter();
-            let between = std::iter::repeat_n(&0, their_skipped);
-            let places = differing(&mut before.chain(between).chain(behind(at)).copied())?;
-            Some((at, places))
-        })
-        .min_by_key(|(_, places)| places.len())?;
-    let is_equal = |place: &usize| places.binary_search(place).is_err();
-    let before = (0..at).filter(is_equal).map(|place| (place, place));
-    let behind = (at + their_skipped..their_len).filter(is_equal);
-    Some(before.chain(behind.map(|place| (place + mine_skipped - their_skipped, place))).collect())
 }
 
 /// The places of a longest common subsequence, or, where finding one would take too long, of equal ends. `is_sure` says

@@ -102,13 +102,15 @@ impl Unmatched {
 #[derive(Debug, Default)]
 struct Found {
     wanted: BTreeSet<u64>,
+    /// How many are wanted: two may have the same fingerprint.
+    wanted_count: usize,
     heads: Vec<Head>,
     heads_len: usize,
 }
 
 impl Found {
     fn new(wanted: Vec<u64>) -> Found {
-        Found { wanted: wanted.into_iter().collect(), ..Found::default() }
+        Found { wanted_count: wanted.len(), wanted: wanted.into_iter().collect(), ..Found::default() }
     }
 
     fn look_at(&mut self, head: Head, salt: &Salt, len: u8) {
@@ -142,7 +144,7 @@ impl Found {
     /// another, is known by its hash and taken off.
     fn are(&mut self, sum: Fingerprint) -> bool {
         let excess = self.held() - sum;
-        match self.heads.len().checked_sub(self.wanted.len()) {
+        match self.heads.len().checked_sub(self.wanted_count) {
             Some(0) => excess == Fingerprint::default(),
             Some(1) => {
                 let stranger = self.heads.iter().position(|head| Fingerprint(head.hash) == excess);
@@ -154,7 +156,7 @@ impl Found {
 
     /// Sum of the entries found, if they are all that were looked for, and nothing else.
     fn sum(&self) -> Option<Fingerprint> {
-        (self.heads.len() == self.wanted.len()).then(|| self.held())
+        (self.heads.len() == self.wanted_count).then(|| self.held())
     }
 }
 
@@ -432,6 +434,8 @@ mod tests {
         let mut with_stranger = found(&heads, &[10, 20, 30]);
         assert!(with_stranger.are(told));
         assert_eq!(with_stranger.heads, heads[..3]);
+        // Two with one fingerprint, both of them wanted.
+        assert!(found(&heads[..3], &[10, 20, 20]).are(told));
         // One is missing and another there; two strangers; one too many that explains nothing.
         assert!(!found(&heads[1..], &[10, 20, 30]).are(told));
         assert!(!found(&heads, &[10, 20]).are(sum(&heads[..2])));

@@ -127,13 +127,6 @@ pub(crate) struct Group<'a> {
     pub(crate) symbols: &'a [u32],
 }
 
-impl Group<'_> {
-    /// Whether its hashes are told, one for each piece.
-    pub(crate) fn is_plain(&self) -> bool {
-        self.symbols.len() == self.count
-    }
-}
-
 impl SketchedPieces {
     /// Bytes of an element.
     pub(crate) const FINGERPRINT_LEN: u8 = 4;
