@@ -157,6 +157,15 @@ pub enum Error {
         /// Why not.
         why: &'static str,
     },
+    /// The store may lack what its replica set holds, or hold what that has deleted, so it answers no reads: the reason says what
+    /// would help. [`Db::horizon_status`](crate::Db::horizon_status) tells who stands how.
+    #[error("node {node} answers no reads: {why}")]
+    NotServing {
+        /// This store.
+        node: NodeId,
+        /// Why not, and until when.
+        why: &'static str,
+    },
     /// A long piece of work was stopped because its caller asked for that.
     #[error("stopped on request")]
     Aborted,

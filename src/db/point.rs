@@ -19,6 +19,7 @@ pub(super) struct Point<'a> {
 impl Point<'_> {
     /// The value of `key`.
     pub(super) fn value(&self, key: &[u8]) -> Result<Option<Slice>> {
+        self.store.check_serves()?;
         let (inner, hasher) = (self.prefix.lookup(key)?, &self.store.measure.hasher);
         let hash = hasher.key(&inner);
         let value = self.view.visible_value(&inner, hash, self.at, || self.store.now_ms(), hasher);
@@ -37,6 +38,7 @@ impl Point<'_> {
 
     /// Whether `key` has a value.
     pub(super) fn contains(&self, key: &[u8]) -> Result<bool> {
+        self.store.check_serves()?;
         let (inner, hasher) = (self.prefix.lookup(key)?, &self.store.measure.hasher);
         let is_visible = self.view.is_visible(&inner, hasher.key(&inner), self.at, || self.store.now_ms());
         is_visible.map_err(|error| self.store.met(error))
@@ -44,6 +46,7 @@ impl Point<'_> {
 
     /// Stamp, kind and digest of `key`'s entry, tombstones included.
     pub(super) fn digest(&self, key: &[u8]) -> Result<Option<EntryDigest>> {
+        self.store.check_serves()?;
         let (inner, hasher) = (self.prefix.lookup(key)?, &self.store.measure.hasher);
         let head = self.view.head(&inner, hasher.key(&inner), self.at);
         let head = head.map_err(|error| self.store.met(error))?;

@@ -70,7 +70,7 @@ impl Snapshot {
     }
 
     pub(super) fn walk(&self, keyspace: &Keyspace, range: &KeyRange) -> Iter {
-        let walk = match self.check_own(keyspace) {
+        let walk = match self.check_own(keyspace).and_then(|()| self.db.store().check_serves()) {
             Ok(()) => self.view.walk(&keyspace.prefix().range(range), self.seqno),
             Err(error) => Walk::failed(error),
         };

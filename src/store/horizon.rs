@@ -6,6 +6,8 @@
 //! Easy to get wrong: everything that the store holds is durable before the edit that says `closed`, `done` or a higher horizon,
 //! and whoever closes keeps out whatever took its stamp earlier and is not in yet (an ingest, entries that are being merged).
 
+use std::sync::atomic::Ordering;
+
 use crate::error::{Error, Result};
 use crate::horizon::rule::Source;
 use crate::horizon::{Standing, Table};
@@ -13,6 +15,14 @@ use crate::manifest::{Change, Manifest, State};
 use crate::types::NodeId;
 
 use super::Store;
+
+/// Why clients of a store in this state are not answered: its standing in the set; 0 if they are.
+pub(super) fn silence(state: &State) -> u8 {
+    match state.table.standing(state.node) {
+        Some(standing @ (Standing::Joining | Standing::Expelled)) => standing as u8,
+        Some(Standing::Owner) | None => 0,
+    }
+}
 
 impl Store {
     /// The horizon, in clock units.
@@ -129,8 +139,36 @@ impl Store {
         let more = table.since(&state.table);
         match more == Table::default() {
             true => Ok(()),
-            false => self.poison.note(manifest.commit(&[Change::Table(more)])),
+            false => {
+                self.poison.note(manifest.commit(&[Change::Table(more)]))?;
+                self.silence.store(silence(manifest.state()), Ordering::Relaxed);
+                Ok(())
+            }
         }
+    }
+
+    /// Refuses to answer clients where the store may lack what its set holds, or hold what that has deleted: while it is joining,
+    /// and when it was expelled or restored from a backup (rule H7). Sessions, exports and verifications go on.
+    ///
+    /// # Errors
+    /// `NotServing`.
+    #[inline]
+    pub(crate) fn check_serves(&self) -> Result<()> {
+        match self.silence.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            standing => Err(self.not_serving(standing)),
+        }
+    }
+
+    #[cold]
+    fn not_serving(&self, standing: u8) -> Error {
+        let why = match standing == Standing::Joining as u8 {
+            true => "it is joining its replica set; it answers after its first complete session",
+            false => {
+                "it was expelled, or restored from a backup; copy what you need by an export, and join with a new store"
+            }
+        };
+        Error::NotServing { node: self.identity().node, why }
     }
 
     /// Uses the horizon that the table proves, if it is higher than the present one: what ended by then leaves all sums, and
@@ -180,6 +218,7 @@ impl Store {
         announced.announce(state.node, horizon);
         let more = announced.since(&state.table);
         self.poison.note(manifest.commit(&[Change::Horizon(horizon), Change::Table(more)]))?;
+        self.silence.store(silence(manifest.state()), Ordering::Relaxed);
         let mut writer = self.writer.lock();
         let front = &mut writer.front;
         front.horizon = horizon;

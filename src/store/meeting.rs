@@ -50,6 +50,10 @@ impl Store {
             let cut = rule::cut(self.horizon(), peer_horizon);
             return Ok(Met { cut, proves: None, table: own });
         }
+        if own.is_restored(node, theirs) || theirs.standing(node) == Some(Standing::Expelled) {
+            // From now on clients hear so as well.
+            self.change_table(|table, node| table.expel(node))?;
+        }
         let merged = self.check_table(node, &own, theirs, peer)?;
         self.change_table(|table, _| table.merge(theirs))?;
         let Some(peer) = peer else {

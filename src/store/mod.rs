@@ -33,7 +33,7 @@ mod watch;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 
 use arc_swap::Guard;
 use parking_lot::{Mutex, RwLock};
@@ -85,6 +85,8 @@ pub(crate) struct Store {
     has_segment_ahead: AtomicBool,
     durable: Durable,
     poison: Poison,
+    /// Why clients are not answered, if they are not (`horizon`).
+    silence: AtomicU8,
     next_file: AtomicU64,
     /// Held for life.
     _lock: Box<dyn LockGuard>,
@@ -120,6 +122,7 @@ impl Store {
     pub(crate) fn new(parts: Parts) -> Store {
         let last = parts.writer.front.last;
         let next_file = parts.manifest.state().next_file.0;
+        let silence = horizon::silence(parts.manifest.state());
         Store {
             dir: parts.dir,
             options: parts.options,
@@ -132,6 +135,7 @@ impl Store {
             has_segment_ahead: AtomicBool::new(false),
             durable: Durable::new(parts.durable),
             poison: Poison::default(),
+            silence: AtomicU8::new(silence),
             next_file: AtomicU64::new(next_file),
             _lock: parts.lock,
         }

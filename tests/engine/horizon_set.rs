@@ -54,3 +54,63 @@ fn a_session_proves_nothing_of_what_was_closed_after_its_root_was_told() {
     first.close_through((1_700_000_000_000 + hours_ms) << 16).expect("close");
     assert!(proof().is_empty(), "what was closed since is not in the root");
 }
+
+/// How many of the ways to read a key are answered.
+fn answers(db: &Db) -> usize {
+    let keyspace = db.keyspace("default").expect("a keyspace");
+    let snapshot = db.snapshot();
+    let is_refused = |error: &Error| matches!(error, Error::NotServing { .. });
+    let outcomes = [
+        db.get("key").map(drop),
+        db.contains_key("key").map(drop),
+        db.digest("key").map(drop),
+        snapshot.get(&keyspace, "key").map(drop),
+        db.iter().next().map_or(Ok(()), |entry| entry.map(drop)),
+        snapshot.iter(&keyspace).next_back().map_or(Ok(()), |entry| entry.map(drop)),
+    ];
+    assert!(outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).all(is_refused), "{outcomes:?}");
+    outcomes.iter().filter(|outcome| outcome.is_ok()).count()
+}
+
+#[test]
+fn a_joining_an_expelled_and_a_restored_store_answer_no_reads() {
+    let worlds = [World::new(1), World::new(2)];
+    let first = worlds[0].builder("/db").create().expect("a new store");
+    first.put("key", vec![7; 300 << 10]).expect("put");
+    let second = worlds[1].builder("/db").create_replica(&first.replica_set()).expect("a replica");
+    first.admit(second.node_id()).expect("admit");
+    assert_eq!(answers(&second), 6, "it has not heard of a set");
+    // Until it is cut the session gets as far as the tables of members.
+    let cut_at = (1..).find(|&frames| {
+        let _ = session(&second, &first, frames, frames);
+        answers(&second) == 0
+    });
+    assert!(cut_at.is_some_and(|frames| frames < 8), "{cut_at:?}");
+    assert!(second.root().is_ok() && second.verify(&mut |_| true).is_ok(), "tools go on");
+    second.persist(syncline::Durability::Sync).expect("persist");
+    let joining = worlds[1].with(worlds[1].vfs.kill()).builder("/db").open().expect("open");
+    assert_eq!(answers(&joining), 0, "it knows so after a restart");
+
+    assert_eq!(session(&second, &first, 100, u64::MAX).0.end, End::Complete);
+    assert_eq!(answers(&second), 6, "it holds everything");
+
+    // A copy of an earlier day has forgotten what the second has told the first.
+    let image = worlds[1].vfs.kill();
+    let mut world = worlds[1].with(image.kill());
+    let mut reopened = world.builder("/db").open().expect("open");
+    for _ in 0..2 {
+        world = world.with(world.vfs.kill());
+        reopened = world.builder("/db").open().expect("open");
+    }
+    assert_eq!(session(&reopened, &first, 101, u64::MAX).0.end, End::Complete);
+    let restored = worlds[1].with(image).builder("/db").open().expect("open");
+    assert_eq!(answers(&restored), 6, "it does not know yet");
+    assert!(matches!(session(&restored, &first, 102, u64::MAX).0.end, End::Aborted(_)));
+    assert_eq!(answers(&restored), 0);
+
+    first.expel(second.node_id()).expect("expel");
+    assert_eq!(answers(&reopened), 6, "it has not heard of it");
+    assert!(matches!(session(&reopened, &first, 103, u64::MAX).0.end, End::Aborted(_)));
+    assert_eq!(answers(&reopened), 0);
+    assert_eq!(answers(&first), 6);
+}
