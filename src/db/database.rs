@@ -296,6 +296,7 @@ impl Db {
         condition: impl FnOnce(Option<&Head>) -> bool,
     ) -> Result<Result<(), Option<VisibleEntry>>> {
         self.check_writable()?;
+        self.inner.store.check_serves()?;
         self.inner.maintenance.make_room(|| write.len())?;
         self.inner.store.commit_if(write, self.default_durability(), condition)
     }

@@ -131,7 +131,8 @@ impl Keyspace {
     ///
     /// # Errors
     /// `KeyTooLong`. `Corruption` or `Io` if a file that may hold the key cannot be read, `Unknown` if the key lies where one is
-    /// known to be damaged, `ValueLost` if its value alone is; never "not found" instead.
+    /// known to be damaged, `ValueLost` if its value alone is; never "not found" instead. `NotServing` while the store joins its
+    /// set, and when it was expelled or restored from a backup.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Slice>> {
         self.db.point(&self.prefix, |point| point.value(key.as_ref()))
     }
