@@ -26,8 +26,9 @@ use crate::error::AbortReason;
 use crate::limits::{ELEMENT_OVERHEAD_LEN, PARTS_LEN_MAX, PIECE_TRY_COUNT_MAX, SURVEYED_COUNT};
 use crate::replica::{Children, Cut, Piece, ReadRequest};
 use crate::types::{Fingerprint, KeyRange, RangeSum};
-use crate::wire::item::{Scope, Sketched};
+use crate::wire::item::Scope;
 use crate::wire::piece::{Named, Names, SketchedPieces};
+use crate::wire::sketched::Sketched;
 
 /// Where pieces hold more entries than this on the average, those that differ are cut into finer ones.
 const FINE_ENTRY_COUNT: u64 = 512;

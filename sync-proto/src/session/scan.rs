@@ -36,8 +36,9 @@ use crate::limits::{
 use crate::replica::{Heads, ReadLimit, ReadRequest};
 use crate::sketch::{Difference, Sketch, estimate, more_than};
 use crate::types::{Fingerprint, Head, RangeSum};
-use crate::wire::item::{Extra, Form, Lacking, Sketched};
+use crate::wire::item::{Extra, Lacking};
 use crate::wire::message::Message;
+use crate::wire::sketched::{Form, Sketched};
 
 /// How many heads are read at a time.
 const CHUNK: ReadLimit = ReadLimit { count: 4096, bytes: KEYS_LEN_MAX as u32 };

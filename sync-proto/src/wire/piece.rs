@@ -6,7 +6,8 @@
 //! which the receiver checks what was taken for equal.
 
 use super::codec::{Decoded, Malformed, Reader, put_bytes, put_rising, put_uint, put_varint};
-use super::item::{Scope, cells, put_cells};
+use super::item::Scope;
+use super::sketched::{cells, put_cells};
 use crate::limits::{CELL_COUNT_MAX, LISTED_COUNT_MAX};
 use crate::sketch::Sketch;
 

@@ -8,11 +8,11 @@ use super::entry::ValueBegin;
 use super::frame;
 use super::hello::{Abort, Done, Hello, HelloBody, HelloReply, Party};
 use super::item::{
-    Children, Extra, Form, FullList, Lacking, Later, List, Listed, Pieces, Scope, Settle, Sketched, Split,
-    Unmatched,
+    Children, Extra, FullList, Lacking, Later, List, Listed, Pieces, Scope, Settle, Split, Unmatched,
 };
 use super::message::Message;
 use super::piece::{Named, Names, PieceForm, PieceList, SketchedPieces};
+use super::sketched::{Form, Sketched};
 use crate::error::PeerReason;
 use crate::healing::{Healing, Lost};
 use crate::limits::{LISTED_COUNT_MAX, MEMORY_MAX};

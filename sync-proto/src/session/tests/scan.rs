@@ -12,7 +12,8 @@ use crate::session::walk::{Place, Span};
 use crate::session::{Answer, End, Input, Output, Session};
 use crate::sketch::Sketch;
 use crate::types::{Fingerprint, Head, KeyRange, Kind, RangeSum, Stamp};
-use crate::wire::item::{Extra, Form, Lacking, Scope, Sketched};
+use crate::wire::item::{Extra, Lacking, Scope};
+use crate::wire::sketched::{Form, Sketched};
 
 const CHUNK_COUNT: u64 = 4096;
 
