@@ -148,7 +148,7 @@ impl Store {
     }
 
     /// Refuses to answer clients where the store may lack what its set holds, or hold what that has deleted: while it is joining,
-    /// and when it was expelled or restored from a backup (rule H7). Sessions, exports and verifications go on.
+    /// and when it was expelled or restored from a backup. Sessions, exports and verifications go on.
     ///
     /// # Errors
     /// `NotServing`.

@@ -50,10 +50,6 @@ impl Store {
             let cut = rule::cut(self.horizon(), peer_horizon);
             return Ok(Met { cut, proves: None, table: own });
         }
-        if own.is_restored(node, theirs) || theirs.standing(node) == Some(Standing::Expelled) {
-            // From now on clients hear so as well.
-            self.change_table(|table, node| table.expel(node))?;
-        }
         let merged = self.check_table(node, &own, theirs, peer)?;
         self.change_table(|table, _| table.merge(theirs))?;
         let Some(peer) = peer else {
@@ -80,11 +76,14 @@ impl Store {
         Ok(Met { cut, proves, table })
     }
 
-    /// Refuses sessions that must not be. Returns both tables in one.
+    /// Refuses sessions that must not be; a store that learns here that it belongs to the set no more notes that durably. Returns
+    /// both tables in one.
     fn check_table(&self, node: NodeId, own: &Table, theirs: &Table, peer: Option<NodeId>) -> Result<Table> {
         let refuse = |why| Err(Error::NoSession { node, peer: peer.unwrap_or_default(), why });
+        // From then on clients hear so as well.
+        let leave = |why| self.change_table(|table, node| table.expel(node)).and_then(|()| refuse(why));
         if own.is_restored(node, theirs) {
-            return refuse("this store has forgotten what it has said: it was restored from a backup");
+            return leave("this store has forgotten what it has said: it was restored from a backup");
         }
         let is_one_set = match (own.is_unfounded(), theirs.is_unfounded()) {
             (true, _) => theirs.is_member(node),
@@ -97,7 +96,7 @@ impl Store {
         }
         let merged = own.merged_with(theirs);
         if merged.standing(node) == Some(Standing::Expelled) {
-            return refuse("this node was expelled");
+            return leave("this node was expelled");
         }
         if peer.is_some_and(|peer| !merged.is_member(peer)) {
             return refuse("the peer is no member of the set");

@@ -171,11 +171,13 @@ impl Session {
         mut extra: Vec<Head>,
         common: Fingerprint,
     ) {
-        // Each clock is told by how far it lies behind the one before.
-        extra.sort_unstable_by_key(|head| head.stamp.hlc);
         let may_say_more = self.terms.may_give || self.terms.mode == Mode::DryRun;
         let sends_all = lacking.is_empty() && !extra.is_empty() && may_say_more;
         let must_answer = !(sends_all || (lacking.is_empty() && extra.is_empty()));
+        if !sends_all {
+            // Each clock is told by how far it lies behind the one before.
+            extra.sort_unstable_by_key(|head| head.stamp.hlc);
+        }
         let told: &[Head] = if sends_all { &[] } else { &extra };
         let keys = told.iter().map(|head| &head.key).collect();
         let salt = self.spoken_salt;
